@@ -1,0 +1,138 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+const SCHEMA: &[&str] = &["CREATE TABLE item (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n >= 0)) STRICT"];
+
+fn open(folder: &tempfile::TempDir) -> Store {
+    Store::open(&folder.path().join("deep/er/store.db"), SCHEMA).unwrap()
+}
+
+async fn insert(store: &Store, id: i64, n: i64) -> Result<(), StoreError> {
+    store
+        .call(move |c| {
+            c.execute("INSERT INTO item (id, n) VALUES (?1, ?2)", (id, n))?;
+            Ok(())
+        })
+        .await
+}
+
+async fn count(store: &Store) -> i64 {
+    store
+        .call::<_, StoreError, _>(|c| Ok(c.query_row("SELECT count(*) FROM item", [], |row| row.get(0))?))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    insert(&store, 1, 1).await.unwrap();
+    drop(store);
+    assert_eq!(count(&open(&folder)).await, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_fails_leaves_nothing_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let result: Result<(), StoreError> = store
+        .call(|c| {
+            c.execute("INSERT INTO item (id, n) VALUES (1, 1)", [])?;
+            Err(StoreError::Corrupt("thing"))
+        })
+        .await;
+    assert!(matches!(result, Err(StoreError::Corrupt("thing"))));
+    assert_eq!(count(&store).await, 0);
+}
+
+#[tokio::test]
+async fn jobs_in_one_commit_fail_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    // The first job holds the thread until all others wait, so that they share the next commit.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let held = tokio::spawn({
+        let store = store.clone();
+        async move {
+            store
+                .call::<_, StoreError, _>(move |_c| {
+                    wait.recv().ok();
+                    Ok(())
+                })
+                .await
+        }
+    });
+    let failed = Arc::new(AtomicUsize::new(0));
+    let jobs: Vec<_> = (0..40)
+        .map(|id| {
+            let (store, failed) = (store.clone(), Arc::clone(&failed));
+            tokio::spawn(async move {
+                // Every fourth one breaks the CHECK.
+                if insert(&store, id, if id % 4 == 0 { -1 } else { 1 }).await.is_err() {
+                    failed.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    held.await.unwrap().unwrap();
+    for job in jobs {
+        job.await.unwrap();
+    }
+    assert_eq!(failed.load(Ordering::SeqCst), 10);
+    assert_eq!(count(&store).await, 30);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    drop(Store::open(&path, &["CREATE TABLE a (x)", "CREATE TABLE b (x)"]).unwrap());
+    let refused = Store::open(&path, SCHEMA);
+    assert!(matches!(refused, Err(StoreError::SchemaTooNew { found: 2, known: 1 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_later_program_adds_only_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = Store::open(&path, SCHEMA).unwrap();
+    insert(&store, 1, 1).await.unwrap();
+    drop(store);
+    let both: &[&str] = &[SCHEMA[0], "ALTER TABLE item ADD COLUMN note TEXT"];
+    let store = Store::open(&path, Box::leak(Box::new([both[0], both[1]]))).unwrap();
+    assert_eq!(count(&store).await, 1);
+}
+
+#[tokio::test]
+async fn a_broken_script_leaves_the_version_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let broken = Store::open(&path, &["CREATE TABLE a (x)", "CREATE TABLE b (x); NONSENSE"]);
+    assert!(matches!(broken, Err(StoreError::Sqlite(_))));
+    let version: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 1);
+}
+
+#[tokio::test]
+async fn the_file_is_in_wal_mode_and_synchronous_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let (mode, sync): (String, i64) = store
+        .call::<_, StoreError, _>(|c| {
+            Ok((
+                c.query_row("PRAGMA journal_mode", [], |row| row.get(0))?,
+                c.query_row("PRAGMA synchronous", [], |row| row.get(0))?,
+            ))
+        })
+        .await
+        .unwrap();
+    assert_eq!((mode.as_str(), sync), ("wal", 2));
+}

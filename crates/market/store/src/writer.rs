@@ -1,0 +1,83 @@
+//! The thread that owns the connection: takes what waits, runs it, commits once, answers.
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::StoreError;
+
+/// At most this many jobs share a commit, which bounds how long the first of them waits for the others.
+const BATCH: usize = 64;
+
+/// Hands a job's answer out, or the reason why the commit failed.
+pub(crate) type Finish = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+/// Runs inside the open transaction.
+pub(crate) type Job = Box<dyn FnOnce(&Connection) -> Finish + Send>;
+
+/// Wraps a closure so that its answer waits for the commit.
+pub(crate) fn job<T, E, F>(run: F, answer: oneshot::Sender<Result<T, E>>) -> Job
+where
+    T: Send + 'static,
+    E: From<StoreError> + Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+{
+    Box::new(move |connection| {
+        let result = in_savepoint(connection, run);
+        Box::new(move |commit| {
+            let result = match commit {
+                Ok(()) => result,
+                Err(error) => Err(E::from(StoreError::Commit(error.to_owned()))),
+            };
+            // Nobody may be waiting any more: the work is done all the same.
+            drop(answer.send(result));
+        })
+    })
+}
+
+/// A job that fails leaves nothing behind, whatever else is in the same transaction.
+fn in_savepoint<T, E, F>(connection: &Connection, run: F) -> Result<T, E>
+where
+    E: From<StoreError>,
+    F: FnOnce(&Connection) -> Result<T, E>,
+{
+    let sql = |sql: &str| connection.execute_batch(sql).map_err(|error| E::from(StoreError::Sqlite(error)));
+    sql("SAVEPOINT job")?;
+    match run(connection) {
+        Ok(value) => sql("RELEASE job").map(|()| value),
+        Err(error) => {
+            sql("ROLLBACK TO job; RELEASE job")?;
+            Err(error)
+        }
+    }
+}
+
+/// Until the last [`crate::Store`] is dropped.
+pub(crate) fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+        commit(connection, &mut batch);
+    }
+}
+
+fn commit(connection: &Connection, batch: &mut Vec<Job>) {
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        tracing::error!(%error, "the store cannot begin a transaction");
+        // Dropping the jobs drops their answer channels, which their callers see as a closed store.
+        batch.clear();
+        return;
+    }
+    let finish: Vec<Finish> = batch.drain(..).map(|job| job(connection)).collect();
+    let result = connection.execute_batch("COMMIT").map_err(|error| error.to_string());
+    if let Err(error) = &result {
+        tracing::error!(%error, "the store cannot commit");
+        // Some failures end the transaction, others leave it open: the next BEGIN needs it ended.
+        if !connection.is_autocommit()
+            && let Err(error) = connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the store cannot roll back");
+        }
+    }
+    for finish in finish {
+        finish(result.as_ref().map(|()| ()).map_err(String::as_str));
+    }
+}
