@@ -1,0 +1,61 @@
+# Every recipe is meant to be run through ./just, which brings its own `just` where none is installed.
+
+set shell := ["sh", "-eu", "-c"]
+set positional-arguments := true
+
+step := justfile_directory() / "deploy/dev/step"
+gate := justfile_directory() / "deploy/dev/gate"
+built := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "debug"
+runs := "-p avouch-demo -p avouch-issuer -p avouch-cli -p market-storefront -p market-orders -p market-inventory -p market-payments -p market-ledger -p market-reports"
+
+# Lists the recipes.
+[private]
+default:
+    @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list
+
+# Sets everything up, runs the market through attacks, renewals and kills, and reports. Options: --orders FILE|-, --json FILE
+[group('run')]
+demo *OPTIONS: build
+    @exec '{{ built }}/avouch-demo' run "$@"
+
+# The same set-up, kept running with a trickle of orders until Ctrl-C. Options: --orders FILE|-
+[group('run')]
+up *OPTIONS: build
+    @exec '{{ built }}/avouch-demo' up "$@"
+
+# Ends what an earlier demo left behind and removes its files: target/demo and certs/dev
+[group('run')]
+demo-clean: build
+    @'{{ built }}/avouch-demo' clean
+
+# Builds what the demo runs.
+[private]
+build:
+    @'{{ step }}' "building the issuer, the services and the demo" cargo build --locked --bins {{ runs }}
+
+# All tests that need no container engine, then the container ring if an engine answers (AVOUCH_REQUIRE_DOCKER=1: or fail)
+[group('verify')]
+test *OPTIONS:
+    @'{{ gate }}' tests "$@"
+    @'{{ gate }}' container-tests "$@"
+
+# The one gate, and what CI runs: formatting, clippy, documentation, tests, licences and banned crates
+[group('verify')]
+check:
+    @'{{ step }}' "formatting" cargo fmt --all --check
+    @'{{ step }}' "clippy, warnings denied" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+    @RUSTDOCFLAGS="-D warnings" '{{ step }}' "documentation, warnings denied" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+    @'{{ gate }}' tests
+    @'{{ gate }}' container-tests
+    @'{{ gate }}' standalone
+    @'{{ gate }}' deny
+
+# Formats the whole workspace
+[group('verify')]
+fmt:
+    @cargo fmt --all
+
+# The benchmarks: decide(), and the secured unary call against bare tonic mTLS, as a ratio
+[group('measure')]
+bench *OPTIONS:
+    @'{{ step }}' "benchmarks" cargo bench --locked --workspace --benches "$@"
