@@ -1,0 +1,64 @@
+//! Who is at the other end of a connection, computed once when its handshake has succeeded.
+
+use std::time::SystemTime;
+
+use crate::hex;
+use crate::id::SpiffeId;
+use crate::x509::{self, Leaf};
+
+/// A verified peer: what authorization, records and handlers need of its certificate.
+///
+/// The value does not verify anything by itself; it is made from a [`Leaf`] by whoever has verified the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerIdentity {
+    spiffe_id: SpiffeId,
+    serial: String,
+    not_before: SystemTime,
+    not_after: SystemTime,
+    issuer: String,
+    fingerprint: String,
+}
+
+impl PeerIdentity {
+    /// Takes the identity from a leaf and its DER.
+    pub fn from_leaf(leaf: &Leaf, der: &[u8]) -> Self {
+        Self {
+            spiffe_id: leaf.spiffe_id().clone(),
+            serial: leaf.serial().to_owned(),
+            not_before: leaf.not_before(),
+            not_after: leaf.not_after(),
+            issuer: leaf.issuer().to_owned(),
+            fingerprint: hex::encode(&x509::sha256(der)),
+        }
+    }
+
+    /// The peer's SPIFFE ID.
+    pub fn spiffe_id(&self) -> &SpiffeId {
+        &self.spiffe_id
+    }
+
+    /// The certificate's serial number, lower-case hexadecimal.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// The first second of the certificate's validity.
+    pub fn not_before(&self) -> SystemTime {
+        self.not_before
+    }
+
+    /// The last second of the certificate's validity.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
+    /// The distinguished name of the authority that signed (RFC 4514).
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// SHA-256 of the certificate, lower-case hexadecimal.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}

@@ -1,0 +1,28 @@
+//! X.509 certificates as SPIFFE sees them: [`Leaf`] (an X.509-SVID that a workload presents), [`Authority`] (a
+//! certificate that signs), and [`Facts`] (any certificate, for messages to people).
+//!
+//! Nothing here verifies a signature, a path or the time: that is the TLS verifier's part (RFC 5280 path validation
+//! against the bundle of the peer's trust domain). These checks come in addition and never stand in for it.
+
+mod authority;
+mod facts;
+mod key;
+mod leaf;
+mod name;
+mod read;
+
+pub use authority::{Authority, AuthorityError};
+pub use facts::Facts;
+pub use key::{KeyAlgorithm, KeyRefused, MAX_RSA_BITS, MIN_RSA_BITS};
+pub use leaf::{Leaf, SvidError};
+pub use read::MalformedCertificate;
+
+/// SHA-256 of some bytes, such as a certificate's DER.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    out
+}

@@ -1,0 +1,128 @@
+//! Public key algorithms: which are accepted, and how they are called.
+//!
+//! Accepted: ECDSA on P-256, P-384 and P-521, Ed25519, RSA of 2048 to 8192 bits. The upper bound is there because
+//! verifying costs the verifier; the lower because smaller keys are broken.
+
+use std::fmt::{self, Display};
+
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
+    OID_SIG_ED25519,
+};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// The smallest RSA modulus accepted, in bits.
+pub const MIN_RSA_BITS: u32 = 2048;
+/// The largest RSA modulus accepted, in bits.
+pub const MAX_RSA_BITS: u32 = 8192;
+
+/// An accepted public key algorithm with its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyAlgorithm {
+    /// ECDSA on NIST P-256.
+    EcdsaP256,
+    /// ECDSA on NIST P-384.
+    EcdsaP384,
+    /// ECDSA on NIST P-521.
+    EcdsaP521,
+    /// Ed25519.
+    Ed25519,
+    /// RSA.
+    Rsa {
+        /// Bits of the modulus.
+        bits: u32,
+    },
+}
+
+/// A public key that is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a public key of {algorithm} is not accepted")]
+pub struct KeyRefused {
+    /// The algorithm and size, or the object identifier when it has no name here.
+    pub algorithm: String,
+}
+
+impl KeyAlgorithm {
+    /// Size in bits.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::EcdsaP256 | Self::Ed25519 => 256,
+            Self::EcdsaP384 => 384,
+            Self::EcdsaP521 => 521,
+            Self::Rsa { bits } => bits,
+        }
+    }
+
+    /// Reads the algorithm of a DER `SubjectPublicKeyInfo`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyRefused`] for everything that is not accepted, bytes that do not parse included.
+    pub fn of_spki(der: &[u8]) -> Result<Self, KeyRefused> {
+        use x509_parser::asn1_rs::FromDer;
+        match SubjectPublicKeyInfo::from_der(der) {
+            Ok(([], spki)) => Self::of(&spki),
+            _ => Err(KeyRefused { algorithm: "unreadable encoding".to_owned() }),
+        }
+    }
+
+    pub(super) fn of(spki: &SubjectPublicKeyInfo<'_>) -> Result<Self, KeyRefused> {
+        let refused = |algorithm: String| Err(KeyRefused { algorithm });
+        let oid = &spki.algorithm.algorithm;
+        let key = spki.subject_public_key.as_ref();
+        if *oid == OID_KEY_TYPE_EC_PUBLIC_KEY {
+            let curve = spki.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+            let (found, coordinate) = match curve {
+                Some(curve) if curve == OID_EC_P256 => (Self::EcdsaP256, 32),
+                Some(curve) if curve == OID_NIST_EC_P384 => (Self::EcdsaP384, 48),
+                Some(curve) if curve == OID_NIST_EC_P521 => (Self::EcdsaP521, 66),
+                Some(curve) => return refused(format!("ECDSA on curve {}", curve.to_id_string())),
+                None => return refused("ECDSA without a named curve".to_owned()),
+            };
+            if key.first() != Some(&0x04) || key.len() != 1 + 2 * coordinate {
+                return refused(format!("{found} in an encoding other than an uncompressed point"));
+            }
+            return Ok(found);
+        }
+        if *oid == OID_SIG_ED25519 {
+            return if key.len() == 32 {
+                Ok(Self::Ed25519)
+            } else {
+                refused("Ed25519 of a wrong length".into())
+            };
+        }
+        if *oid == OID_PKCS1_RSAENCRYPTION {
+            let Some(bits) = rsa_bits(spki) else {
+                return refused("RSA in an unreadable encoding".to_owned());
+            };
+            return if (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+                Ok(Self::Rsa { bits })
+            } else {
+                refused(format!("RSA {bits}"))
+            };
+        }
+        refused(format!("algorithm {}", oid.to_id_string()))
+    }
+}
+
+fn rsa_bits(spki: &SubjectPublicKeyInfo<'_>) -> Option<u32> {
+    let Ok(PublicKey::RSA(key)) = spki.parsed() else { return None };
+    let first = key.modulus.iter().position(|octet| *octet != 0)?;
+    let digits = key.modulus.get(first..)?;
+    let bits = u32::try_from(digits.len()).ok()?.checked_mul(8)?;
+    bits.checked_sub(digits.first()?.leading_zeros())
+}
+
+impl Display for KeyAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EcdsaP256 => f.write_str("ECDSA P-256"),
+            Self::EcdsaP384 => f.write_str("ECDSA P-384"),
+            Self::EcdsaP521 => f.write_str("ECDSA P-521"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+            Self::Rsa { bits } => write!(f, "RSA {bits}"),
+        }
+    }
+}

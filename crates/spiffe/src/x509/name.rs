@@ -1,0 +1,74 @@
+//! Distinguished names as text (RFC 4514): last component first, special and control characters escaped, so that a
+//! hostile name cannot break a log line apart.
+
+use std::fmt::Write as _;
+
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+
+use crate::hex;
+
+/// Writes a name; an empty name is the empty text.
+pub(super) fn text(name: &X509Name<'_>) -> String {
+    let rdns: Vec<_> = name.iter_rdn().collect();
+    let mut out = String::new();
+    for (index, rdn) in rdns.iter().rev().enumerate() {
+        for (part, attribute) in rdn.iter().enumerate() {
+            match (index, part) {
+                (_, 1..) => out.push('+'),
+                (1.., 0) => out.push(','),
+                (0, 0) => {}
+            }
+            write_attribute(&mut out, attribute);
+        }
+    }
+    out
+}
+
+fn write_attribute(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
+    let oid = attribute.attr_type().to_id_string();
+    let short = match oid.as_str() {
+        "2.5.4.3" => Some("CN"),
+        "2.5.4.6" => Some("C"),
+        "2.5.4.7" => Some("L"),
+        "2.5.4.8" => Some("ST"),
+        "2.5.4.9" => Some("STREET"),
+        "2.5.4.10" => Some("O"),
+        "2.5.4.11" => Some("OU"),
+        "0.9.2342.19200300.100.1.1" => Some("UID"),
+        "0.9.2342.19200300.100.1.25" => Some("DC"),
+        _ => None,
+    };
+    match (short, attribute.as_str()) {
+        (Some(short), Ok(value)) => {
+            out.push_str(short);
+            out.push('=');
+            write_value(out, value);
+        }
+        _ => {
+            out.push_str(&oid);
+            out.push_str("=#");
+            out.push_str(&hex::encode(attribute.as_slice()));
+        }
+    }
+}
+
+fn write_value(out: &mut String, value: &str) {
+    let last = value.chars().count().saturating_sub(1);
+    for (index, c) in value.chars().enumerate() {
+        match c {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '#' if index == 0 => out.push_str("\\#"),
+            ' ' if index == 0 || index == last => out.push_str("\\ "),
+            c if c.is_control() => {
+                let mut bytes = [0; 4];
+                for byte in c.encode_utf8(&mut bytes).bytes() {
+                    let _infallible = write!(out, "\\{byte:02x}");
+                }
+            }
+            c => out.push(c),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Reading DER into the parts that the checks need: one pass over the extensions, nothing judged but the encoding.
+//!
+//! Refuses trailing data, anything but version 3, an extension that is there twice, and an extension the checks rely
+//! on that does not parse as exactly one value.
+
+use std::time::{Duration, SystemTime};
+
+use x509_parser::asn1_rs::{Any, FromDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, ParsedExtension, SubjectAlternativeName, X509Extension,
+};
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Version;
+
+use crate::hex;
+
+/// Why bytes are not a well-formed version 3 certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedCertificate {
+    /// The bytes are not the DER of a certificate.
+    #[error("the bytes are not the DER encoding of an X.509 certificate")]
+    NotDer,
+    /// There are bytes after the certificate.
+    #[error("there is trailing data after the certificate")]
+    TrailingData,
+    /// Not version 3, so there can be no extensions.
+    #[error("the certificate is not of version 3")]
+    NotVersion3,
+    /// The signature algorithm inside the signed part differs from the one outside.
+    #[error("the certificate names two different signature algorithms")]
+    SignatureAlgorithmMismatch,
+    /// The same extension is there twice.
+    #[error("the extension {oid} is there twice")]
+    DuplicateExtension {
+        /// The extension's object identifier.
+        oid: String,
+    },
+    /// An extension that matters cannot be read.
+    #[error("the extension {oid} cannot be read")]
+    MalformedExtension {
+        /// The extension's object identifier.
+        oid: String,
+    },
+    /// A date outside what the platform can represent, or an end before the beginning.
+    #[error("the validity period makes no sense")]
+    Validity,
+}
+
+/// A value together with its extension's criticality.
+#[derive(Clone, Copy)]
+pub(super) struct Flagged<T> {
+    pub(super) critical: bool,
+    pub(super) value: T,
+}
+
+/// The extensions the checks look at, each at most once.
+#[derive(Default)]
+pub(super) struct Extensions<'a> {
+    pub(super) basic_constraints: Option<Flagged<&'a BasicConstraints>>,
+    pub(super) key_usage: Option<Flagged<&'a KeyUsage>>,
+    pub(super) extended_key_usage: Option<Flagged<&'a ExtendedKeyUsage<'a>>>,
+    pub(super) subject_alt_name: Option<Flagged<&'a SubjectAlternativeName<'a>>>,
+    pub(super) subject_key_id: Option<String>,
+    pub(super) authority_key_id: Option<String>,
+    /// The first critical extension that no check here understands.
+    pub(super) unknown_critical: Option<String>,
+    /// Critical extensions that no check here understands, all of them.
+    pub(super) unknown_criticals: Vec<String>,
+}
+
+/// Parses exactly one certificate.
+pub(super) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, MalformedCertificate> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| MalformedCertificate::NotDer)?;
+    if !rest.is_empty() {
+        return Err(MalformedCertificate::TrailingData);
+    }
+    if certificate.tbs_certificate.version != X509Version::V3 {
+        return Err(MalformedCertificate::NotVersion3);
+    }
+    if certificate.tbs_certificate.signature != certificate.signature_algorithm {
+        return Err(MalformedCertificate::SignatureAlgorithmMismatch);
+    }
+    Ok(certificate)
+}
+
+/// Sorts the extensions.
+pub(super) fn extensions<'a>(
+    certificate: &'a X509Certificate<'_>,
+) -> Result<Extensions<'a>, MalformedCertificate> {
+    let list = certificate.tbs_certificate.extensions();
+    let mut found = Extensions::default();
+    for (index, extension) in list.iter().enumerate() {
+        if list.iter().take(index).any(|earlier| earlier.oid == extension.oid) {
+            return Err(MalformedCertificate::DuplicateExtension { oid: extension.oid.to_id_string() });
+        }
+        let critical = extension.critical;
+        match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(value) => {
+                one_value(extension)?;
+                found.basic_constraints = Some(Flagged { critical, value });
+            }
+            ParsedExtension::KeyUsage(value) => {
+                one_value(extension)?;
+                found.key_usage = Some(Flagged { critical, value });
+            }
+            ParsedExtension::ExtendedKeyUsage(value) => {
+                one_value(extension)?;
+                found.extended_key_usage = Some(Flagged { critical, value });
+            }
+            ParsedExtension::SubjectAlternativeName(value) => {
+                one_value(extension)?;
+                found.subject_alt_name = Some(Flagged { critical, value });
+            }
+            ParsedExtension::SubjectKeyIdentifier(id) => found.subject_key_id = Some(hex::encode(id.0)),
+            ParsedExtension::AuthorityKeyIdentifier(id) => {
+                found.authority_key_id = id.key_identifier.as_ref().map(|id| hex::encode(id.0));
+            }
+            // The path validator understands these two.
+            ParsedExtension::NameConstraints(_) | ParsedExtension::CRLDistributionPoints(_) => {}
+            ParsedExtension::ParseError { .. } if critical || matters(extension) => {
+                return Err(MalformedCertificate::MalformedExtension { oid: extension.oid.to_id_string() });
+            }
+            _ if critical => found.unknown_criticals.push(extension.oid.to_id_string()),
+            _ => {}
+        }
+    }
+    found.unknown_critical = found.unknown_criticals.first().cloned();
+    Ok(found)
+}
+
+/// Refuses bytes after the extension's value, which the parser would overlook.
+fn one_value(extension: &X509Extension<'_>) -> Result<(), MalformedCertificate> {
+    match Any::from_der(extension.value) {
+        Ok(([], _)) => Ok(()),
+        _ => Err(MalformedCertificate::MalformedExtension { oid: extension.oid.to_id_string() }),
+    }
+}
+
+/// Whether the checks would be blind without this extension: subject key id, key usage, subject alternative name,
+/// basic constraints, authority key id, extended key usage.
+fn matters(extension: &X509Extension<'_>) -> bool {
+    matches!(extension.oid.as_bytes(), [0x55, 0x1d, 0x0e | 0x0f | 0x11 | 0x13 | 0x23 | 0x25])
+}
+
+/// The validity period, inclusive on both ends.
+pub(super) fn validity(
+    certificate: &X509Certificate<'_>,
+) -> Result<(SystemTime, SystemTime), MalformedCertificate> {
+    let validity = certificate.tbs_certificate.validity();
+    let not_before = time(&validity.not_before).ok_or(MalformedCertificate::Validity)?;
+    let not_after = time(&validity.not_after).ok_or(MalformedCertificate::Validity)?;
+    if not_after < not_before {
+        return Err(MalformedCertificate::Validity);
+    }
+    Ok((not_before, not_after))
+}
+
+fn time(time: &ASN1Time) -> Option<SystemTime> {
+    let seconds = time.timestamp();
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    }
+}
+
+/// A serial number as people compare it: hexadecimal, without the sign octet.
+pub(super) fn serial_hex(raw: &[u8]) -> String {
+    match raw {
+        [0, rest @ ..] if !rest.is_empty() => hex::encode(rest),
+        all => hex::encode(all),
+    }
+}
