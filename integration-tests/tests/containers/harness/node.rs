@@ -1,0 +1,190 @@
+//! One container of a scenario: how it is described, started, asked, watched.
+//!
+//! Every container runs as the image's own user with a read-only root, no capability and no published port.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testcontainers::core::{AccessMode, ExecCommand, Mount, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+
+use super::{Failure, Outcome, World, engine, eventually, images};
+
+/// A container to be.
+pub(crate) struct NodeSpec<'a> {
+    world: &'a World,
+    name: &'a str,
+    image: &'a str,
+    command: Vec<String>,
+    environment: BTreeMap<String, String>,
+    files: Vec<(&'a str, String)>,
+}
+
+impl<'a> NodeSpec<'a> {
+    pub(super) fn new(world: &'a World, name: &'a str, image: &'a str) -> Self {
+        Self { world, name, image, command: Vec::new(), environment: BTreeMap::new(), files: Vec::new() }
+    }
+
+    /// The arguments of the image's program.
+    pub(crate) fn command<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.command = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// An environment variable.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A file at `/etc/avouch/<name>`, readable only.
+    pub(crate) fn file(mut self, name: &'a str, content: impl Into<String>) -> Self {
+        self.files.push((name, content.into()));
+        self
+    }
+
+    /// Creates and starts the container; it may take a while until what runs in it is ready.
+    pub(crate) async fn start(self) -> Outcome<Arc<Node>> {
+        let host = self.world.host(self.name);
+        let mut request = GenericImage::new(format!("avouch/{}", self.image), images::tag(self.image)?)
+            .with_wait_for(WaitFor::Nothing)
+            .with_container_name(&host)
+            .with_network(self.world.network())
+            .with_label(engine::RUN, self.world.run())
+            .with_label(engine::OWNER, engine::owner())
+            .with_readonly_rootfs(true)
+            .with_cap_drop("ALL")
+            .with_security_opt("no-new-privileges")
+            .with_mount(Mount::tmpfs_mount("/run/avouch").with_mode(0o1777))
+            .with_host_config_modifier(|config| config.publish_all_ports = Some(false));
+        if !self.files.is_empty() {
+            let folder = self.write_files()?;
+            let mount = Mount::bind_mount(folder.to_string_lossy(), "/etc/avouch");
+            request = request.with_mount(mount.with_access_mode(AccessMode::ReadOnly));
+        }
+        if !self.command.is_empty() {
+            request = request.with_cmd(self.command.iter().map(String::as_str));
+        }
+        for (name, value) in &self.environment {
+            request = request.with_env_var(name, value);
+        }
+        let container = request
+            .start()
+            .await
+            .map_err(|error| Failure::new(format!("starting '{}': {:?}", self.name, Failure::from(error))))?;
+        let node = Arc::new(Node { name: self.name.to_owned(), host, container });
+        self.world.admit(Arc::clone(&node));
+        Ok(node)
+    }
+
+    /// The container's user is another than ours: the files are readable for all, and the run's folder is not.
+    fn write_files(&self) -> Outcome<PathBuf> {
+        let folder = self.world.scratch().join(self.name);
+        std::fs::create_dir_all(&folder)?;
+        for (name, content) in &self.files {
+            std::fs::write(folder.join(name), content)?;
+        }
+        Ok(folder)
+    }
+}
+
+/// A started container.
+pub(crate) struct Node {
+    name: String,
+    host: String,
+    container: ContainerAsync<GenericImage>,
+}
+
+/// What a program that has ended leaves.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: i64,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// The standard output of a program that succeeded.
+    pub(crate) fn success(self, what: &str) -> Outcome<String> {
+        if self.status == 0 {
+            return Ok(self.stdout);
+        }
+        Err(Failure::new(format!("{what}: exit status {}\n{}{}", self.status, self.stdout, self.stderr)))
+    }
+}
+
+impl Node {
+    /// Its name within the scenario.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name in the network's DNS.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Runs a program inside and waits for its end.
+    pub(crate) async fn exec(&self, command: &[&str]) -> Outcome<Finished> {
+        let mut running = self.container.exec(ExecCommand::new(command.iter().copied())).await?;
+        let stdout = String::from_utf8_lossy(&running.stdout_to_vec().await?).into_owned();
+        let stderr = String::from_utf8_lossy(&running.stderr_to_vec().await?).into_owned();
+        // Its output has ended, so it has; the engine may take a moment to say how.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if let Some(status) = running.exit_code().await? {
+                return Ok(Finished { status, stdout, stderr });
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(Failure::new(format!("'{}' in '{}' does not end", command.join(" "), self.name)))
+    }
+
+    /// Waits for the container's own program to end.
+    pub(crate) async fn finished(&self, patience: Duration) -> Outcome<Finished> {
+        let what = format!("the end of '{}'", self.name);
+        let status = eventually(&what, patience, || async { Ok(self.container.exit_code().await?) }).await?;
+        let (stdout, stderr) = self.output().await?;
+        Ok(Finished { status, stdout, stderr })
+    }
+
+    /// Everything written so far: standard output, standard error.
+    pub(crate) async fn output(&self) -> Outcome<(String, String)> {
+        let stdout = self.container.stdout_to_vec().await?;
+        let stderr = self.container.stderr_to_vec().await?;
+        Ok((String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned()))
+    }
+
+    /// The lines written so far that are JSON objects.
+    pub(crate) async fn records(&self) -> Outcome<Vec<Value>> {
+        let (stdout, stderr) = self.output().await?;
+        let lines = stdout.lines().chain(stderr.lines());
+        Ok(lines
+            .filter(|line| line.starts_with('{'))
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
+    }
+
+    /// Waits for a record; a container that ends meanwhile is a failure at once.
+    pub(crate) async fn record(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Outcome<Value> {
+        let matches = &matches;
+        let what = format!("'{}': a record of {what}", self.name);
+        eventually(&what, Duration::from_secs(30), || async {
+            let ended = self.container.exit_code().await?;
+            let found = self.records().await?.into_iter().find(|record| matches(record));
+            match (found, ended) {
+                (None, Some(status)) => Err(Failure::new(format!("{what}: it has ended, status {status}"))),
+                (found, _) => Ok(found),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn remove(self) -> Outcome {
+        Ok(self.container.rm().await?)
+    }
+}

@@ -1,0 +1,6 @@
+//! Scenarios over containers, one module each. They need a container engine; without one they say so and pass, and
+//! with `AVOUCH_REQUIRE_DOCKER=1` they fail.
+
+mod harness;
+
+mod engine_and_images;
