@@ -1,0 +1,142 @@
+//! One record per connection attempt, failures included: who, from where, how, and why not.
+//!
+//! Records carry no certificate bodies and no secrets.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use avouch_spiffe::{Reason, SpiffeId};
+use serde::Serialize;
+
+/// Identifies a connection in records and errors: `conn-` and sixteen hex digits, unique within a process and,
+/// by its random part, across restarts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static EPOCH: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+        let epoch = EPOCH.get_or_init(|| {
+            let mut random = [0_u8; 8];
+            // Without randomness ids are still unique within the process.
+            let _ = aws_lc_rs::rand::fill(&mut random);
+            u64::from_be_bytes(random) & 0xffff_ffff_0000_0000
+        });
+        Self(epoch | (NEXT.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff))
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conn-{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for ConnectionId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What is known of an established connection; rides in the extensions of its requests.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer_addr: SocketAddr,
+    /// Our end.
+    pub local_addr: SocketAddr,
+    /// Negotiated TLS version, as in `TLSv1_3`.
+    pub tls_version: &'static str,
+    /// Negotiated cipher suite.
+    pub cipher: String,
+    /// Negotiated key-exchange group, as in `X25519MLKEM768`.
+    pub group: String,
+    /// Keying material exported for channel binding, where the server was asked to.
+    pub exporter: Option<[u8; 32]>,
+}
+
+/// Whether a connection attempt succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The handshake completed and the peer was admitted.
+    Accepted,
+    /// The connection was refused.
+    Refused,
+}
+
+/// One connection attempt.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ConnectionRecord {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer_addr: SocketAddr,
+    /// Our end.
+    pub local_addr: Option<SocketAddr>,
+    /// The verified identity of the other end.
+    pub peer_id: Option<SpiffeId>,
+    /// Serial of the other end's certificate, lower-case hex.
+    pub peer_serial: Option<String>,
+    /// Outcome.
+    pub verdict: Verdict,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// What in particular.
+    pub detail: Option<String>,
+    /// Negotiated TLS version.
+    pub tls_version: Option<&'static str>,
+    /// Negotiated cipher suite.
+    pub cipher: Option<String>,
+    /// Negotiated key-exchange group.
+    pub group: Option<String>,
+    /// From accept to verdict.
+    pub handshake: Duration,
+}
+
+/// Receives the record of every connection attempt. Called on the connection's task: must not block.
+pub trait ConnectionObserver: Send + Sync + fmt::Debug {
+    /// A connection was accepted or refused.
+    fn connection(&self, record: &ConnectionRecord);
+}
+
+/// Writes refused attempts to the log as warnings, accepted ones at debug level.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogObserver;
+
+impl ConnectionObserver for LogObserver {
+    fn connection(&self, record: &ConnectionRecord) {
+        match record.verdict {
+            Verdict::Accepted => tracing::debug!(
+                connection_id = %record.id,
+                peer_addr = %record.peer_addr,
+                peer = record.peer_id.as_ref().map(SpiffeId::as_str),
+                group = record.group,
+                "connection accepted"
+            ),
+            Verdict::Refused => tracing::warn!(
+                connection_id = %record.id,
+                peer_addr = %record.peer_addr,
+                local_addr = record.local_addr.map(tracing::field::display),
+                peer = record.peer_id.as_ref().map(SpiffeId::as_str),
+                serial = record.peer_serial,
+                reason = record.reason.map(|reason| reason.as_str()),
+                detail = record.detail,
+                "connection refused"
+            ),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Limits and times of a listener, each with a default that is safe to leave.
+
+use std::time::Duration;
+
+use crate::verify::ChainLimits;
+
+/// Limits and times of a [`Server`](crate::Server).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Handshakes under way at once; one more is refused with HANDSHAKE_LIMIT.
+    pub max_handshakes: usize,
+    /// Connections open at once; one more waits in the kernel's backlog.
+    pub max_connections: usize,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// What a peer may present.
+    pub chain: ChainLimits,
+    /// HTTP/2 streams open at once on a connection.
+    pub max_concurrent_streams: u32,
+    /// Bytes of a request's header list.
+    pub max_header_list_size: u32,
+    /// Streams reset by the peer before they were accepted; beyond it the connection ends (rapid reset).
+    pub max_pending_accept_reset_streams: usize,
+    /// A connection is asked to go away at this age, ± 10 %.
+    pub max_connection_age: Duration,
+    /// From asking a connection to go away to closing it. Streams that are open at half of it end with
+    /// CONNECTION_RETIRING.
+    pub retirement_grace: Duration,
+    /// Ping an idle connection this often.
+    pub keepalive_interval: Duration,
+    /// Close a connection whose ping stays unanswered this long.
+    pub keepalive_timeout: Duration,
+    /// After a refused handshake: how long to keep the connection half open so that the alert arrives.
+    pub linger: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            max_handshakes: 1024,
+            max_connections: 16 * 1024,
+            handshake_timeout: Duration::from_secs(5),
+            chain: ChainLimits::default(),
+            max_concurrent_streams: 256,
+            max_header_list_size: 16 * 1024,
+            max_pending_accept_reset_streams: 32,
+            max_connection_age: Duration::from_secs(30 * 60),
+            retirement_grace: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(10),
+            linger: Duration::from_millis(500),
+        }
+    }
+}
+
+/// How long before the end of a certificate's life its connections retire: a tenth of the life, between two and
+/// thirty seconds. Clients use one and a half times this, so that they go before they are told to.
+pub(crate) fn retirement_margin(life: Duration) -> Duration {
+    (life / 10).clamp(Duration::from_secs(2), Duration::from_secs(30))
+}

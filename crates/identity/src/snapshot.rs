@@ -1,0 +1,135 @@
+//! The rotating state of a workload's identity: its SVID and the bundles it trusts.
+//!
+//! State is published whole, through a watch of an `Arc`: a reader sees one consistent snapshot, never a new
+//! certificate with an old bundle. What has been published stays in use until something newer is.
+
+use std::sync::Arc;
+
+use avouch_spiffe::clock::{self, SharedClock};
+use avouch_spiffe::{BundleSet, SpiffeId};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::channel::ChannelBuilder;
+use crate::filter::IdentityFilter;
+use crate::svid::Svid;
+use crate::trust::TrustStore;
+
+/// One consistent state of an identity.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The SVID to present.
+    pub svid: Arc<Svid>,
+    /// What to verify peers by.
+    pub trust: Arc<TrustStore>,
+    /// Grows by one with every publication.
+    pub generation: u64,
+}
+
+impl Snapshot {
+    /// A first snapshot (generation 1).
+    pub fn new(svid: Svid, bundles: BundleSet) -> Self {
+        Self { svid: Arc::new(svid), trust: Arc::new(TrustStore::new(bundles)), generation: 1 }
+    }
+}
+
+/// A workload's identity: a cheap handle to state that rotates by itself.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    state: watch::Receiver<Arc<Snapshot>>,
+    clock: SharedClock,
+    // The source's task lives as long as any handle.
+    source: Option<Arc<AbortOnDropHandle<()>>>,
+}
+
+impl Identity {
+    /// An identity whose snapshots the caller publishes: for a source of one's own, and for the issuer, which issues
+    /// to itself.
+    pub fn publisher(initial: Snapshot) -> (Publisher, Self) {
+        Self::publisher_with_clock(initial, clock::system())
+    }
+
+    /// As [`Identity::publisher`], with the clock by which certificates are judged.
+    pub fn publisher_with_clock(initial: Snapshot, clock: SharedClock) -> (Publisher, Self) {
+        let (sender, state) = watch::channel(Arc::new(initial));
+        let publisher = Publisher { sender };
+        (publisher, Self { state, clock, source: None })
+    }
+
+    /// Ties a background task to the life of this identity's handles.
+    pub(crate) fn with_source(mut self, task: tokio::task::JoinHandle<()>) -> Self {
+        self.source = Some(Arc::new(AbortOnDropHandle::new(task)));
+        self
+    }
+
+    /// The state at this moment.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.state.borrow().clone()
+    }
+
+    /// Every later state; the current one counts as seen.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        let mut receiver = self.state.clone();
+        receiver.mark_unchanged();
+        receiver
+    }
+
+    /// This workload's SPIFFE ID.
+    pub fn spiffe_id(&self) -> SpiffeId {
+        self.state.borrow().svid.spiffe_id().clone()
+    }
+
+    /// The clock by which certificates are judged.
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// Begins a channel to `url` (`https://host:port`) whose server must be one of `expect`.
+    pub fn channel(&self, url: &str, expect: impl Into<IdentityFilter>) -> ChannelBuilder {
+        ChannelBuilder::new(self.clone(), url, expect.into())
+    }
+}
+
+/// The writing end of an [`Identity`].
+#[derive(Debug)]
+pub struct Publisher {
+    sender: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Publisher {
+    /// Publishes a new SVID, keeping the bundles.
+    pub fn publish_svid(&self, svid: Svid) {
+        self.update(|current| Snapshot {
+            svid: Arc::new(svid),
+            trust: current.trust.clone(),
+            generation: current.generation + 1,
+        });
+    }
+
+    /// Publishes new bundles, keeping the SVID.
+    pub fn publish_bundles(&self, bundles: BundleSet) {
+        self.update(|current| Snapshot {
+            svid: current.svid.clone(),
+            trust: Arc::new(TrustStore::new(bundles)),
+            generation: current.generation + 1,
+        });
+    }
+
+    /// Publishes both at once.
+    pub fn publish(&self, svid: Svid, bundles: BundleSet) {
+        self.update(|current| Snapshot {
+            svid: Arc::new(svid),
+            trust: Arc::new(TrustStore::new(bundles)),
+            generation: current.generation + 1,
+        });
+    }
+
+    /// The state last published.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.sender.borrow().clone()
+    }
+
+    fn update(&self, next: impl FnOnce(&Snapshot) -> Snapshot) {
+        self.sender.send_modify(|current| *current = Arc::new(next(current)));
+    }
+}

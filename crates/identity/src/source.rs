@@ -1,0 +1,225 @@
+//! Sources: where SVIDs and bundles come from, and what keeps them fresh.
+
+mod enroll;
+mod files;
+mod issuer;
+mod key;
+mod pem;
+mod recover;
+mod schedule;
+mod state;
+mod trust_stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use avouch_spiffe::SpiffeId;
+use avouch_spiffe::clock::{self, SharedClock};
+
+pub use self::recover::{RECOVERY_BINDING, recovery_message};
+use crate::config::IdentityConfig;
+use crate::snapshot::Identity;
+
+/// Why an identity could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path} does not hold {expected}: {detail}")]
+    Content {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Certificate and key do not make an SVID.
+    #[error("the certificate and key are no usable SVID")]
+    Svid(#[from] crate::svid::SvidLoadError),
+    /// There is no identity yet, and no join token to get one with.
+    #[error(
+        "there is no identity in {state} and no join token to get one with; create a token with `avouch token create SPIFFE-ID` and put it into the join_token_file"
+    )]
+    NoToken {
+        /// The state directory, or that there is none.
+        state: String,
+    },
+    /// The join token cannot be read.
+    #[error("{path} holds no join token: {detail}")]
+    Token {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The issuer refused.
+    #[error("the issuer refused to {action}: {}", message(status))]
+    Refused {
+        /// What was asked.
+        action: &'static str,
+        /// Its answer.
+        status: Box<tonic::Status>,
+    },
+    /// The issuer answered with something that is no usable identity.
+    #[error("the issuer's answer is unusable: {0}")]
+    Answer(String),
+    /// The issuer's address is not `host:port`.
+    #[error("`{0}` is not an address of the form host:port")]
+    Address(String),
+    /// Key generation or signing failed.
+    #[error("cryptography failed: {0}")]
+    Crypto(String),
+}
+
+fn message(status: &tonic::Status) -> String {
+    match crate::status::reason(status) {
+        Some(reason) => format!("{reason}: {}", status.message()),
+        None => format!("{:?}: {}", status.code(), status.message()),
+    }
+}
+
+impl IdentityError {
+    /// Whether trying again, unchanged, can help.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => match crate::status::reason(status) {
+                Some(reason) => reason.retryable(),
+                None => matches!(
+                    status.code(),
+                    tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled
+                ),
+            },
+            // The disk may have room again.
+            Self::File { action: "write", .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Something that happened to an identity.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum IdentityEvent {
+    /// An SVID came into use.
+    Issued {
+        /// How: `enroll`, `renew`, `recover`, `stored` or `files`.
+        how: &'static str,
+        /// Whose.
+        spiffe_id: SpiffeId,
+        /// Which.
+        serial: String,
+        /// Until when.
+        not_after: SystemTime,
+    },
+    /// A fresh SVID could not be had; the current one stays in use.
+    Failed {
+        /// What was tried.
+        how: &'static str,
+        /// Why it failed.
+        error: String,
+    },
+}
+
+/// Receives what happens to an identity. Called on the source's task: must not block.
+pub trait IdentityObserver: Send + Sync + fmt::Debug {
+    /// Something happened.
+    fn event(&self, event: &IdentityEvent);
+}
+
+/// What the sources need beside their configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) clock: SharedClock,
+    pub(crate) observer: Option<Arc<dyn IdentityObserver>>,
+}
+
+impl Surroundings {
+    pub(crate) fn tell(&self, event: &IdentityEvent) {
+        match event {
+            IdentityEvent::Issued { how, spiffe_id, serial, .. } => {
+                tracing::info!(how, %spiffe_id, serial, "SVID in use");
+            }
+            IdentityEvent::Failed { how, error } => {
+                tracing::warn!(how, error, "no fresh SVID; the current one stays in use");
+            }
+        }
+        if let Some(observer) = &self.observer {
+            observer.event(event);
+        }
+    }
+
+    pub(crate) fn issued(&self, how: &'static str, svid: &crate::svid::Svid) {
+        self.tell(&IdentityEvent::Issued {
+            how,
+            spiffe_id: svid.spiffe_id().clone(),
+            serial: svid.leaf().serial().to_owned(),
+            not_after: svid.not_after(),
+        });
+    }
+
+    pub(crate) fn failed(&self, how: &'static str, error: &IdentityError) {
+        self.tell(&IdentityEvent::Failed { how, error: crate::verify::with_sources(error) });
+    }
+}
+
+/// Starts the source of an identity.
+#[derive(Debug)]
+pub struct IdentityStarter {
+    config: IdentityConfig,
+    surroundings: Surroundings,
+}
+
+impl IdentityStarter {
+    /// Tells `observer` what happens.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn IdentityObserver>) -> Self {
+        self.surroundings.observer = Some(observer);
+        self
+    }
+
+    /// Judges certificates by `clock`.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.surroundings.clock = clock;
+        self
+    }
+
+    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits.
+    ///
+    /// # Errors
+    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files.
+    pub async fn start(self) -> Result<Identity, IdentityError> {
+        match self.config {
+            IdentityConfig::Issuer(config) => issuer::start(config, self.surroundings).await,
+            IdentityConfig::Files(config) => files::start(config, self.surroundings),
+        }
+    }
+}
+
+impl Identity {
+    /// An identity from the configured source, kept fresh in the background.
+    ///
+    /// # Errors
+    /// As [`IdentityStarter::start`].
+    pub async fn start(config: IdentityConfig) -> Result<Self, IdentityError> {
+        Self::starter(config).start().await
+    }
+
+    /// As [`Identity::start`], with an observer or a clock.
+    pub fn starter(config: IdentityConfig) -> IdentityStarter {
+        IdentityStarter { config, surroundings: Surroundings { clock: clock::system(), observer: None } }
+    }
+}

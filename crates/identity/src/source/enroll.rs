@@ -1,0 +1,48 @@
+//! First contact: a join token for the first SVID.
+
+use std::path::Path;
+
+use avouch_api::issuer::v1::enroll_request::Evidence;
+use avouch_api::issuer::v1::issuer_client::IssuerClient;
+use avouch_api::issuer::v1::{EnrollRequest, IssuedSvid};
+use avouch_spiffe::JoinToken;
+use avouch_spiffe::clock::SharedClock;
+
+use super::issuer::{Target, connect};
+use super::key::SvidKey;
+use super::{IdentityError, pem};
+use crate::verify::Trust;
+
+/// Reads a join token from its file.
+pub(super) fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
+    let bytes = zeroize::Zeroizing::new(pem::read(path)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| IdentityError::Token {
+        path: path.to_owned(),
+        detail: "it is not text".to_owned(),
+    })?;
+    text.trim().parse().map_err(|error: avouch_spiffe::JoinTokenError| IdentityError::Token {
+        path: path.to_owned(),
+        detail: crate::verify::with_sources(&error),
+    })
+}
+
+/// Enrolls `key` with the token. The issuer is verified against the roots the token pins.
+pub(super) async fn enroll(
+    target: &Target,
+    clock: &SharedClock,
+    token: &JoinToken,
+    key: &SvidKey,
+) -> Result<IssuedSvid, IdentityError> {
+    let trust = Trust::Pins(token.root_pins().into());
+    let connection =
+        connect(target, clock, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll").await?;
+    let request = EnrollRequest {
+        evidence: Some(Evidence::JoinToken(token.secret().to_owned())),
+        csr: key.request()?,
+    };
+    let response = IssuerClient::new(connection)
+        .enroll(request)
+        .await
+        .map_err(|status| IdentityError::Refused { action: "enroll", status: Box::new(status) })?;
+    response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))
+}

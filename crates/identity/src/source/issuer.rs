@@ -1,0 +1,326 @@
+//! An identity straight from the issuer: enroll, renew, recover, and follow the trust stream.
+//!
+//! The state table is in `docs/bootstrap-and-recovery.md`; each of its transitions has a named test in the issuer's
+//! crate. No state is a dead end: what can't be had now is tried again, what needs a person says which command.
+
+use std::sync::Arc;
+
+use avouch_api::issuer::v1::issuer_client::IssuerClient;
+use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
+use avouch_spiffe::clock::SharedClock;
+use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
+use http::uri::Authority;
+use rustls::pki_types::CertificateDer;
+
+use super::key::SvidKey;
+use super::recover::{RECOVERY_BINDING, recover};
+use super::state::{State, Stored};
+use super::{IdentityError, Surroundings, enroll, schedule, trust_stream};
+use crate::channel::connect::Dial;
+use crate::channel::link::Keepalive;
+use crate::channel::{Channel, SingleUse};
+use crate::config::IssuerConfig;
+use crate::filter::IdentityFilter;
+use crate::snapshot::{Identity, Publisher, Snapshot};
+use crate::svid::Svid;
+use crate::verify::{ChainLimits, Trust};
+
+/// Where the issuer is.
+pub(super) struct Target {
+    authority: Authority,
+    host: String,
+    port: u16,
+    timeout: std::time::Duration,
+}
+
+impl Target {
+    fn parse(config: &IssuerConfig) -> Result<Self, IdentityError> {
+        let wrong = || IdentityError::Address(config.address.clone());
+        let authority: Authority = config.address.parse().map_err(|_| wrong())?;
+        let port = authority.port_u16().ok_or_else(wrong)?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { authority, host, port, timeout: config.timeout() })
+    }
+}
+
+/// The identity every issuer of a trust domain has.
+pub(super) fn issuer_id(domain: &TrustDomain) -> Result<SpiffeId, IdentityError> {
+    format!("spiffe://{domain}/avouch/issuer")
+        .parse()
+        .map_err(|error: avouch_spiffe::SpiffeIdError| IdentityError::Answer(error.to_string()))
+}
+
+/// One connection to the issuer without a certificate of ours.
+pub(super) async fn connect(
+    target: &Target,
+    clock: &SharedClock,
+    trust: Trust,
+    own_domain: TrustDomain,
+    issuer: SpiffeId,
+    action: &'static str,
+) -> Result<SingleUse, IdentityError> {
+    let dial = Dial {
+        host: &target.host,
+        port: target.port,
+        svid: None,
+        trust,
+        own_domain: Some(own_domain),
+        filter: IdentityFilter::from(issuer),
+        limits: ChainLimits::default(),
+        clock: clock.clone(),
+        timeout: target.timeout,
+        binding: Some(RECOVERY_BINDING),
+    };
+    let keepalive = Keepalive { interval: target.timeout, timeout: target.timeout };
+    let link = dial
+        .link(keepalive)
+        .await
+        .map_err(|failure| IdentityError::Refused { action, status: Box::new(failure.to_status()) })?;
+    Ok(SingleUse::new(link, target.authority.clone(), target.timeout))
+}
+
+/// An SVID in use, with what renewing it needs.
+struct Current {
+    svid: Svid,
+    key: SvidKey,
+    bundle: Bundle,
+}
+
+/// Gets the first SVID and starts keeping it fresh.
+pub(super) async fn start(config: IssuerConfig, surroundings: Surroundings) -> Result<Identity, IdentityError> {
+    let target = Target::parse(&config)?;
+    let state = Arc::new(State::open(config.state_dir.clone())?);
+    let source = Source { target, config, state, surroundings };
+    let current = source.first().await?;
+    let mut bundles = BundleSet::default();
+    bundles.insert(current.bundle.clone());
+    let snapshot = Snapshot::new(current.svid.clone(), bundles);
+    let clock = source.surroundings.clock.clone();
+    let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
+    // This handle has no task to keep alive, so the task does not keep itself alive.
+    let own = identity.clone();
+    Ok(identity.with_source(tokio::spawn(source.keep_fresh(current, publisher, own))))
+}
+
+struct Source {
+    target: Target,
+    config: IssuerConfig,
+    state: Arc<State>,
+    surroundings: Surroundings,
+}
+
+impl Source {
+    /// The first SVID of this run: the stored one, a recovered one, or a new one.
+    async fn first(&self) -> Result<Current, IdentityError> {
+        let mut failures = 0;
+        let mut stored = self.state.load();
+        loop {
+            let now = self.surroundings.clock.now();
+            if let Some(current) = live(&mut stored, now) {
+                self.surroundings.issued("stored", &current.svid);
+                return Ok(current);
+            }
+            match self.acquire(&mut stored).await {
+                Ok(current) => return Ok(current),
+                Err(error) if error.is_retryable() => {
+                    failures += 1;
+                    let delay = schedule::retry_delay(failures, now, now);
+                    tracing::warn!(
+                        error = crate::verify::with_sources(&error),
+                        issuer = self.target.authority.as_str(),
+                        retry_in_ms = delay.as_millis(),
+                        "no identity yet"
+                    );
+                    tokio::time::sleep(delay).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Recovers an expired identity; enrolls where there is none, or where recovery is refused and there is a token.
+    async fn acquire(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
+        if let (Some((svid, key)), Some(bundle)) = (&stored.svid, &stored.bundle) {
+            match self.recover(svid, key, bundle).await {
+                Ok(current) => return Ok(current),
+                Err(error) if error.is_retryable() || self.config.join_token_file.is_none() => return Err(error),
+                Err(error) => {
+                    let error = crate::verify::with_sources(&error);
+                    tracing::warn!(error, "the expired identity cannot be recovered; trying the join token");
+                }
+            }
+        }
+        self.enroll(stored).await
+    }
+
+    async fn enroll(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
+        let Some(path) = &self.config.join_token_file else {
+            return Err(IdentityError::NoToken { state: self.state.place() });
+        };
+        let token = enroll::read_token(path)?;
+        let key = match stored.pending.take() {
+            Some(key) => key,
+            None => {
+                let key = SvidKey::generate()?;
+                self.state.store_pending(&key)?;
+                key
+            }
+        };
+        let outcome = enroll::enroll(&self.target, &self.surroundings.clock, &token, &key).await;
+        let issued = match outcome {
+            Ok(issued) => issued,
+            Err(error) => {
+                // The token may be bound to this key by now: the next attempt must use the same one.
+                stored.pending = Some(key);
+                return Err(error);
+            }
+        };
+        self.accept("enroll", issued, key, token.trust_domain()).await
+    }
+
+    async fn recover(&self, svid: &Svid, key: &SvidKey, bundle: &Bundle) -> Result<Current, IdentityError> {
+        let next = SvidKey::generate()?;
+        let issued = recover(&self.target, &self.surroundings.clock, bundle, (svid, key), &next).await?;
+        self.accept("recover", issued, next, svid.spiffe_id().trust_domain()).await
+    }
+
+    async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
+        let key = SvidKey::generate()?;
+        let mut request = tonic::Request::new(RenewRequest { csr: key.request()? });
+        request.set_timeout(self.config.timeout());
+        let response = IssuerClient::new(channel.clone())
+            .renew(request)
+            .await
+            .map_err(|status| IdentityError::Refused { action: "renew", status: Box::new(status) })?;
+        let issued = response
+            .into_inner()
+            .svid
+            .ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))?;
+        let renewed = self.accept("renew", issued, key, current.svid.spiffe_id().trust_domain()).await?;
+        if renewed.svid.spiffe_id() != current.svid.spiffe_id() {
+            let detail = format!("it is for {}, not {}", renewed.svid.spiffe_id(), current.svid.spiffe_id());
+            return Err(IdentityError::Answer(detail));
+        }
+        Ok(renewed)
+    }
+
+    /// Checks what the issuer sent, puts it to disk and says so.
+    async fn accept(
+        &self,
+        how: &'static str,
+        issued: IssuedSvid,
+        key: SvidKey,
+        domain: &TrustDomain,
+    ) -> Result<Current, IdentityError> {
+        let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
+        let svid = Svid::new(chain, &key.to_der())?;
+        if svid.spiffe_id().trust_domain() != domain || !key.is_for(svid.leaf().spki_der()) {
+            return Err(IdentityError::Answer(format!("it is for {}", svid.spiffe_id())));
+        }
+        let bundle = issued.bundle.ok_or_else(|| IdentityError::Answer("it carries no bundle".to_owned()))?;
+        let bundle = parse_bundle(&bundle, domain)?;
+        let (svid, key, bundle) = self.store(svid, key, bundle).await;
+        self.surroundings.issued(how, &svid);
+        Ok(Current { svid, key, bundle })
+    }
+
+    /// Puts an SVID to disk. When that fails the SVID is used all the same, from memory.
+    async fn store(&self, svid: Svid, key: SvidKey, bundle: Bundle) -> (Svid, SvidKey, Bundle) {
+        let state = self.state.clone();
+        let stored = tokio::task::spawn_blocking(move || {
+            let outcome = state.store_svid(&svid, &key, &bundle);
+            (outcome, svid, key, bundle)
+        });
+        match stored.await {
+            Ok((outcome, svid, key, bundle)) => {
+                if let Err(error) = outcome {
+                    let error = crate::verify::with_sources(&error);
+                    tracing::error!(error, "the SVID is in use but not on disk; a restart will have to recover");
+                }
+                (svid, key, bundle)
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Renews for ever, and follows the trust stream beside it.
+    async fn keep_fresh(self, mut current: Current, publisher: Publisher, identity: Identity) {
+        let url = format!("https://{}", self.target.authority);
+        let issuer = match issuer_id(current.svid.spiffe_id().trust_domain()) {
+            Ok(issuer) => issuer,
+            Err(error) => return tracing::error!(%error, "this identity cannot be kept fresh"),
+        };
+        let channel = identity.channel(&url, issuer).default_timeout(None).build();
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => return tracing::error!(%error, "this identity cannot be kept fresh"),
+        };
+        let follow = trust_stream::follow(&channel, &self.config.addresses, &publisher, &self.state);
+        let renew = async {
+            let clock = &self.surroundings.clock;
+            let mut failures = 0;
+            let mut delay = schedule::renewal_delay(current.svid.not_after(), clock.now());
+            loop {
+                schedule::wait(delay, clock.as_ref()).await;
+                let now = clock.now();
+                let (how, outcome) = if now < current.svid.not_after() {
+                    ("renew", self.renew(&channel, &current).await)
+                } else {
+                    let bundle = newest_bundle(&publisher, &current);
+                    ("recover", self.recover(&current.svid, &current.key, &bundle).await)
+                };
+                match outcome {
+                    Ok(renewed) => {
+                        publish(&publisher, &renewed);
+                        current = renewed;
+                        failures = 0;
+                        delay = schedule::renewal_delay(current.svid.not_after(), clock.now());
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        self.surroundings.failed(how, &error);
+                        delay = schedule::retry_delay(failures, current.svid.not_after(), clock.now());
+                    }
+                }
+            }
+        };
+        tokio::join!(follow, renew);
+    }
+}
+
+/// The stored identity, if it can still be used.
+fn live(stored: &mut Stored, now: std::time::SystemTime) -> Option<Current> {
+    let is_live = stored.svid.as_ref().is_some_and(|(svid, _)| now < svid.not_after());
+    if !is_live || stored.bundle.is_none() {
+        return None;
+    }
+    let (svid, key) = stored.svid.take()?;
+    Some(Current { svid, key, bundle: stored.bundle.take()? })
+}
+
+fn newest_bundle(publisher: &Publisher, current: &Current) -> Bundle {
+    let domain = current.svid.spiffe_id().trust_domain();
+    let published = publisher.current().trust.bundles().get(domain).map(|bundle| bundle.as_ref().clone());
+    published.unwrap_or_else(|| current.bundle.clone())
+}
+
+/// Publishes a renewed SVID, with its bundle unless the trust stream has brought a newer one.
+fn publish(publisher: &Publisher, renewed: &Current) {
+    let known = publisher.current();
+    let known = known.trust.bundles().get(renewed.svid.spiffe_id().trust_domain());
+    if known.is_some_and(|known| known.sequence() >= renewed.bundle.sequence()) {
+        return publisher.publish_svid(renewed.svid.clone());
+    }
+    let mut bundles = BundleSet::default();
+    bundles.insert(renewed.bundle.clone());
+    publisher.publish(renewed.svid.clone(), bundles);
+}
+
+/// Checks a bundle that came over the wire.
+pub(super) fn parse_bundle(bundle: &TrustBundle, domain: &TrustDomain) -> Result<Bundle, IdentityError> {
+    if bundle.trust_domain != domain.as_str() {
+        return Err(IdentityError::Answer(format!("its bundle is for {}", bundle.trust_domain)));
+    }
+    Bundle::from_ders(domain.clone(), &bundle.x509_authorities, bundle.sequence)
+        .map_err(|error| IdentityError::Answer(format!("its bundle: {}", crate::verify::with_sources(&error))))
+}

@@ -1,0 +1,112 @@
+//! Follows the issuer's trust stream: bundles down, acknowledgements up.
+
+use std::time::{Duration, SystemTime};
+
+use avouch_api::issuer::v1::issuer_client::IssuerClient;
+use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
+use avouch_spiffe::BundleSet;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::IdentityError;
+use super::issuer::parse_bundle;
+use super::state::State;
+use crate::channel::Channel;
+use crate::jitter;
+use crate::snapshot::Publisher;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
+/// A difference of clocks worth a warning.
+const SKEW: Duration = Duration::from_secs(10);
+
+/// Follows the stream, and opens it again when it ends.
+pub(super) async fn follow(channel: &Channel, addresses: &[String], publisher: &Publisher, state: &State) {
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        match once(channel, addresses, publisher, state).await {
+            Ok(received) if received > 0 => backoff = FIRST_BACKOFF,
+            Ok(_) => {}
+            Err(status) => tracing::debug!(
+                code = ?status.code(),
+                message = status.message(),
+                "the trust stream is interrupted; the bundle in use stays"
+            ),
+        }
+        tokio::time::sleep(jitter::around(backoff, 0.3)).await;
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+/// Follows one stream to its end. Says how many states it brought.
+async fn once(
+    channel: &Channel,
+    addresses: &[String],
+    publisher: &Publisher,
+    state: &State,
+) -> Result<u64, tonic::Status> {
+    let (answers, outgoing) = mpsc::channel(2);
+    let greeting = WatchTrustRequest {
+        acknowledged_sequence: sequence_in_use(publisher),
+        addresses: addresses.to_vec(),
+    };
+    // The receiver is ours and has room.
+    let _ = answers.send(greeting).await;
+    let mut stream =
+        IssuerClient::new(channel.clone()).watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
+    let mut received = 0;
+    while let Some(message) = stream.message().await? {
+        received += 1;
+        compare_clocks(&message);
+        if let Err(error) = apply(&message, publisher, state) {
+            tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
+            continue;
+        }
+        let answer =
+            WatchTrustRequest { acknowledged_sequence: sequence_in_use(publisher), addresses: addresses.to_vec() };
+        if answers.send(answer).await.is_err() {
+            break;
+        }
+    }
+    Ok(received)
+}
+
+fn sequence_in_use(publisher: &Publisher) -> u64 {
+    let snapshot = publisher.current();
+    let domain = snapshot.svid.spiffe_id().trust_domain();
+    snapshot.trust.bundles().get(domain).map_or(0, |bundle| bundle.sequence())
+}
+
+fn apply(message: &WatchTrustResponse, publisher: &Publisher, state: &State) -> Result<(), IdentityError> {
+    let snapshot = publisher.current();
+    let domain = snapshot.svid.spiffe_id().trust_domain();
+    let bundle =
+        message.bundle.as_ref().ok_or_else(|| IdentityError::Answer("it carries no bundle".to_owned()))?;
+    let bundle = parse_bundle(bundle, domain)?;
+    if bundle.sequence() <= sequence_in_use(publisher) {
+        return Ok(());
+    }
+    tracing::info!(sequence = bundle.sequence(), roots = bundle.authorities().len(), "trust bundle updated");
+    if let Err(error) = state.store_bundle(&bundle) {
+        tracing::error!(error = crate::verify::with_sources(&error), "the bundle is in use but not on disk");
+    }
+    let mut bundles = BundleSet::default();
+    bundles.insert(bundle);
+    publisher.publish_bundles(bundles);
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "compares the system's own clock, whatever judges certificates")]
+fn compare_clocks(message: &WatchTrustResponse) {
+    let Some(issuer) = &message.issuer_time else { return };
+    let Ok(seconds) = u64::try_from(issuer.seconds) else { return };
+    let issuer = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let own = SystemTime::now();
+    let (skew, which) = match own.duration_since(issuer) {
+        Ok(ahead) => (ahead, "ahead of"),
+        Err(behind) => (behind.duration(), "behind"),
+    };
+    if skew > SKEW {
+        tracing::warn!(seconds = skew.as_secs(), "this machine's clock is {which} the issuer's");
+    }
+}

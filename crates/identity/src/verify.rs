@@ -1,0 +1,12 @@
+//! Verification of peers. Fails closed, and only ever adds to what webpki requires.
+
+mod adapter;
+mod diagnose;
+mod path;
+mod pinned;
+mod rejection;
+
+pub(crate) use adapter::{ConnectionVerifier, Trust, handshake_reason};
+pub(crate) use diagnose::with_sources;
+pub use path::ChainLimits;
+pub use rejection::Rejection;

@@ -1,0 +1,172 @@
+//! Is this chain, at this moment, the X509-SVID of an identity we admit?
+//!
+//! - Specification: X509-SVID §5.1 (RFC 5280 path validation), §5.2 (leaf checks); Trust Domain and Bundle §3 (the
+//!   bundle of the peer's own trust domain).
+//! - Enforced here: limits, path by webpki, dates of the trust anchor (which webpki does not know), extended key
+//!   usage present, then every leaf check, then the identity filter. Only ever adds to webpki's verdict.
+//! - Not enforced: revocation (no list exists yet); names, since DNS never authorizes.
+
+use std::time::SystemTime;
+
+use avouch_spiffe::x509::Leaf;
+use avouch_spiffe::{PeerIdentity, Reason, SpiffeId, TrustDomain};
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::diagnose;
+use super::rejection::Rejection;
+use crate::filter::IdentityFilter;
+use crate::trust::{Anchor, TrustStore};
+
+/// Ceilings on what a peer may present, checked before anything is parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainLimits {
+    /// Certificates in the presented chain, leaf included.
+    pub max_depth: usize,
+    /// Bytes of one certificate.
+    pub max_certificate_bytes: usize,
+}
+
+impl Default for ChainLimits {
+    fn default() -> Self {
+        Self { max_depth: 5, max_certificate_bytes: 16 * 1024 }
+    }
+}
+
+/// Which end of the connection presented the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+impl Role {
+    fn usage(self) -> KeyUsage {
+        match self {
+            Self::Client => KeyUsage::required(EKU_CLIENT_AUTH),
+            Self::Server => KeyUsage::required(EKU_SERVER_AUTH),
+        }
+    }
+}
+
+const EKU_SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+const EKU_CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+
+/// What a chain is judged by.
+pub(crate) struct Judge<'a> {
+    pub(crate) trust: &'a TrustStore,
+    pub(crate) own_domain: Option<&'a TrustDomain>,
+    pub(crate) filter: &'a IdentityFilter,
+    pub(crate) limits: &'a ChainLimits,
+    pub(crate) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+}
+
+impl Judge<'_> {
+    /// Verifies `leaf` and `intermediates` as presented by the peer in `role`.
+    pub(crate) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        role: Role,
+        now: SystemTime,
+    ) -> Result<PeerIdentity, Rejection> {
+        self.check_limits(leaf, intermediates)?;
+        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| {
+            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}"))
+        })?;
+        let claimed = claimed_domain(&end_entity);
+        let domain = claimed.as_ref().or(self.own_domain).ok_or_else(no_spiffe_id)?;
+        let anchors = self.trust.anchors(domain).ok_or_else(|| {
+            Rejection::new(
+                Reason::TrustDomainUnknown,
+                format!("no bundle is loaded for trust domain {domain}"),
+            )
+        })?;
+        self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
+        let leaf_facts =
+            Leaf::parse(leaf).map_err(|error| Rejection::new(error.reason(), diagnose::with_sources(&error)))?;
+        let peer = PeerIdentity::from_leaf(&leaf_facts, leaf);
+        self.admit(peer, role)
+    }
+
+    fn check_limits(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Rejection> {
+        let depth = intermediates.len() + 1;
+        if depth > self.limits.max_depth {
+            let detail = format!("{depth} certificates presented, {} allowed", self.limits.max_depth);
+            return Err(Rejection::new(Reason::CertChainTooDeep, detail));
+        }
+        let largest = intermediates.iter().map(|der| der.len()).fold(leaf.len(), usize::max);
+        if largest > self.limits.max_certificate_bytes {
+            let allowed = self.limits.max_certificate_bytes;
+            let detail = format!("a certificate of {largest} bytes presented, {allowed} allowed");
+            return Err(Rejection::new(Reason::CertTooLarge, detail));
+        }
+        Ok(())
+    }
+
+    fn check_path(
+        &self,
+        end_entity: &EndEntityCert<'_>,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        anchors: &[Anchor],
+        role: Role,
+        now: SystemTime,
+    ) -> Result<(), Rejection> {
+        let usable: Vec<TrustAnchor<'_>> =
+            anchors.iter().filter(|anchor| anchor.is_valid_at(now)).map(|a| a.anchor.clone()).collect();
+        let verdict = end_entity.verify_for_usage(
+            self.algorithms,
+            &usable,
+            intermediates,
+            unix_time(now),
+            role.usage(),
+            None,
+            None,
+        );
+        match verdict {
+            Ok(_) => Ok(()),
+            Err(error) => Err(diagnose::path_failure(&error, leaf, intermediates, anchors, now)),
+        }
+    }
+
+    fn admit(&self, peer: PeerIdentity, role: Role) -> Result<PeerIdentity, Rejection> {
+        if self.filter.admits(peer.spiffe_id()) {
+            return Ok(peer);
+        }
+        let (reason, detail) = match role {
+            Role::Client => (
+                Reason::IdentityNotAdmitted,
+                format!("{} is not admitted here ({})", peer.spiffe_id(), self.filter),
+            ),
+            Role::Server => (
+                Reason::ServerIdentityMismatch,
+                format!("expected {}, got {}", self.filter, peer.spiffe_id()),
+            ),
+        };
+        Err(Rejection::new(reason, detail).with_peer(peer))
+    }
+}
+
+pub(crate) fn unix_time(now: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+/// The trust domain the leaf claims, if it claims exactly one SPIFFE ID. Only selects the bundle; nothing is
+/// believed before the path holds and the whole leaf is checked.
+fn claimed_domain(end_entity: &EndEntityCert<'_>) -> Option<TrustDomain> {
+    let mut uris = end_entity.valid_uri_names();
+    let only = uris.next()?;
+    if uris.next().is_some() {
+        return None;
+    }
+    only.parse::<SpiffeId>().ok().map(|id| id.trust_domain().clone())
+}
+
+fn no_spiffe_id() -> Rejection {
+    Rejection::new(Reason::SvidInvalid, "X509-SVID §2: the leaf does not carry exactly one SPIFFE ID")
+}

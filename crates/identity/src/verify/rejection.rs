@@ -1,0 +1,68 @@
+//! A refused certificate: the reason, what in particular was wrong, and the TLS alert that says so to the peer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use avouch_spiffe::{PeerIdentity, Reason};
+use rustls::{CertificateError, OtherError};
+
+/// Why a peer's certificate was refused.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    reason: Reason,
+    detail: String,
+    peer: Option<PeerIdentity>,
+}
+
+impl Rejection {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), peer: None }
+    }
+
+    pub(crate) fn with_peer(mut self, peer: PeerIdentity) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
+    /// The word of the shared vocabulary.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What in particular: which certificate, expected and got, the clause.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The verified identity, where the certificate was good but not admitted.
+    pub fn peer(&self) -> Option<&PeerIdentity> {
+        self.peer.as_ref()
+    }
+
+    /// The rustls error that makes rustls send the alert this situation calls for.
+    pub(crate) fn to_rustls(&self) -> rustls::Error {
+        rustls::Error::InvalidCertificate(match self.reason {
+            Reason::CertExpired => CertificateError::Expired,
+            Reason::CertNotYetValid => CertificateError::NotValidYet,
+            Reason::CertUntrusted | Reason::ChainIncomplete => CertificateError::UnknownIssuer,
+            Reason::CertRevoked => CertificateError::Revoked,
+            Reason::RevocationStateUnknown => CertificateError::UnknownRevocationStatus,
+            Reason::CertPurposeInvalid => CertificateError::InvalidPurpose,
+            Reason::CertMalformed => CertificateError::BadEncoding,
+            Reason::CertSignatureInvalid | Reason::CertAlgorithmRefused => CertificateError::BadSignature,
+            Reason::ServerIdentityMismatch => CertificateError::NotValidForName,
+            Reason::CertChainTooDeep | Reason::CertTooLarge => {
+                CertificateError::Other(OtherError(Arc::new(self.clone())))
+            }
+            _ => CertificateError::ApplicationVerificationFailure,
+        })
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}
+
+impl std::error::Error for Rejection {}

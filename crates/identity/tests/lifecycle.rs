@@ -1,0 +1,210 @@
+//! The life of connections: retirement, rotation, restart, deadlines. No call fails that did not have to.
+#![allow(missing_docs, reason = "tests")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use avouch_identity::spiffe::Reason;
+use avouch_identity::{ServerOptions, reason};
+use support::{Ca, channel, check, id, serve};
+use tokio::time::Instant;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+fn options(change: impl FnOnce(&mut ServerOptions)) -> ServerOptions {
+    let mut options = ServerOptions::default();
+    change(&mut options);
+    options
+}
+
+/// Calls from `callers` tasks for `time`; returns how many calls there were. Every one must succeed.
+async fn load(channel: &avouch_identity::Channel, callers: usize, time: Duration) -> u64 {
+    let stop = Arc::new(AtomicBool::new(false));
+    let calls = Arc::new(AtomicU64::new(0));
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let (channel, stop, calls) = (channel.clone(), stop.clone(), calls.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    check(&channel).await.map_err(|status| format!("{status:?}"))?;
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok::<(), String>(())
+            })
+        })
+        .collect();
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.expect("a caller's task").expect("no call fails");
+    }
+    calls.load(Ordering::Relaxed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_goaway_every_50_ms_32_callers_see_no_failed_call_in_10_s() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let running = serve(server, options(|options| options.max_connection_age = Duration::from_millis(50))).await;
+    let channel = channel(&client, &running);
+    let calls = load(&channel, 32, Duration::from_secs(10)).await;
+    let connections = running.records.all().len();
+    eprintln!("{calls} calls over {connections} connections, 0 failed");
+    assert!(connections > 100, "the connection was retired only {connections} times");
+    assert!(calls > 10_000, "only {calls} calls");
+    drop(channel);
+    assert_eq!(running.stop().await.cut, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotating_both_identities_under_load_fails_no_call() {
+    let ca = Ca::new();
+    let ttl = Duration::from_millis(5000);
+    let (server_publisher, server) = ca.identity_for("/server", ttl);
+    let (client_publisher, client) = ca.identity_for("/client", ttl);
+    let running = serve(server, ServerOptions::default()).await;
+    let channel = channel(&client, &running);
+    let rotation = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tick.tick().await;
+            server_publisher.publish_svid(ca.svid(&id("/server"), ttl));
+            client_publisher.publish_svid(ca.svid(&id("/client"), ttl));
+        }
+    });
+    load(&channel, 8, Duration::from_secs(6)).await;
+    rotation.abort();
+    let serials: std::collections::HashSet<_> =
+        running.records.all().into_iter().filter_map(|record| record.peer_serial).collect();
+    assert!(serials.len() >= 2, "no connection used a renewed certificate");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_does_not_outlive_the_certificate_of_its_peer() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity_for("/client", Duration::from_secs(2));
+    let grace = Duration::from_millis(500);
+    let running = serve(server, options(|options| options.retirement_grace = grace)).await;
+    let channel = channel(&client, &running);
+    let mut stream = HealthClient::new(channel.clone())
+        .watch(HealthCheckRequest { service: String::new() })
+        .await
+        .expect("a stream")
+        .into_inner();
+    let end = tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            match stream.message().await {
+                Ok(Some(_)) => {}
+                other => return other,
+            }
+        }
+    });
+    let status = end.await.expect("the stream ends with the certificate").expect_err("it ends with a status");
+    assert_eq!(reason(&status), Some(Reason::ConnectionRetiring), "{status:?}");
+    // By now the client's certificate has expired or is about to; nothing new may be opened with it.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refused = check(&channel).await.expect_err("an expired SVID is refused");
+    assert_eq!(reason(&refused), Some(Reason::CertExpired), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_stream_on_a_draining_server_ends_with_a_status_and_the_server_with_no_connection_cut() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let grace = Duration::from_millis(400);
+    let running = serve(server, options(|options| options.retirement_grace = grace)).await;
+    let channel = channel(&client, &running);
+    let mut stream = HealthClient::new(channel.clone())
+        .watch(HealthCheckRequest { service: String::new() })
+        .await
+        .expect("a stream")
+        .into_inner();
+    stream.message().await.expect("the first state");
+    let stopping = tokio::spawn(running.stop());
+    let status = stream.message().await.expect_err("the stream ends");
+    assert_eq!(reason(&status), Some(Reason::ConnectionRetiring), "{status:?}");
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    let drained = stopping.await.expect("the drain");
+    assert_eq!((drained.open_at_shutdown, drained.cut), (1, 0), "{drained:?}");
+}
+
+#[tokio::test]
+async fn a_deadline_is_honoured_while_connecting() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let url = format!("https://{}", silent.local_addr().expect("an address"));
+    let ca = Ca::new();
+    let (_publisher, client) = ca.identity("/client");
+    let channel = client
+        .channel(&url, id("/server"))
+        .default_timeout(Some(Duration::from_millis(200)))
+        .build()
+        .expect("a channel");
+    let began = Instant::now();
+    let status = check(&channel).await.expect_err("nobody answers");
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
+    assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable_within_the_patience_and_used_once_it_is() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let address = free.local_addr().expect("an address");
+    drop(free);
+    let ca = Ca::new();
+    let (_publisher, client) = ca.identity("/client");
+    let (_server_publisher, server) = ca.identity("/server");
+    let channel = client
+        .channel(&format!("https://{address}"), id("/server"))
+        .patience(Duration::from_millis(200))
+        .build()
+        .expect("a channel");
+    let status = check(&channel).await.expect_err("nobody listens");
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    assert_eq!(reason(&status), Some(Reason::PeerConnectionClosed), "{status:?}");
+
+    let listener = tokio::net::TcpListener::bind(address).await.expect("the same port");
+    let (_health, service) = tonic_health::server::health_reporter();
+    let routes = tonic::service::Routes::new(service).prepare();
+    let filter = avouch_identity::IdentityFilter::trust_domain(support::domain());
+    tokio::spawn(avouch_identity::Server::new(server, filter).serve(listener, routes, std::future::pending()));
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while let Err(status) = check(&channel).await {
+        assert!(Instant::now() < deadline, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_set_on_a_request_reaches_the_server_and_ends_an_endless_stream() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let running = serve(server, ServerOptions::default()).await;
+    let channel = channel(&client, &running);
+    let mut request = tonic::Request::new(HealthCheckRequest { service: String::new() });
+    request.set_timeout(Duration::from_millis(300));
+    let began = Instant::now();
+    let mut stream = HealthClient::new(channel).watch(request).await.expect("a stream").into_inner();
+    stream.message().await.expect("the first state");
+    let status = stream.message().await.expect_err("the deadline passes");
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_call_made_under_a_deadline_inherits_it() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+    let url = format!("https://{}", silent.local_addr().expect("an address"));
+    let ca = Ca::new();
+    let (_publisher, client) = ca.identity("/client");
+    let channel = client.channel(&url, id("/server")).build().expect("a channel");
+    let deadline = Instant::now() + Duration::from_millis(150);
+    let status = avouch_identity::deadline::scope(deadline, check(&channel)).await.expect_err("nobody answers");
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
+    assert!(Instant::now() < deadline + Duration::from_millis(400));
+}
