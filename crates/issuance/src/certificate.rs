@@ -1,0 +1,39 @@
+//! What every certificate made here has in common, on top of rcgen, and the checks after signing.
+
+use avouch_spiffe::x509::{Authority, KeyAlgorithm};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
+};
+use rcgen::{CertificateParams, DistinguishedName, SerialNumber};
+use x509_parser::asn1_rs::FromDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384};
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use crate::validity::{self, Validity, ValidityError};
+
+/// Parameters with a serial number and a validity period, and nothing of rcgen's defaults that would surprise:
+/// no subject, no random-looking serial derived from the key, no dates in 1975.
+pub(crate) fn params(serial: &[u8], validity: Validity) -> Result<CertificateParams, ValidityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.serial_number = Some(SerialNumber::from_slice(serial));
+    params.not_before = validity::date(validity.not_before)?;
+    params.not_after = validity::date(validity.not_after)?;
+    Ok(params)
+}
+
+/// Whether `der` was signed by the key of `authority`. ECDSA on P-256 with SHA-256 and on P-384 with SHA-384 only.
+pub(crate) fn signed_by(der: &[u8], authority: &Authority) -> bool {
+    let Ok(([], certificate)) = X509Certificate::from_der(der) else { return false };
+    let Ok(([], spki)) = SubjectPublicKeyInfo::from_der(authority.spki_der()) else { return false };
+    let oid = &certificate.signature_algorithm.algorithm;
+    let algorithm: &'static EcdsaVerificationAlgorithm = match authority.key_algorithm() {
+        KeyAlgorithm::EcdsaP256 if *oid == OID_SIG_ECDSA_WITH_SHA256 => &ECDSA_P256_SHA256_ASN1,
+        KeyAlgorithm::EcdsaP384 if *oid == OID_SIG_ECDSA_WITH_SHA384 => &ECDSA_P384_SHA384_ASN1,
+        _ => return false,
+    };
+    UnparsedPublicKey::new(algorithm, spki.subject_public_key.as_ref())
+        .verify(certificate.tbs_certificate.as_ref(), certificate.signature_value.as_ref())
+        .is_ok()
+}

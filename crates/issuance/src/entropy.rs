@@ -1,0 +1,107 @@
+//! Randomness as a value that is passed in, and serial numbers made of it.
+//!
+//! A serial number has 128 bits: 48 bits of Unix time in milliseconds, then 80 random bits. The time in front makes
+//! serials of successive certificates successive, so that a store can use them as its key; the random part is more than the
+//! 64 bits that unpredictability asks for. The first bit is always zero, so the number is positive in 16 octets.
+
+use std::fmt::Debug;
+use std::time::SystemTime;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+
+const SERIAL_OCTETS: usize = 16;
+const TIME_OCTETS: usize = 6;
+
+/// There was no randomness to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the source of randomness failed")]
+pub struct EntropyError;
+
+/// A source of unpredictable bytes.
+pub trait Entropy: Send + Sync + Debug {
+    /// Fills `out` entirely.
+    ///
+    /// # Errors
+    ///
+    /// [`EntropyError`]; then nothing may be issued.
+    fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError>;
+}
+
+/// The cryptographic library's generator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError> {
+        SystemRandom::new().fill(out).map_err(|_| EntropyError)
+    }
+}
+
+/// Makes a serial number.
+pub(crate) fn serial(now: SystemTime, entropy: &dyn Entropy) -> Result<Vec<u8>, EntropyError> {
+    let millis = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let mut random = [0; SERIAL_OCTETS - TIME_OCTETS];
+    entropy.fill(&mut random)?;
+    // The low 47 bits of the time: enough until the year 6429, and never negative.
+    let time = (millis & 0x7fff_ffff_ffff).to_be_bytes();
+    Ok(time.into_iter().skip(16 - TIME_OCTETS).chain(random).collect())
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! A predictable source, for tests only.
+
+    use super::{Entropy, EntropyError};
+
+    /// Always the same octet, or a failure.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Fixed(pub(crate) Option<u8>);
+
+    impl Entropy for Fixed {
+        fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError> {
+            out.fill(self.0.ok_or(EntropyError)?);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::fake::Fixed;
+    use super::*;
+
+    #[test]
+    fn a_serial_is_the_time_and_then_randomness() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(0x0123_4567_89ab);
+        let serial = serial(now, &Fixed(Some(0xff))).unwrap();
+        assert_eq!(serial, [&[0x01, 0x23, 0x45, 0x67, 0x89, 0xab][..], &[0xff; 10]].concat());
+    }
+
+    #[test]
+    fn serials_are_positive_even_when_the_clock_is_absurd() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_millis(0xffff_ffff_ffff);
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        for now in [far, before] {
+            let serial = serial(now, &Fixed(Some(0xff))).unwrap();
+            assert_eq!(serial.len(), 16);
+            assert!(serial[0] & 0x80 == 0);
+        }
+    }
+
+    #[test]
+    fn serials_of_one_instant_differ_and_those_of_later_instants_are_greater() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let same: BTreeSet<_> = (0..1000).map(|_| serial(now, &SystemEntropy).unwrap()).collect();
+        assert_eq!(same.len(), 1000);
+        let later = serial(now + Duration::from_millis(1), &SystemEntropy).unwrap();
+        assert!(same.iter().all(|serial| *serial < later));
+    }
+
+    #[test]
+    fn without_randomness_there_is_no_serial() {
+        assert_eq!(serial(SystemTime::UNIX_EPOCH, &Fixed(None)), Err(EntropyError));
+    }
+}
