@@ -1,2 +1,46 @@
-//! stub
-fn main() {}
+//! `avouch`: what the operator of an issuer does from a shell.
+//!
+//! Results go to standard output, everything else to standard error; success without a result says nothing. Exit status:
+//! 0 done, 1 refused or failed, 2 wrong usage. Talks to the issuer over its Unix socket only, so it has exactly the
+//! rights of the operating system's user who runs it.
+
+mod args;
+mod client;
+mod commands;
+mod error;
+mod inspect;
+mod output;
+mod runtime_dir;
+mod timespan;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use error::CliError;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse(); // exits with 2 on wrong usage
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS, // as in `avouch cert list | head -1`
+        Err(error) => {
+            let report = miette::Report::new(error);
+            let _ = writeln!(std::io::stderr().lock(), "{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CliError::Runtime)?;
+    runtime.block_on(async {
+        match &arguments.command {
+            Command::Entry(command) => commands::entry::run(arguments, command).await,
+            Command::Token(command) => commands::token::run(arguments, command).await,
+            Command::Bundle(command) => commands::bundle::run(arguments, command).await,
+            Command::Cert(command) => commands::cert::run(arguments, command).await,
+        }
+    })
+}

@@ -1,0 +1,91 @@
+//! `avouch bundle`: the roots that vouch for everything in the trust domain.
+
+use super::now;
+use crate::args::{Arguments, BundleCommand, BundleShow};
+use crate::error::CliError;
+use crate::{client, output, timespan};
+use avouch_api::admin::v1::GetBundleRequest;
+use avouch_spiffe::{Bundle, TrustDomain};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::process::ExitCode;
+
+pub(crate) async fn run(arguments: &Arguments, command: &BundleCommand) -> Result<ExitCode, CliError> {
+    match command {
+        BundleCommand::Show(bundle) => show(arguments, bundle).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(arguments: &Arguments, show: &BundleShow) -> Result<(), CliError> {
+    let mut client = client::connect(arguments).await?;
+    let answer = client.get_bundle(GetBundleRequest {}).await;
+    let answer = answer.map_err(|status| CliError::refused(&status, None))?.into_inner();
+    let not_understood = |error: String| CliError::Answer(error);
+    let trust_domain: TrustDomain =
+        answer.trust_domain.parse().map_err(|error| not_understood(format!("{error}")))?;
+    let bundle = Bundle::from_json(trust_domain, &answer.spiffe_bundle)
+        .map_err(|error| not_understood(error.to_string()))?;
+    if arguments.json {
+        let document: serde_json::Value = serde_json::from_slice(&answer.spiffe_bundle)
+            .map_err(|error| not_understood(error.to_string()))?;
+        output::json(&document)?;
+    } else if show.pem {
+        output::text(&bundle.authorities().iter().map(|root| pem(root.der())).collect::<String>())?;
+    } else {
+        output::text(&describe(&bundle))?;
+    }
+    Ok(())
+}
+
+fn describe(bundle: &Bundle) -> String {
+    let mut text = output::fields(
+        0,
+        &[("trust domain", bundle.trust_domain().to_string()), ("sequence", bundle.sequence().to_string())],
+    );
+    for (number, root) in bundle.authorities().iter().enumerate() {
+        text.push_str(&format!("root {}\n", number + 1));
+        let end = format!(
+            "{} ({})",
+            timespan::rfc3339(root.not_after()),
+            timespan::relative(root.not_after(), now())
+        );
+        text.push_str(&output::fields(
+            2,
+            &[
+                ("subject", root.subject().to_owned()),
+                ("sha256", root.fingerprint()),
+                ("ends", end),
+                ("key", root.key_algorithm().to_string()),
+            ],
+        ));
+    }
+    text
+}
+
+/// A certificate as PEM (RFC 7468: lines of 64 characters).
+fn pem(der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text + "-----END CERTIFICATE-----\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pem;
+
+    #[test]
+    fn pem_lines_have_64_characters_at_most() {
+        let text = pem(&[7; 100]);
+        assert!(text.lines().all(|line| line.len() <= 64));
+        assert_eq!(text.lines().filter(|line| line.len() == 64).count(), 2);
+        assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n") && text.ends_with("-----END CERTIFICATE-----\n"));
+    }
+}

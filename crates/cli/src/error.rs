@@ -1,0 +1,96 @@
+//! What can go wrong, each with the line that says what to do next.
+
+use avouch_spiffe::Reason;
+use miette::Diagnostic;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use tonic_types::StatusExt;
+
+/// A command's failure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CliError {
+    #[error("no issuer of this user is running: there is no administration socket in {}", paths(.looked_in))]
+    NoSocket { looked_in: Vec<PathBuf> },
+    #[error("several issuers are running: {}", paths(.found))]
+    ManySockets { found: Vec<PathBuf> },
+    #[error("no issuer answers on {}", .socket.display())]
+    Unreachable { socket: PathBuf, source: io::Error },
+    #[error("{}", .message)]
+    Refused { code: tonic::Code, reason: Option<Reason>, message: String, help: Option<String> },
+    #[error("cannot read {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    #[error("the issuer's answer cannot be understood: {0}")]
+    Answer(String),
+    #[error("the output cannot be written")]
+    Output(#[source] io::Error),
+    #[error("this program cannot start")]
+    Runtime(#[source] io::Error),
+}
+
+fn paths(paths: &[PathBuf]) -> String {
+    let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    shown.join(", ")
+}
+
+impl CliError {
+    /// From a status, with the help that fits what was asked.
+    pub(crate) fn refused(status: &tonic::Status, help: Option<String>) -> Self {
+        let reason = status
+            .get_details_error_info()
+            .filter(|info| info.domain == avouch_spiffe::ERROR_DOMAIN)
+            .and_then(|info| info.reason.parse().ok());
+        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), help }
+    }
+
+    /// The reader of a pipe went away, which is no failure of ours.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Diagnostic for CliError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        match self {
+            Self::Refused { reason: Some(reason), .. } => Some(Box::new(reason)),
+            Self::NoSocket { .. } | Self::Unreachable { .. } => Some(Box::new("ISSUER_NOT_RUNNING")),
+            _ => None,
+        }
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = match self {
+            Self::NoSocket { .. } => "start an issuer with `avouch-issuer --config issuer.toml`, or name the socket \
+                of a running one with --socket PATH or AVOUCH_ADMIN_SOCKET"
+                .to_owned(),
+            Self::ManySockets { .. } => "choose one with --socket PATH or AVOUCH_ADMIN_SOCKET".to_owned(),
+            Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "run this as the user the issuer runs as, or as root".to_owned()
+            }
+            Self::Unreachable { socket, .. } => format!(
+                "start the issuer with `avouch-issuer --config issuer.toml`; if it runs, its log names its socket \
+                 (tried {})",
+                socket.display()
+            ),
+            Self::Refused { help: Some(help), .. } => help.clone(),
+            Self::Refused { reason: Some(Reason::NoPeerIdentity), .. } => {
+                "run this as the user the issuer runs as, or as root".to_owned()
+            }
+            Self::Refused { reason: Some(reason), .. } if reason.retryable() => {
+                "try again; the issuer's log says what is in the way".to_owned()
+            }
+            Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
+            _ => return None,
+        };
+        Some(Box::new(help))
+    }
+}

@@ -1,0 +1,317 @@
+//! The program as a shell sees it: what it prints where, what it says when something is wrong, how it exits. The issuer
+//! is a stand-in on a real Unix socket.
+
+use avouch_api::admin::v1::admin_server::{Admin, AdminServer};
+use avouch_api::admin::v1::*;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+const ORDERS: &str = "spiffe://market.example/orders";
+
+/// An issuer that knows one entry and has issued one certificate.
+struct StandIn {
+    bundle: Vec<u8>,
+}
+
+fn entry() -> Entry {
+    Entry {
+        spiffe_id: ORDERS.to_owned(),
+        svid_ttl: Some(Duration::from_secs(20).try_into().unwrap()),
+        dns_names: vec!["localhost".to_owned()],
+        recovery_window: None,
+        created_at: Some((SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)).into()),
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for StandIn {
+    async fn create_entry(
+        &self,
+        request: Request<CreateEntryRequest>,
+    ) -> Result<Response<CreateEntryResponse>, Status> {
+        let entry = request.into_inner().entry.unwrap_or_default();
+        if entry.spiffe_id == ORDERS {
+            return Err(Status::already_exists(format!("{ORDERS} is registered already")));
+        }
+        Ok(Response::new(CreateEntryResponse { entry: Some(entry) }))
+    }
+
+    async fn list_entries(
+        &self,
+        _: Request<ListEntriesRequest>,
+    ) -> Result<Response<ListEntriesResponse>, Status> {
+        Ok(Response::new(ListEntriesResponse { entries: vec![entry()] }))
+    }
+
+    async fn get_entry(
+        &self,
+        request: Request<GetEntryRequest>,
+    ) -> Result<Response<GetEntryResponse>, Status> {
+        let id = request.into_inner().spiffe_id;
+        match id == ORDERS {
+            true => Ok(Response::new(GetEntryResponse { entry: Some(entry()) })),
+            false => Err(Status::not_found(format!("{id} is not registered"))),
+        }
+    }
+
+    async fn delete_entry(
+        &self,
+        request: Request<DeleteEntryRequest>,
+    ) -> Result<Response<DeleteEntryResponse>, Status> {
+        match request.into_inner().spiffe_id == ORDERS {
+            true => Ok(Response::new(DeleteEntryResponse {})),
+            false => {
+                let details = ErrorDetails::with_error_info("STORE_UNAVAILABLE", "avouch", []);
+                Err(Status::with_error_details(tonic::Code::Unavailable, "the store cannot commit", details))
+            }
+        }
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Result<Response<CreateTokenResponse>, Status> {
+        match request.into_inner().spiffe_id == ORDERS {
+            true => Ok(Response::new(CreateTokenResponse {
+                token: "avjt1.secret".to_owned(),
+                expires_at: Some((SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_600)).into()),
+            })),
+            false => Err(Status::not_found("that identity is not registered")),
+        }
+    }
+
+    async fn get_bundle(
+        &self,
+        _: Request<GetBundleRequest>,
+    ) -> Result<Response<GetBundleResponse>, Status> {
+        let trust_domain = "market.example".to_owned();
+        Ok(Response::new(GetBundleResponse { trust_domain, spiffe_bundle: self.bundle.clone() }))
+    }
+
+    async fn list_certificates(
+        &self,
+        request: Request<ListCertificatesRequest>,
+    ) -> Result<Response<ListCertificatesResponse>, Status> {
+        let request = request.into_inner();
+        let certificate = Certificate {
+            serial: "0a1b".to_owned(),
+            spiffe_id: ORDERS.to_owned(),
+            not_before: Some(SystemTime::UNIX_EPOCH.into()),
+            not_after: Some((SystemTime::UNIX_EPOCH + Duration::from_secs(9_000_000_000)).into()),
+            origin: "enroll".to_owned(),
+            last_seen: None,
+        };
+        let certificates = if request.include_expired { vec![certificate.clone(), certificate] } else { vec![certificate] };
+        Ok(Response::new(ListCertificatesResponse { certificates }))
+    }
+}
+
+fn root() -> rcgen::Certificate {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap()
+}
+
+/// Runs `avouch` with a clean environment.
+fn avouch(socket: Option<&Path>, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
+    command.env_clear().env("NO_COLOR", "1").env("COLUMNS", "200").args(words);
+    if let Some(socket) = socket {
+        command.env("AVOUCH_ADMIN_SOCKET", socket);
+    }
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace("│ ", "")
+}
+
+/// Runs `test` while the stand-in answers.
+async fn with_issuer(test: impl FnOnce(&Path) + Send + 'static) {
+    let temp = tempfile::tempdir().unwrap();
+    let socket = temp.path().join("admin.sock");
+    let listener = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
+    let bundle = avouch_spiffe::Bundle::from_ders("market.example".parse().unwrap(), &[root().der()], 7).unwrap();
+    let stand_in = StandIn { bundle: bundle.to_json().into_bytes() };
+    let server =
+        tonic::transport::Server::builder().add_service(AdminServer::new(stand_in)).serve_with_incoming(listener);
+    let server = tokio::spawn(server);
+    tokio::task::spawn_blocking(move || test(&socket)).await.unwrap();
+    server.abort();
+}
+
+#[tokio::test]
+async fn success_without_a_result_says_nothing() {
+    with_issuer(|socket| {
+        for words in [
+            &["entry", "add", "spiffe://market.example/ledger", "--dns", "localhost", "--ttl", "20s"][..],
+            &["entry", "rm", ORDERS],
+        ] {
+            let output = avouch(Some(socket), words);
+            assert_eq!((output.status.code(), stdout(&output), stderr(&output)), (Some(0), String::new(), String::new()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_is_alone_on_standard_output() {
+    with_issuer(|socket| {
+        let output = avouch(Some(socket), &["token", "create", ORDERS]);
+        assert_eq!((stdout(&output), stderr(&output)), ("avjt1.secret\n".to_owned(), String::new()));
+        let output = avouch(Some(socket), &["token", "create", ORDERS, "--json"]);
+        let value: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(value["token"], "avjt1.secret");
+        assert_eq!(value["expires_at"], "2027-01-15T08:10:00Z");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_are_aligned_tables_or_json() {
+    with_issuer(|socket| {
+        let output = stdout(&avouch(Some(socket), &["entry", "list"]));
+        let lines: Vec<_> = output.lines().collect();
+        assert_eq!(lines.len(), 2, "{output}");
+        assert_eq!(lines[0].find("TTL"), lines[1].find("20s"), "{output}");
+        assert_eq!(lines[0].find("DNS NAMES"), lines[1].find("localhost"), "{output}");
+
+        let output = stdout(&avouch(Some(socket), &["cert", "list"]));
+        let lines: Vec<_> = output.lines().collect();
+        assert_eq!(lines.len(), 2, "{output}");
+        for (column, cell) in [("SERIAL", "0a1b"), ("LAST SEEN", "never"), ("ORIGIN", "enroll"), ("EXPIRES", "in ")] {
+            assert_eq!(lines[0].find(column), lines[1].find(cell), "{output}");
+        }
+        assert_eq!(stdout(&avouch(Some(socket), &["cert", "list", "--all"])).lines().count(), 3);
+
+        let value: serde_json::Value =
+            serde_json::from_str(&stdout(&avouch(Some(socket), &["--json", "cert", "list"]))).unwrap();
+        assert_eq!(value[0]["serial"], "0a1b");
+        assert!(value[0]["last_seen"].is_null());
+        let value: serde_json::Value =
+            serde_json::from_str(&stdout(&avouch(Some(socket), &["entry", "show", ORDERS, "--json"]))).unwrap();
+        assert_eq!((&value["svid_ttl_seconds"], &value["created_at"]), (&20.into(), &"2027-01-15T08:00:00Z".into()));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_bundle_is_shown_as_text_pem_and_spiffe_json() {
+    with_issuer(|socket| {
+        let text = stdout(&avouch(Some(socket), &["bundle", "show"]));
+        assert!(text.contains("trust domain  market.example\n") && text.contains("sequence      7\n"), "{text}");
+        let pem = stdout(&avouch(Some(socket), &["bundle", "show", "--pem"]));
+        assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n"), "{pem}");
+        let json: serde_json::Value =
+            serde_json::from_str(&stdout(&avouch(Some(socket), &["bundle", "show", "--json"]))).unwrap();
+        assert_eq!(json["spiffe_sequence"], 7);
+        assert_eq!(json["keys"][0]["use"], "x509-svid");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_do_next() {
+    with_issuer(|socket| {
+        for (words, what, help) in [
+            (&["entry", "add", ORDERS][..], "is registered already", "avouch entry rm"),
+            (&["entry", "show", "spiffe://market.example/x"], "is not registered", "avouch entry list"),
+            (&["token", "create", "spiffe://market.example/x"], "not registered", "avouch entry add"),
+            (&["entry", "rm", "spiffe://market.example/x"], "STORE_UNAVAILABLE", "try again"),
+        ] {
+            let output = avouch(Some(socket), words);
+            let text = stderr(&output);
+            assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{text}");
+            assert!(text.contains(what) && text.contains(help) && text.contains("help:"), "{text}");
+        }
+    })
+    .await;
+}
+
+#[test]
+fn a_missing_issuer_is_named_with_its_socket_and_the_command_that_starts_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let socket = temp.path().join("none.sock");
+    for leftover in [false, true] {
+        if leftover {
+            drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        }
+        let output = avouch(Some(&socket), &["entry", "list"]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text.contains(&*socket.to_string_lossy()), "{text}");
+        assert!(text.contains("no issuer answers") && text.contains("avouch-issuer --config"), "{text}");
+        assert!(text.contains("ISSUER_NOT_RUNNING"), "{text}");
+    }
+}
+
+#[test]
+fn without_any_socket_the_places_that_were_searched_are_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let runtime = |count: usize| {
+        let directory = temp.path().join(count.to_string());
+        let sockets: Vec<_> = (0..count)
+            .map(|n| {
+                std::fs::create_dir_all(directory.join(format!("avouch-{n}"))).unwrap();
+                std::os::unix::net::UnixListener::bind(directory.join(format!("avouch-{n}/admin.sock"))).unwrap()
+            })
+            .collect();
+        let output = Command::new(env!("CARGO_BIN_EXE_avouch"))
+            .env_clear()
+            .envs([("NO_COLOR", "1".as_ref()), ("XDG_RUNTIME_DIR", directory.as_os_str()), ("TMPDIR", directory.as_os_str())])
+            .args(["entry", "list"])
+            .output()
+            .unwrap();
+        drop(sockets);
+        (output.status.code(), stderr(&output), directory)
+    };
+    let (code, text, _) = runtime(2);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("several issuers") && text.contains("--socket"), "{text}");
+}
+
+#[test]
+fn inspecting_needs_no_issuer_and_exits_by_the_verdict() {
+    let temp = tempfile::tempdir().unwrap();
+    let good = temp.path().join("root.pem");
+    std::fs::write(&good, root().pem()).unwrap();
+    let output = avouch(None, &["cert", "inspect", &good.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("signing certificate"));
+
+    let bad = temp.path().join("bad.pem");
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(&bad, params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()).unwrap();
+    let output = avouch(None, &["cert", "inspect", &bad.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("FAIL  X509-SVID 2 "), "{}", stdout(&output));
+
+    let none = temp.path().join("none.pem");
+    std::fs::write(&none, "hello").unwrap();
+    let output = avouch(None, &["cert", "inspect", &none.to_string_lossy()]);
+    assert!(stderr(&output).contains("holds no certificate") && output.status.code() == Some(1));
+    let output = avouch(None, &["cert", "inspect", "/no/such/file"]);
+    assert!(stderr(&output).contains("cannot read /no/such/file") && output.status.code() == Some(1));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_help_with_0() {
+    let output = avouch(None, &["entry", "add", "orders"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("must start with spiffe://"), "{}", stderr(&output));
+    assert_eq!(avouch(None, &["entry", "lsit"]).status.code(), Some(2));
+    let output = avouch(None, &["entry", "add", "--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stdout(&output).contains("Examples:"));
+}
