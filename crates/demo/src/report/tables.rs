@@ -1,0 +1,240 @@
+//! The parts of the page that are text and tables.
+
+use crate::facts::{Check, Edge, Facts, Outcome, Refusal, Rpc};
+
+use super::{esc, grouped, money, push};
+
+pub(super) fn head(out: &mut String, facts: &Facts) {
+    let (class, verdict) =
+        if facts.held() { ("held", "all of it held") } else { ("failed", "it did not hold") };
+    let services = facts.parties.iter().filter(|p| p.kind == crate::facts::PartyKind::Service).count();
+    push(
+        out,
+        format_args!(
+            "<h1>avouch demo</h1><p><span class=\"verdict {class}\" id=\"verdict\">{verdict}</span>\
+             An issuer and {services} services in <code>spiffe://{}</code>, each with certificates that live {} s. {}</p>",
+            esc(&facts.trust_domain),
+            facts.svid_seconds,
+            esc(&facts.started_at)
+        ),
+    );
+}
+
+pub(super) fn tiles(out: &mut String, facts: &Facts) {
+    let t = &facts.totals;
+    let sales =
+        t.sales.iter().map(|(currency, minor)| money(currency, *minor)).collect::<Vec<_>>().join(", ");
+    let tile = |out: &mut String, number: String, class: &str, text: String| {
+        push(out, format_args!("<li><b class=\"{class}\">{number}</b><span>{}</span></li>", esc(&text)));
+    };
+    tile(out, grouped(t.orders), "", format!("orders, {} completed", grouped(t.completed)));
+    tile(out, grouped(t.calls), "", "calls between services, authenticated and authorized".into());
+    let (class, text) =
+        (if t.failed_calls == 0 { "zero" } else { "alarm" }, "calls failed outside the kill windows");
+    tile(out, grouped(t.failed_calls), class, text.into());
+    tile(out, grouped(t.renewals), "", format!("renewals, {} recovery", grouped(t.recoveries)));
+    let refusals = u64::try_from(facts.refusals.len()).unwrap_or(u64::MAX);
+    tile(out, grouped(refusals), "", "kinds of hostile call, all refused".into());
+    tile(out, grouped(t.postings), "", format!("ledger postings: {sales}"));
+}
+
+pub(super) fn edges(out: &mut String, facts: &Facts) {
+    open(out, "cards", &["From", "To", "RPCs", "Calls", "TLS", "Key exchange", "Verdict"]);
+    for edge in &facts.edges {
+        out.push_str("<tr>");
+        cell(out, "From", &party(facts, &edge.caller));
+        cell(out, "To", &party(facts, &edge.callee));
+        cell(out, "RPCs", &edge.rpcs.join(", "));
+        cell(out, "Calls", &grouped(edge.calls));
+        cell(out, "TLS", edge.tls.as_deref().map_or("–", tls_version));
+        cell(out, "Key exchange", edge.group.as_deref().unwrap_or("–"));
+        verdict(out, edge);
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table>");
+}
+
+fn verdict(out: &mut String, edge: &Edge) {
+    match &edge.refused {
+        Some(reason) => {
+            push(
+                out,
+                format_args!("<td data-label=\"Verdict\"><span class=\"reason\">{}</span></td>", esc(reason)),
+            );
+        }
+        None => out.push_str("<td data-label=\"Verdict\"><span class=\"allow\">allowed</span></td>"),
+    }
+}
+
+/// `TLS 1.3` of rustls' `TLSv1_3` or OpenSSL's `TLSv1.3`.
+pub(super) fn tls_version(version: &str) -> &str {
+    match version {
+        "TLSv1.3" | "TLSv1_3" => "TLS 1.3",
+        "TLSv1.2" | "TLSv1_2" => "TLS 1.2",
+        other => other,
+    }
+}
+
+fn party(facts: &Facts, name: &str) -> String {
+    let id = facts.party(name).and_then(|party| party.spiffe_id.as_deref());
+    id.map_or_else(|| name.to_owned(), str::to_owned)
+}
+
+pub(super) fn refusals(out: &mut String, facts: &Facts) {
+    if facts.refusals.is_empty() {
+        out.push_str("<p>Nothing hostile was tried in this run.</p>");
+        return;
+    }
+    open(out, "cards", &["Who", "To", "Tried with", "Caller was told", "Server’s record", "As expected"]);
+    for refusal in &facts.refusals {
+        refusal_row(out, refusal);
+    }
+    out.push_str("</tbody></table>");
+}
+
+fn refusal_row(out: &mut String, refusal: &Refusal) {
+    out.push_str("<tr class=\"refusal\">");
+    cell(out, "Who", &refusal.caller);
+    cell(out, "To", &refusal.callee);
+    cell(out, "Tried with", &refusal.attempt);
+    push(
+        out,
+        format_args!(
+            "<td data-label=\"Was told\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}</span></span></td>",
+            esc(refusal.caller_reason.as_deref().unwrap_or_default()),
+            esc(&refusal.answer)
+        ),
+    );
+    push(
+        out,
+        format_args!(
+            "<td data-label=\"Record\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{} {}</span></span></td>",
+            esc(refusal.server_reason.as_deref().unwrap_or("–")),
+            esc(&refusal.detail),
+            esc(refusal.record.as_deref().unwrap_or_default())
+        ),
+    );
+    let seen = [&refusal.caller_reason, &refusal.server_reason];
+    let as_expected = seen.iter().any(|reason| reason.as_deref() == Some(refusal.expected.as_str()));
+    let (class, word) = if as_expected { ("held", "yes") } else { ("failed", "no") };
+    push(
+        out,
+        format_args!(
+            "<td data-label=\"Expected\"><span><span class=\"pill {class}\">{word}</span></span></td></tr>"
+        ),
+    );
+}
+
+pub(super) fn matrix(out: &mut String, facts: &Facts) {
+    let roles: Vec<&String> = facts.matrix.roles.keys().collect();
+    out.push_str("<table class=\"matrix\"><thead><tr><th>RPC</th>");
+    for role in &roles {
+        push(out, format_args!("<th class=\"role\" scope=\"col\"><span>{}</span></th>", esc(role)));
+    }
+    out.push_str("</tr></thead><tbody>");
+    let mut service = "";
+    for rpc in &facts.matrix.rpcs {
+        let (current, method) = split(&rpc.path);
+        if current != service {
+            service = current;
+            push(
+                out,
+                format_args!(
+                    "<tr><th class=\"service\" colspan=\"{}\">{}</th></tr>",
+                    roles.len() + 1,
+                    esc(service)
+                ),
+            );
+        }
+        push(out, format_args!("<tr data-rpc=\"{}\"><td class=\"rpc\">{}</td>", esc(&rpc.path), esc(method)));
+        marks(out, rpc, &roles);
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table><dl class=\"holders\">");
+    for (role, holders) in &facts.matrix.roles {
+        push(out, format_args!("<dt>{}</dt><dd>{}</dd>", esc(role), esc(&holders.join(" "))));
+    }
+    out.push_str("</dl>");
+}
+
+fn marks(out: &mut String, rpc: &Rpc, roles: &[&String]) {
+    if rpc.rule != "roles" {
+        let words = match rpc.rule.as_str() {
+            "any_identity" => "any verified identity",
+            "unauthenticated" => "anybody: proves itself in the request",
+            "local_admin" => "only over the local socket",
+            other => other,
+        };
+        push(out, format_args!("<td class=\"else\" colspan=\"{}\">{}</td>", roles.len().max(1), esc(words)));
+        return;
+    }
+    for role in roles {
+        let may = rpc.roles.contains(role);
+        push(
+            out,
+            format_args!(
+                "<td class=\"may{}\">{}</td>",
+                if may { " yes" } else { "" },
+                if may { "✓" } else { "·" }
+            ),
+        );
+    }
+}
+
+/// Service and method of `/package.Service/Method`.
+fn split(path: &str) -> (&str, &str) {
+    path.trim_start_matches('/').split_once('/').unwrap_or(("", path))
+}
+
+pub(super) fn checks(out: &mut String, facts: &Facts) {
+    out.push_str("<ul class=\"checks\">");
+    for Check { claim, outcome, detail } in &facts.checks {
+        let class = match outcome {
+            Outcome::Held => "held",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+        };
+        push(
+            out,
+            format_args!(
+                "<li class=\"check\"><span class=\"pill {class}\">{class}</span><span>{}</span>\
+                 <span class=\"detail muted\">{}</span></li>",
+                esc(claim),
+                esc(detail)
+            ),
+        );
+    }
+    out.push_str("</ul>");
+}
+
+pub(super) fn next(out: &mut String, facts: &Facts) {
+    out.push_str("<ul class=\"commands\">");
+    for command in &facts.next {
+        push(out, format_args!("<li><code>{}</code></li>", esc(command)));
+    }
+    out.push_str("</ul>");
+}
+
+pub(super) fn foot(out: &mut String, facts: &Facts) {
+    push(
+        out,
+        format_args!(
+            "avouch {} · the run took {}.{} s · drawn from <code>facts.json</code> beside this file",
+            esc(&facts.version),
+            facts.lasted_ms / 1_000,
+            facts.lasted_ms % 1_000 / 100
+        ),
+    );
+}
+
+fn open(out: &mut String, class: &str, columns: &[&str]) {
+    push(out, format_args!("<table class=\"{class}\"><thead><tr>"));
+    for column in columns {
+        push(out, format_args!("<th scope=\"col\">{}</th>", esc(column)));
+    }
+    out.push_str("</tr></thead><tbody>");
+}
+
+fn cell(out: &mut String, label: &str, text: &str) {
+    push(out, format_args!("<td data-label=\"{}\"><span>{}</span></td>", esc(label), esc(text)));
+}
