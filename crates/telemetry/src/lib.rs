@@ -1,1 +1,35 @@
-//! stub
+//! Telemetry of every avouch process: one place that sets up logs, traces and metrics, and the two light tower
+//! layers that give each RPC its span and its duration.
+//!
+//! * [`init`] installs the log subscriber and, only when an OTLP endpoint is named, the trace exporter.
+//! * [`ServerLayer`] and [`ClientLayer`] carry the W3C trace context over each hop. They decide sampling *before*
+//!   anything is built: an unsampled call costs a context that is handed on, two clock readings and one histogram
+//!   observation, and takes no lock.
+//! * [`Metrics`] holds every series the plain `/metrics` page shows; its label sets are bounded by construction.
+//!
+//! This crate refuses to know identities, policies or certificates: what a span says about a peer comes through
+//! functions of the caller ([`ServerLayer::peer`], [`ServerLayer::decision`]). It never propagates baggage (it is
+//! untrusted across trust domains) and never takes part in a decision about a caller.
+
+mod config;
+mod export;
+mod log;
+mod methods;
+mod metrics;
+mod propagation;
+mod rpc;
+mod sampling;
+mod setup;
+mod tracer;
+
+pub use config::{LogFormat, TelemetryConfig};
+pub use metrics::{Metrics, Verdict};
+pub use opentelemetry;
+pub use prometheus;
+pub use propagation::{context_from_env, parse_traceparent};
+pub use rpc::{
+    ClientLayer, Decision, OpenCall, ServerLayer, TracedBody, TracedClient, TracedFuture, TracedServer,
+    record_decision,
+};
+pub use setup::{Telemetry, TelemetryError, init, span_layer};
+pub use tracer::{Tracing, in_current_context};

@@ -1,0 +1,267 @@
+//! Log lines: text for people, JSON for machines, both with the `trace_id` and `span_id` of the current OpenTelemetry
+//! context. A `decision_id` given as an event field stands beside them.
+//!
+//! Spans of `tracing` never reach these layers (what a span knows is in the trace), which is what makes an unsampled
+//! handler span cost next to nothing. Nothing here escapes secrets: who logs a secret has already lost.
+
+use std::fmt::{self, Debug, Write as _};
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// `time LEVEL target: message key=value … trace_id=… span_id=…`
+#[derive(Debug, Default)]
+pub(crate) struct Text;
+
+/// One JSON object a line; event fields stand at the top level.
+#[derive(Debug, Default)]
+pub(crate) struct Json;
+
+/// The ids of the current context, if it has any.
+fn current_ids() -> Option<(String, String)> {
+    Context::map_current(|cx| ids(cx.span().span_context()))
+}
+
+fn ids(context: &SpanContext) -> Option<(String, String)> {
+    context.is_valid().then(|| (context.trace_id().to_string(), context.span_id().to_string()))
+}
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, cx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let ansi = out.has_ansi_escapes();
+        let (dim, reset) = if ansi { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        let level = *event.metadata().level();
+        out.write_str(dim)?;
+        SystemTime.format_time(&mut out)?;
+        write!(out, "{reset} {}{level:>5}{reset} ", if ansi { colour(level) } else { "" })?;
+        write!(out, "{dim}{}:{reset} ", event.metadata().target())?;
+        cx.format_fields(out.by_ref(), event)?;
+        if let Some((trace, span)) = current_ids() {
+            write!(out, " {dim}trace_id={trace} span_id={span}{reset}")?;
+        }
+        writeln!(out)
+    }
+}
+
+const fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut line = Line { text: String::with_capacity(256), message: None };
+        line.text.push('{');
+        line.push("timestamp", &Value::from(time));
+        line.push("level", &Value::from(event.metadata().level().as_str()));
+        line.push("target", &Value::from(event.metadata().target()));
+        event.record(&mut line);
+        if let Some(message) = line.message.take() {
+            line.push("message", &message);
+        }
+        if let Some((trace, span)) = current_ids() {
+            line.push("trace_id", &Value::from(trace));
+            line.push("span_id", &Value::from(span));
+        }
+        writeln!(out, "{}}}", line.text)
+    }
+}
+
+/// A JSON line being written.
+struct Line {
+    text: String,
+    message: Option<Value>,
+}
+
+impl Line {
+    fn push(&mut self, key: &str, value: &Value) {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "{}:{value}", Value::from(key));
+    }
+
+    fn field(&mut self, field: &Field, value: Value) {
+        match field.name() {
+            "message" => self.message = Some(value),
+            // Names of ours keep their meaning: an event's own field of that name steps aside.
+            name @ ("timestamp" | "level" | "target" | "trace_id" | "span_id") => {
+                self.push(&format!("field_{name}"), &value);
+            }
+            name => self.push(name, &value),
+        }
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.field(field, Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.field(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.field(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.field(field, Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.field(field, Value::from(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut text = value.to_string();
+        let mut source = value.source();
+        while let Some(cause) = source {
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        self.field(field, Value::from(text));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.field(field, Value::from(format!("{value:?}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::parse_traceparent;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged<E>(format: E, work: impl FnOnce()) -> String
+    where
+        E: FormatEvent<tracing_subscriber::Registry, tracing_subscriber::fmt::format::DefaultFields>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let lines = Lines::default();
+        let layer =
+            tracing_subscriber::fmt::layer().with_ansi(false).event_format(format).with_writer(lines.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn in_trace(work: impl FnOnce()) {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        let remote = parse_traceparent(parent.as_bytes()).unwrap();
+        let _entered = Context::new().with_remote_span_context(remote).attach();
+        work();
+    }
+
+    #[test]
+    fn a_json_line_carries_the_trace_the_decision_and_typed_fields() {
+        let text = logged(Json, || {
+            in_trace(|| tracing::warn!(decision_id = "dec-1", tries = 3, ok = false, "call \"refused\""));
+        });
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "call \"refused\"");
+        assert_eq!(line["decision_id"], "dec-1");
+        assert_eq!(line["tries"], 3);
+        assert_eq!(line["ok"], false);
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(line["span_id"], "00f067aa0ba902b7");
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_line_outside_of_any_trace_claims_none() {
+        let text = logged(Json, || tracing::info!("hello"));
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert!(line.get("trace_id").is_none() && line.get("span_id").is_none());
+        let text = logged(Text, || tracing::info!("hello"));
+        assert!(!text.contains("trace_id"), "{text}");
+    }
+
+    #[test]
+    fn a_field_cannot_pose_as_one_of_ours() {
+        let text = logged(Json, || in_trace(|| tracing::info!(trace_id = "forged", level = "ERROR", "x")));
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["field_trace_id"], "forged");
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn a_newline_in_a_field_stays_inside_its_json_line() {
+        let text = logged(Json, || tracing::info!(name = "a\nb", "x\ny"));
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn an_error_field_shows_its_chain() {
+        let error = crate::TelemetryError::Metrics(prometheus::Error::Msg("why".into()));
+        let text = logged(Json, || {
+            tracing::error!(error = &error as &(dyn std::error::Error + 'static), "failed");
+        });
+        assert!(text.contains("why"), "{text}");
+    }
+
+    #[test]
+    fn text_names_level_target_message_fields_and_trace() {
+        let text = logged(Text, || in_trace(|| tracing::info!(decision_id = "dec-1", "hello")));
+        assert!(text.contains(" INFO avouch_telemetry::log::tests: hello decision_id=\"dec-1\""), "{text}");
+        assert!(
+            text.trim_end().ends_with("trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7"),
+            "{text}"
+        );
+    }
+}

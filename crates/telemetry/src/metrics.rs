@@ -1,0 +1,262 @@
+//! Every series of the `/metrics` page: Prometheus names, base units, and label sets bounded by construction (methods
+//! of the contract, the sixteen gRPC statuses, our own words). No SPIFFE ID is ever a label.
+//!
+//! What is counted once per call is resolved up front or on first use; afterwards it is an atomic operation.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::setup::TelemetryError;
+
+/// Upper bounds of the RPC duration histograms, in seconds.
+const DURATION_BUCKETS: &[f64] =
+    &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The verdict of an authorization decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call was let through.
+    Allow,
+    /// The call was refused.
+    Deny,
+}
+
+impl Verdict {
+    /// The word used in labels and span attributes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Handle to a process's metrics; clones share the series.
+#[derive(Clone)]
+pub struct Metrics(Arc<Series>);
+
+struct Series {
+    registry: Registry,
+    allowed: IntCounter,
+    decisions: IntCounterVec,
+    handshakes: IntCounterVec,
+    svid_not_after: Gauge,
+    renewals: IntCounterVec,
+    spans_exported: IntCounter,
+    spans_lost: IntCounter,
+    server_duration: HistogramVec,
+    client_duration: HistogramVec,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// A fresh registry with all of avouch's series. `service` and `version` show in `avouch_build_info`.
+    ///
+    /// # Errors
+    /// Fails only when a series cannot be registered, which is a defect of this crate.
+    pub fn new(service: &str, version: &str) -> Result<Self, TelemetryError> {
+        Self::register(service, version).map_err(TelemetryError::Metrics)
+    }
+
+    fn register(service: &str, version: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let decisions = counters(
+            &registry,
+            "avouch_decisions_total",
+            "Authorization decisions by verdict and reason",
+            &["verdict", "reason"],
+        )?;
+        let series = Series {
+            allowed: decisions.get_metric_with_label_values(&[Verdict::Allow.as_str(), ""])?,
+            decisions,
+            handshakes: counters(
+                &registry,
+                "avouch_handshakes_total",
+                "TLS handshakes of incoming connections by result and reason",
+                &["result", "reason"],
+            )?,
+            svid_not_after: gauge(
+                &registry,
+                "avouch_svid_not_after_timestamp_seconds",
+                "When the current X509-SVID ends, in seconds since the epoch",
+            )?,
+            renewals: counters(
+                &registry,
+                "avouch_svid_renewals_total",
+                "Attempts to renew the X509-SVID by result",
+                &["result"],
+            )?,
+            spans_exported: counter(
+                &registry,
+                "avouch_spans_exported_total",
+                "Spans delivered to the collector",
+            )?,
+            spans_lost: counter(&registry, "avouch_spans_lost_total", "Spans the collector did not take")?,
+            server_duration: durations(
+                &registry,
+                "rpc_server_call_duration_seconds",
+                "Duration of served RPCs",
+            )?,
+            client_duration: durations(
+                &registry,
+                "rpc_client_call_duration_seconds",
+                "Duration of made RPCs",
+            )?,
+            registry,
+        };
+        gauge(
+            &series.registry,
+            "process_start_time_seconds",
+            "When the process started, in seconds since the epoch",
+        )?
+        .set(seconds(opentelemetry::time::now()));
+        let info = GaugeVec::new(
+            Opts::new("avouch_build_info", "Always 1; the service and its version"),
+            &["service", "version"],
+        )?;
+        series.registry.register(Box::new(info.clone()))?;
+        info.get_metric_with_label_values(&[service, version])?.set(1.0);
+        Ok(Self(Arc::new(series)))
+    }
+
+    /// The registry, for series of a service's own.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Counts an authorization decision. `reason` is a word of the vocabulary of reasons, or empty for an allow.
+    pub fn decision(&self, verdict: Verdict, reason: &'static str) {
+        if verdict == Verdict::Allow && reason.is_empty() {
+            self.0.allowed.inc();
+        } else {
+            self.0.decisions.with_label_values(&[verdict.as_str(), reason]).inc();
+        }
+    }
+
+    /// Counts a finished handshake. `reason` is empty for an accepted one.
+    pub fn handshake(&self, result: &'static str, reason: &'static str) {
+        self.0.handshakes.with_label_values(&[result, reason]).inc();
+    }
+
+    /// Notes until when the current SVID is valid.
+    pub fn svid_not_after(&self, not_after: SystemTime) {
+        self.0.svid_not_after.set(seconds(not_after));
+    }
+
+    /// Counts an attempt to renew the SVID.
+    pub fn svid_renewal(&self, succeeded: bool) {
+        let result = if succeeded { "success" } else { "failure" };
+        self.0.renewals.with_label_values(&[result]).inc();
+    }
+
+    /// All series in the Prometheus text format.
+    ///
+    /// # Errors
+    /// Fails when a service registered a series that cannot be rendered.
+    pub fn render(&self) -> Result<String, TelemetryError> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.0.registry.gather(), &mut text).map_err(TelemetryError::Metrics)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub(crate) fn exported(&self, spans: usize, delivered: bool) {
+        let counter = if delivered { &self.0.spans_exported } else { &self.0.spans_lost };
+        counter.inc_by(spans as u64);
+    }
+
+    pub(crate) fn server_duration(&self) -> &HistogramVec {
+        &self.0.server_duration
+    }
+
+    pub(crate) fn client_duration(&self) -> &HistogramVec {
+        &self.0.client_duration
+    }
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    let gauge = Gauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn durations(registry: &Registry, name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
+    let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec());
+    let durations = HistogramVec::new(options, &["rpc_method", "rpc_response_status_code"])?;
+    registry.register(Box::new(durations.clone()))?;
+    Ok(durations)
+}
+
+/// Seconds since the epoch; 0 for a time before it.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_page_shows_what_was_counted_under_prometheus_names() {
+        let metrics = Metrics::new("orders", "1.2.3").unwrap();
+        metrics.decision(Verdict::Allow, "");
+        metrics.decision(Verdict::Deny, "ROLE_MISSING");
+        metrics.handshake("refused", "CERT_EXPIRED");
+        metrics.svid_not_after(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        metrics.svid_renewal(true);
+        metrics.svid_renewal(false);
+        let page = metrics.render().unwrap();
+        for line in [
+            r#"avouch_decisions_total{reason="",verdict="allow"} 1"#,
+            r#"avouch_decisions_total{reason="ROLE_MISSING",verdict="deny"} 1"#,
+            r#"avouch_handshakes_total{reason="CERT_EXPIRED",result="refused"} 1"#,
+            "avouch_svid_not_after_timestamp_seconds 1700000000",
+            r#"avouch_svid_renewals_total{result="success"} 1"#,
+            r#"avouch_svid_renewals_total{result="failure"} 1"#,
+            r#"avouch_build_info{service="orders",version="1.2.3"} 1"#,
+            "process_start_time_seconds ",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_the_epoch_is_zero_and_no_panic() {
+        assert!(seconds(UNIX_EPOCH - Duration::from_secs(1)).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn debug_says_nothing_of_the_series() {
+        assert_eq!(format!("{:?}", Metrics::new("a", "0").unwrap()), "Metrics { .. }");
+    }
+}
