@@ -145,12 +145,14 @@ fn ended(id: ConnectionId, result: hyper::Result<()>) {
     }
 }
 
-/// When this connection must retire: its age limit ± 10 %, or a margin before either certificate ends.
+/// When this connection must retire: its age limit ± 10 %, or a margin before either certificate ends; near the end
+/// at half of what is left, so that nobody reconnects in circles.
 fn retire_in(shared: &Shared, established: &Established) -> Duration {
     let now = shared.identity.clock().now();
     let left = |not_before: SystemTime, not_after: SystemTime| {
         let life = not_after.duration_since(not_before).unwrap_or_default();
-        not_after.duration_since(now).unwrap_or_default().saturating_sub(retirement_margin(life))
+        let left = not_after.duration_since(now).unwrap_or_default();
+        left.saturating_sub(retirement_margin(life)).max(left / 2)
     };
     let own = left(established.own_not_before, established.own_not_after);
     let peer = established.peer.as_ref().map_or(own, |peer| left(peer.not_before(), peer.not_after()));

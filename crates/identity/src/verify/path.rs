@@ -41,16 +41,15 @@ pub(crate) enum Role {
 }
 
 impl Role {
+    /// webpki asks this of the whole chain, so it must allow authorities without the extension; that the leaf has
+    /// it is a leaf check.
     fn usage(self) -> KeyUsage {
         match self {
-            Self::Client => KeyUsage::required(EKU_CLIENT_AUTH),
-            Self::Server => KeyUsage::required(EKU_SERVER_AUTH),
+            Self::Client => KeyUsage::client_auth(),
+            Self::Server => KeyUsage::server_auth(),
         }
     }
 }
-
-const EKU_SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
-const EKU_CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
 
 /// What a chain is judged by.
 pub(crate) struct Judge<'a> {
