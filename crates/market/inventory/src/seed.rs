@@ -1,0 +1,168 @@
+//! The file that names the articles and what of them is there at the very first start.
+//!
+//! ```toml
+//! [[article]]
+//! sku = "BOOK-0001"
+//! on_hand = 500
+//! reorder = { below = 100, quantity = 400 }   # optional
+//! ```
+//!
+//! Refuses an article that is named twice, and numbers beyond what the store can hold.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use market_api::ids::{IdError, Sku};
+use serde::Deserialize;
+
+/// Why a stock file is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeedError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is not what [`Seed`] describes.
+    #[error("the stock file is malformed: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// An article's ID is none.
+    #[error("article {position}: {source}")]
+    Sku {
+        /// Which article of the file, from 1.
+        position: usize,
+        /// What is wrong with it.
+        source: IdError,
+    },
+    /// An article is there twice.
+    #[error("{0} is there twice")]
+    Duplicate(Sku),
+    /// Reordering nothing would go on for ever.
+    #[error("{0} is reordered in quantities of zero")]
+    EmptyReorder(Sku),
+}
+
+/// When and how much of an article the supplier sends. Deliveries arrive at once: suppliers are not simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reorder {
+    /// As soon as fewer pieces than this are in the warehouse.
+    pub below: u32,
+    /// This many are delivered.
+    pub quantity: u32,
+}
+
+/// One article.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Article {
+    /// Its ID.
+    pub sku: Sku,
+    /// Pieces in the warehouse at the first start.
+    pub on_hand: u32,
+    /// Absent: what is sold is gone.
+    pub reorder: Option<Reorder>,
+}
+
+/// All articles of a stock file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// In the file's order, no two of the same ID.
+    pub articles: Vec<Article>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    article: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    sku: String,
+    on_hand: u32,
+    reorder: Option<Reorder>,
+}
+
+impl Seed {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// See [`SeedError`].
+    pub fn load(path: &Path) -> Result<Self, SeedError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SeedError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of such a file.
+    ///
+    /// # Errors
+    /// See [`SeedError`].
+    pub fn parse(text: &str) -> Result<Self, SeedError> {
+        let file: File = toml::from_str(text)?;
+        let mut seen = BTreeSet::new();
+        let mut articles = Vec::with_capacity(file.article.len());
+        for (position, row) in (1..).zip(file.article) {
+            let sku: Sku = row.sku.parse().map_err(|source| SeedError::Sku { position, source })?;
+            if row.reorder.is_some_and(|reorder| reorder.quantity == 0) {
+                return Err(SeedError::EmptyReorder(sku));
+            }
+            if !seen.insert(sku.clone()) {
+                return Err(SeedError::Duplicate(sku));
+            }
+            articles.push(Article { sku, on_hand: row.on_hand, reorder: row.reorder });
+        }
+        Ok(Self { articles })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_stock_file_is_one() {
+        let seed = Seed::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/demo/stock.toml")));
+        let seed = seed.unwrap();
+        assert!(seed.articles.len() > 20);
+        assert!(seed.articles.iter().any(|article| article.reorder.is_some()));
+        assert!(seed.articles.iter().any(|article| article.on_hand == 0 && article.reorder.is_none()));
+    }
+
+    #[test]
+    fn an_article_that_is_there_twice_is_refused() {
+        let text = "[[article]]\nsku = 'A'\non_hand = 1\n[[article]]\nsku = 'A'\non_hand = 2\n";
+        assert!(matches!(Seed::parse(text), Err(SeedError::Duplicate(sku)) if sku.as_str() == "A"));
+    }
+
+    #[test]
+    fn a_bad_sku_is_refused_with_its_place() {
+        let text = "[[article]]\nsku = 'A'\non_hand = 1\n[[article]]\nsku = 'b'\non_hand = 2\n";
+        assert!(matches!(Seed::parse(text), Err(SeedError::Sku { position: 2, .. })));
+    }
+
+    #[test]
+    fn negative_stock_unknown_fields_and_empty_reorders_are_refused() {
+        for text in [
+            "[[article]]\nsku = 'A'\non_hand = -1\n",
+            "[[article]]\nsku = 'A'\non_hand = 1\nprice = 3\n",
+            "[[article]]\nsku = 'A'\n",
+            "[[articles]]\nsku = 'A'\non_hand = 1\n",
+            "[[article]]\nsku = 'A'\non_hand = 1\nreorder = { below = 3, quantity = 0 }\n",
+        ] {
+            assert!(Seed::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Seed::load(Path::new("no/such/stock.toml")).unwrap_err();
+        assert!(error.to_string().contains("no/such/stock.toml"), "{error}");
+    }
+}

@@ -1,0 +1,15 @@
+//! What the `[inventory]` section of the configuration holds.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The service's own section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The SQLite file; made if absent.
+    pub database: PathBuf,
+    /// The articles and their first stock, see [`Seed`](crate::Seed). Articles the database has are left alone.
+    pub stock: PathBuf,
+}

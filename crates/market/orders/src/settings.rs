@@ -1,0 +1,20 @@
+//! What the `[orders]` section of the configuration holds.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The service's own section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The SQLite file; made if absent.
+    pub database: PathBuf,
+    /// How long PlaceOrder sees an order through before it answers with the state reached so far.
+    #[serde(default = "default_patience_ms")]
+    pub patience_ms: u64,
+}
+
+const fn default_patience_ms() -> u64 {
+    4_000
+}
