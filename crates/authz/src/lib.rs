@@ -1,1 +1,31 @@
-//! stub
+//! Who may call what. Each RPC declares its rule in its proto; a policy file binds SPIFFE IDs to roles and adds denies;
+//! [`decide`] puts the two together, the same function online and in a command.
+//!
+//! Invariants: everything is refused unless a rule allows it; an RPC the contract does not know is refused; a deny wins
+//! over every role; a policy that names an unknown role or method does not load, and then the last good one stays in
+//! force. Deciding reads memory only: no lock, no allocation for an allowed call, no clock.
+//!
+//! Authentication is not done here: the caller's identity comes verified, from the connection. The core knows neither
+//! TLS nor tonic; [`layer`] is the adapter that enforces decisions on a tower service.
+
+mod decide;
+mod denial;
+mod handle;
+pub mod layer;
+mod matrix;
+mod methods;
+mod pattern;
+mod policy;
+mod suggest;
+#[cfg(test)]
+mod testing;
+
+pub use avouch_spiffe::contract;
+
+pub use decide::{Caller, LocalAdminCaller, Permit, decide};
+pub use denial::Denial;
+pub use handle::{PolicyHandle, Reloaded};
+pub use matrix::{Matrix, MatrixDeny, MatrixRow, Subject, matrix};
+pub use methods::{ContractError, DEBUG_ROLE, MethodIndex, Methods};
+pub use pattern::{CallerPattern, PatternError};
+pub use policy::{Place, Policy, PolicyError, PolicyFault, PolicyProblem};

@@ -1,0 +1,310 @@
+//! The policy in force, replaced as a whole while calls go on.
+//!
+//! Readers never wait: they take the current policy from an atomic pointer. A reload reads, checks and compiles first;
+//! only a good policy takes the old one's place, and a bad one changes nothing. Before the first good one every call is
+//! refused with NOT_READY.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use crate::decide::{Caller, Permit, decide};
+use crate::denial::Denial;
+use crate::methods::Methods;
+use crate::policy::{Policy, PolicyError, version_of};
+
+/// A handle to the policy in force; cheap to clone, all clones see the same policy.
+#[derive(Clone, Debug)]
+pub struct PolicyHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwapOption<Policy>,
+    file: Option<File>,
+    /// One reload at a time, so that an older content never overtakes a newer one.
+    reloading: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    methods: Methods,
+}
+
+/// What a reload found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// The content is that of the policy in force.
+    Unchanged,
+    /// A new policy is in force.
+    Changed {
+        /// Its version.
+        version: String,
+    },
+}
+
+impl PolicyHandle {
+    /// Loads the policy at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not good.
+    pub fn load(path: impl Into<PathBuf>, methods: Methods) -> Result<Self, PolicyError> {
+        let handle = Self::pending(path, methods);
+        handle.reload()?;
+        Ok(handle)
+    }
+
+    /// A handle that refuses every call with NOT_READY until [`reload`](Self::reload) or [`watch`](Self::watch) finds
+    /// a good policy at `path`.
+    #[must_use]
+    pub fn pending(path: impl Into<PathBuf>, methods: Methods) -> Self {
+        Self::new(None, Some(File { path: path.into(), methods }))
+    }
+
+    /// A handle to a policy that does not come from a file and never changes.
+    #[must_use]
+    pub fn fixed(policy: Policy) -> Self {
+        Self::new(Some(Arc::new(policy)), None)
+    }
+
+    fn new(policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
+        Self(Arc::new(Shared { current: ArcSwapOption::new(policy), file, reloading: Mutex::new(()) }))
+    }
+
+    /// The policy in force, if there is one yet.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Policy>> {
+        self.0.current.load_full()
+    }
+
+    /// The file that the policy comes from.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.file.as_ref().map(|file| file.path.as_path())
+    }
+
+    /// [`decide`](fn@decide) under the policy in force.
+    ///
+    /// # Errors
+    /// The denial; NOT_READY if there is no policy yet.
+    #[inline]
+    pub fn decide(&self, caller: Caller<'_>, path: &str) -> Result<Permit, Denial> {
+        match &*self.0.current.load() {
+            Some(policy) => decide(policy, caller, path),
+            None => Err(Denial::not_ready(caller, path)),
+        }
+    }
+
+    /// Reads the file again and, if its content is another and good, puts it in force. Blocks on the file system.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not good; the policy in force stays.
+    pub fn reload(&self) -> Result<Reloaded, PolicyError> {
+        let file = self.0.file.as_ref().ok_or(PolicyError::NoFile)?;
+        let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = |source| PolicyError::Unreadable { path: file.path.clone(), source };
+        let text = fs::read_to_string(&file.path).map_err(unreadable)?;
+        if let Some(current) = &*self.0.current.load()
+            && current.version() == version_of(text.as_bytes())
+        {
+            return Ok(Reloaded::Unchanged);
+        }
+        let policy = Policy::parse(&file.path.display().to_string(), &text, &file.methods)?;
+        let version = policy.version().to_owned();
+        self.0.current.store(Some(Arc::new(policy)));
+        Ok(Reloaded::Changed { version })
+    }
+
+    /// Reloads every `interval`, for ever; run it as a task. It compares content, not dates, so it works on file systems
+    /// that tell nothing; each new policy and each new kind of failure is logged once.
+    pub async fn watch(self, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut last_failure = None;
+        loop {
+            ticks.tick().await;
+            let handle = self.clone();
+            let outcome = tokio::task::spawn_blocking(move || handle.reload()).await;
+            match outcome {
+                Ok(Ok(Reloaded::Unchanged)) => last_failure = None,
+                Ok(Ok(Reloaded::Changed { version })) => {
+                    last_failure = None;
+                    tracing::info!(policy_version = %version, "a new policy is in force");
+                }
+                Ok(Err(error)) => {
+                    let failure = error.to_string();
+                    if last_failure.as_ref() != Some(&failure) {
+                        tracing::error!(
+                            error = %failure,
+                            policy_in_force = self.current().as_ref().map(|policy| policy.version()),
+                            "the policy file is not good; the last good policy stays in force"
+                        );
+                        last_failure = Some(failure);
+                    }
+                }
+                // The runtime is shutting down.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Instant;
+
+    use avouch_spiffe::Reason;
+
+    use super::*;
+    use crate::testing::{id, methods};
+
+    const POST: &str = "/shop.v1.Ledger/Post";
+    const GOOD: &str = "[roles]\nledger-writer = [\"spiffe://shop.example/payments\"]\n";
+    const OTHER: &str = "[roles]\nledger-writer = [\"spiffe://shop.example/orders\"]\n";
+    const BAD: &str = "[roles]\nledger-writr = []\n";
+
+    struct Bench {
+        dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { dir: tempfile::TempDir::new().unwrap() }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.dir.path().join("policy.toml")
+        }
+
+        fn write(&self, text: &str) {
+            let new = self.dir.path().join("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, self.path()).unwrap();
+        }
+    }
+
+    fn payments_may_post(handle: &PolicyHandle) -> bool {
+        handle.decide(Caller::Peer(&id("spiffe://shop.example/payments")), POST).is_ok()
+    }
+
+    #[test]
+    fn before_the_first_policy_everything_is_refused_as_not_ready() {
+        let bench = Bench::new();
+        let handle = PolicyHandle::pending(bench.path(), methods());
+        for path in [POST, "/shop.v1.Shop/Knock", "/unknown.v1.X/Y"] {
+            let denial = handle.decide(Caller::Anonymous, path).unwrap_err();
+            assert_eq!(denial.reason(), Reason::NotReady, "{path}");
+        }
+        assert!(matches!(handle.reload(), Err(PolicyError::Unreadable { .. })));
+        bench.write(GOOD);
+        assert!(matches!(handle.reload(), Ok(Reloaded::Changed { .. })));
+        assert!(payments_may_post(&handle));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_bad_does_not_load() {
+        let bench = Bench::new();
+        assert!(matches!(PolicyHandle::load(bench.path(), methods()), Err(PolicyError::Unreadable { .. })));
+        bench.write(BAD);
+        assert!(matches!(PolicyHandle::load(bench.path(), methods()), Err(PolicyError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_bad_file_leaves_the_last_good_policy_in_force() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        let version = handle.current().unwrap().version().to_owned();
+        bench.write(BAD);
+        assert!(matches!(handle.reload(), Err(PolicyError::Invalid(_))));
+        assert!(payments_may_post(&handle));
+        fs::remove_file(bench.path()).unwrap();
+        assert!(matches!(handle.reload(), Err(PolicyError::Unreadable { .. })));
+        assert_eq!(handle.current().unwrap().version(), version);
+    }
+
+    #[test]
+    fn a_new_file_takes_effect_in_all_clones_and_the_same_content_is_unchanged() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        let clone = handle.clone();
+        bench.write(GOOD);
+        assert_eq!(handle.reload().unwrap(), Reloaded::Unchanged);
+        bench.write(OTHER);
+        assert!(matches!(handle.reload(), Ok(Reloaded::Changed { .. })));
+        assert!(!payments_may_post(&clone));
+    }
+
+    #[test]
+    fn a_policy_that_was_given_cannot_be_reloaded() {
+        let handle = PolicyHandle::fixed(Policy::without_roles(&methods()));
+        assert!(matches!(handle.reload(), Err(PolicyError::NoFile)));
+        assert!(handle.current().is_some());
+    }
+
+    #[test]
+    fn deciding_goes_on_while_policies_change_and_each_decision_is_of_one_policy() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let callers = [id("spiffe://shop.example/payments"), id("spiffe://shop.example/orders")];
+                    while !done.load(Ordering::Relaxed) {
+                        let policy = handle.current().unwrap();
+                        let allowed =
+                            callers.iter().filter(|id| decide(&policy, Caller::Peer(id), POST).is_ok());
+                        assert_eq!(allowed.count(), 1);
+                    }
+                });
+            }
+            let reloads: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for round in 0..100 {
+                            bench_write(&bench, [GOOD, BAD, OTHER][round % 3], round);
+                            let _ = handle.reload();
+                        }
+                    })
+                })
+                .collect();
+            for reload in reloads {
+                reload.join().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        bench.write(OTHER);
+        handle.reload().unwrap();
+        assert!(!payments_may_post(&handle));
+    }
+
+    fn bench_write(bench: &Bench, text: &str, round: usize) {
+        let new = bench.dir.path().join(format!("new-{round}-{:?}", thread::current().id()));
+        fs::write(&new, text).unwrap();
+        fs::rename(new, bench.path()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_watcher_finds_a_new_policy_by_its_content() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        let watcher = tokio::spawn(handle.clone().watch(Duration::from_millis(2)));
+        bench.write(BAD);
+        bench.write(OTHER);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while payments_may_post(&handle) {
+            assert!(Instant::now() < deadline, "the new policy never came into force");
+            tokio::task::yield_now().await;
+        }
+        watcher.abort();
+    }
+}

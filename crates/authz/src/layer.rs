@@ -1,0 +1,178 @@
+//! The decision as a tower layer: enforced once per call, before anything of the service runs.
+//!
+//! It reads who calls from the request's extensions (`Arc<PeerIdentity>`, put there by the identity library's server,
+//! or [`LocalAdminCaller`]), asks the policy in force, and either puts the [`Permit`] into the extensions and passes the
+//! request on, or answers by itself with a trailers-only gRPC status. No header is believed. An allowed call costs one
+//! allocation, the extension's; no lock is taken.
+
+mod decision_id;
+mod extract;
+mod observer;
+mod refusal;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use avouch_spiffe::{PeerIdentity, TrustDomain};
+use http::{Extensions, Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use decision_id::{DecisionId, DecisionIds};
+pub use observer::{DecisionObserver, Refusal};
+pub use refusal::Disclosure;
+
+use crate::decide::{Caller, LocalAdminCaller};
+use crate::handle::PolicyHandle;
+
+/// Finds the connection's id for the record of a refusal.
+type ConnectionIdOf = fn(&Extensions) -> Option<String>;
+
+/// Puts [`Authz`] around a service.
+#[derive(Clone)]
+pub struct AuthzLayer(Arc<Settings>);
+
+#[derive(Clone)]
+struct Settings {
+    policy: PolicyHandle,
+    trust_domain: TrustDomain,
+    observer: Arc<dyn DecisionObserver>,
+    ids: DecisionIds,
+    connection_id: ConnectionIdOf,
+}
+
+impl AuthzLayer {
+    /// Enforces the policy that `policy` has in force. `trust_domain` is the server's own: callers from elsewhere are
+    /// told nothing but the decision's id. `observer` hears of every decision; `Arc::new(())` if nobody wants to.
+    #[must_use]
+    pub fn new(policy: PolicyHandle, trust_domain: TrustDomain, observer: Arc<dyn DecisionObserver>) -> Self {
+        let ids = DecisionIds::random();
+        Self(Arc::new(Settings { policy, trust_domain, observer, ids, connection_id: |_| None }))
+    }
+
+    /// How to find the id of the connection a request came over, to be named in the record of a refusal.
+    #[must_use]
+    pub fn connection_id(mut self, of: ConnectionIdOf) -> Self {
+        Arc::make_mut(&mut self.0).connection_id = of;
+        self
+    }
+
+    /// Where decision ids come from; for tests that want known ones.
+    #[must_use]
+    pub fn decision_ids(mut self, ids: DecisionIds) -> Self {
+        Arc::make_mut(&mut self.0).ids = ids;
+        self
+    }
+}
+
+impl fmt::Debug for AuthzLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthzLayer").field("policy", &self.0.policy.path()).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for AuthzLayer {
+    type Service = Authz<S>;
+
+    fn layer(&self, inner: S) -> Authz<S> {
+        Authz { inner, settings: Arc::clone(&self.0) }
+    }
+}
+
+/// A service behind a policy. Made by [`AuthzLayer`].
+#[derive(Clone)]
+pub struct Authz<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Authz<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authz").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Authz<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let caller = caller(request.extensions());
+        match self.settings.policy.decide(caller, request.uri().path()) {
+            Ok(permit) => {
+                self.settings.observer.allowed(permit.method());
+                tracing::trace!(method = permit.path(), role = permit.role(), "call allowed");
+                request.extensions_mut().insert(permit);
+                ResponseFuture { answer: Answer::Forward { future: self.inner.call(request) } }
+            }
+            Err(denial) => {
+                let settings = &self.settings;
+                let refusal = Refusal { decision_id: settings.ids.next(), denial: &denial };
+                settings.observer.denied(&refusal);
+                refusal::record(&refusal, (settings.connection_id)(request.extensions()));
+                let response = Some(refusal::response(&refusal, &settings.trust_domain));
+                ResponseFuture { answer: Answer::Refused { response } }
+            }
+        }
+    }
+}
+
+/// A verified peer comes first: the local administrator's rights are never added to a peer's.
+fn caller(extensions: &Extensions) -> Caller<'_> {
+    if let Some(peer) = extensions.get::<Arc<PeerIdentity>>() {
+        Caller::from(&**peer)
+    } else if extensions.get::<LocalAdminCaller>().is_some() {
+        Caller::LocalAdmin
+    } else {
+        Caller::Anonymous
+    }
+}
+
+pin_project! {
+    /// The service's answer, or the refusal.
+    #[derive(Debug)]
+    pub struct ResponseFuture<F, R> {
+        #[pin]
+        answer: Answer<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = Projection]
+    #[derive(Debug)]
+    enum Answer<F, R> {
+        Forward { #[pin] future: F },
+        Refused { response: Option<Response<R>> },
+    }
+}
+
+impl<F, E, R> Future for ResponseFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<R>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().answer.project() {
+            Projection::Forward { future } => future.poll(cx),
+            // Polled again after its end, which no executor does, it has no second answer to give.
+            Projection::Refused { response } => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
