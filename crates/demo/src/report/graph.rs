@@ -44,15 +44,15 @@ const WIDE: Layout = Layout {
         ("impostor", 80.0, 285.0),
     ],
     labels: &[
-        ("orders", "payments", 0.5, 10.0, -20.0, "start"),
+        ("orders", "payments", 0.5, 16.0, -22.0, "start"),
         ("intern", "payments", 0.5, 12.0, 6.0, "start"),
         ("nobody", "payments", 0.4, 0.0, -14.0, "middle"),
         ("impostor", "storefront", 0.5, 14.0, 4.0, "start"),
         ("reports", "ledger", 0.5, -10.0, -14.0, "end"),
-        ("auditor", "ledger", 0.5, -8.0, -22.0, "end"),
+        ("auditor", "ledger", 0.5, -16.0, -24.0, "end"),
     ],
     spare: 520.0,
-    line: 13.0,
+    line: 14.0,
 };
 
 const TALL: Layout = Layout {
@@ -77,9 +77,9 @@ const TALL: Layout = Layout {
         ("impostor", "storefront", 0.5, 14.0, 6.0, "start"),
         ("dev", "storefront", 0.5, 8.0, -14.0, "start"),
         ("storefront", "orders", 0.5, 8.0, -14.0, "start"),
-        ("orders", "inventory", 0.62, 6.0, -8.0, "start"),
-        ("orders", "payments", 0.34, 14.0, -16.0, "start"),
-        ("nobody", "payments", 0.5, 44.0, 4.0, "end"),
+        ("orders", "inventory", 0.6, 6.0, -4.0, "start"),
+        ("orders", "payments", 0.3, 14.0, -14.0, "start"),
+        ("nobody", "payments", 0.0, 80.0, 15.0, "end"),
         ("payments", "ledger", 0.5, 8.0, -14.0, "start"),
         ("intern", "payments", 0.5, -14.0, -6.0, "end"),
         ("reports", "ledger", 0.5, 8.0, -14.0, "start"),
@@ -87,7 +87,7 @@ const TALL: Layout = Layout {
         ("auditor", "reports", 0.5, 0.0, 18.0, "middle"),
     ],
     spare: 880.0,
-    line: 12.0,
+    line: 13.0,
 };
 
 pub(super) fn draw(out: &mut String, facts: &Facts) {
@@ -162,8 +162,9 @@ fn issuer(out: &mut String, facts: &Facts, layout: &Layout) {
     push(
         out,
         format_args!(
-            "<text class=\"renewed\" x=\"18\" y=\"{}\">certificates for all: {} enrolled, {} renewed, {} recovered</text></g>",
+            "<text class=\"renewed\" x=\"18\" y=\"{}\">{}{} enrolled, {} renewed, {} recovered</text></g>",
             if tall { 52 } else { 47 },
+            if tall { "" } else { "certificates for all below: " },
             count("enroll"),
             count("renew"),
             count("recover")
@@ -266,7 +267,7 @@ fn label(out: &mut String, layout: &Layout, edge: &Edge, class: &str, (x, y): (f
         lines.push(group.clone());
     }
     if edge.refused.is_none() {
-        lines.push(format!("{} calls", grouped(edge.calls)));
+        lines.push(format!("{} {}", grouped(edge.calls), if edge.calls == 1 { "call" } else { "calls" }));
     }
     push(out, format_args!("<g class=\"{class}\">"));
     let mut y = y;
