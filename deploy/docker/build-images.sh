@@ -54,13 +54,12 @@ esac
 
 packages=$(table "$@" | cut -d' ' -f3 | tr ',' '\n' | sort -u | sed 's/^/--package=/')
 
-# No debug information: it is most of such a program, and here only the program itself is asked for.
+# Flags instead of profile settings: what runs while building is then the same as in any other build, and shared.
 # shellcheck disable=SC2086  # one argument per package
 "$root/deploy/dev/step" "building static programs ($profile)" \
-    env RUSTFLAGS='-C target-feature=+crt-static' CARGO_PROFILE_DEV_DEBUG=none CARGO_PROFILE_DEV_STRIP=symbols \
-    CARGO_PROFILE_RELEASE_STRIP=symbols \
+    env RUSTFLAGS='-C target-feature=+crt-static -C debuginfo=0 -C strip=symbols' \
     cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --profile "$profile" --target "$triple" \
-    --target-dir "$target/static" --bins $packages
+    --target-dir "$target" --bins $packages
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1)
 
@@ -72,7 +71,7 @@ table "$@" | while read -r name programs _; do
     printf 'avouch:x:65532:65532:avouch:/var/lib/avouch:/nonexistent\n' >"$context/rootfs/etc/passwd"
     printf 'avouch:x:65532:\n' >"$context/rootfs/etc/group"
     for program in $(printf '%s' "$programs" | tr ',' ' '); do
-        cp "$target/static/$triple/$output/$program" "$context/rootfs/usr/bin/$program"
+        cp "$target/$triple/$output/$program" "$context/rootfs/usr/bin/$program"
     done
     ln -s "usr/bin/${programs%%,*}" "$context/rootfs/entrypoint"
     chmod -R u=rwX,go=rX "$context"
