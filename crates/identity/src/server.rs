@@ -76,7 +76,10 @@ struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("filter", &self.filter).field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("filter", &self.filter)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -232,7 +235,13 @@ fn refuse_for_load(shared: &Shared, tcp: &TcpStream) {
     let Ok(peer_addr) = tcp.peer_addr() else { return };
     let detail = format!("{} handshakes are under way", shared.options.max_handshakes);
     let rejection = Rejection::new(Reason::HandshakeLimit, detail);
-    shared.record(&refused(ConnectionId::next(), peer_addr, tcp.local_addr().ok(), &rejection, Duration::ZERO));
+    shared.record(&refused(
+        ConnectionId::next(),
+        peer_addr,
+        tcp.local_addr().ok(),
+        &rejection,
+        Duration::ZERO,
+    ));
 }
 
 fn refused(

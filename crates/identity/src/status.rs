@@ -10,7 +10,11 @@ use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 /// A status that carries `reason`, with `metadata` for its particulars.
-pub fn status<const N: usize>(reason: Reason, message: impl Into<String>, metadata: [(&str, String); N]) -> Status {
+pub fn status<const N: usize>(
+    reason: Reason,
+    message: impl Into<String>,
+    metadata: [(&str, String); N],
+) -> Status {
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);

@@ -36,10 +36,8 @@ async fn thirty_refusals_of_thirty_reach_the_caller_as_refusals_and_the_record_a
     let other = Ca::new();
     let (_publisher, running) = server(&ca).await;
     // Trusts the server, but its own certificate is another CA's.
-    let stranger = avouch_identity::Snapshot::new(
-        other.svid(&id("/client"), Duration::from_secs(60)),
-        ca.bundles(),
-    );
+    let stranger =
+        avouch_identity::Snapshot::new(other.svid(&id("/client"), Duration::from_secs(60)), ca.bundles());
     let (_stranger_publisher, stranger) = avouch_identity::Identity::publisher(stranger);
     for attempt in 0..30 {
         let status = check(&channel(&stranger, &running)).await.expect_err("a stranger is refused");
@@ -81,7 +79,10 @@ async fn an_identity_outside_the_filter_is_refused_by_name() {
 /// A raw TLS client with whatever certificate, for what our own client would not do.
 async fn hostile(
     running: &Running,
-    presented: Option<(Vec<rustls::pki_types::CertificateDer<'static>>, rustls::pki_types::PrivateKeyDer<'static>)>,
+    presented: Option<(
+        Vec<rustls::pki_types::CertificateDer<'static>>,
+        rustls::pki_types::PrivateKeyDer<'static>,
+    )>,
 ) -> rustls::ClientConnection {
     let config = rustls::ClientConfig::builder_with_provider(avouch_identity::crypto_provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -158,35 +159,84 @@ async fn each_bad_client_certificate_is_refused_with_its_own_reason() {
         ca.sign(&params)
     };
     let cases: Vec<(&str, Reason, &str, _)> = vec![
-        ("expired", Reason::CertExpired, "leaf certificate", sign(&|params| {
-            params.not_before = (now() - 2 * hour).into();
-            params.not_after = (now() - hour).into();
-        })),
-        ("not yet valid", Reason::CertNotYetValid, "leaf certificate", sign(&|params| {
-            params.not_before = (now() + hour).into();
-            params.not_after = (now() + 2 * hour).into();
-        })),
-        ("two URI SANs", Reason::SvidInvalid, "", sign(&|params| {
-            params.subject_alt_names.push(SanType::URI("spiffe://market.example/two".try_into().expect("ascii")));
-        })),
-        ("no SPIFFE ID", Reason::SvidInvalid, "", sign(&|params| {
-            params.subject_alt_names = vec![SanType::DnsName("client".try_into().expect("ascii"))];
-        })),
-        ("an ID without a path", Reason::SvidInvalid, "", sign(&|params| {
-            params.subject_alt_names = vec![SanType::URI("spiffe://market.example".try_into().expect("ascii"))];
-        })),
-        ("a foreign trust domain", Reason::TrustDomainUnknown, "other.example", sign(&|params| {
-            params.subject_alt_names = vec![SanType::URI("spiffe://other.example/a".try_into().expect("ascii"))];
-        })),
-        ("a CA as leaf", Reason::SvidInvalid, "4.1", sign(&|params| {
-            params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        })),
-        ("a leaf that may sign certificates", Reason::SvidInvalid, "", sign(&|params| {
-            params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-        })),
-        ("a leaf for servers only", Reason::CertPurposeInvalid, "", sign(&|params| {
-            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-        })),
+        (
+            "expired",
+            Reason::CertExpired,
+            "leaf certificate",
+            sign(&|params| {
+                params.not_before = (now() - 2 * hour).into();
+                params.not_after = (now() - hour).into();
+            }),
+        ),
+        (
+            "not yet valid",
+            Reason::CertNotYetValid,
+            "leaf certificate",
+            sign(&|params| {
+                params.not_before = (now() + hour).into();
+                params.not_after = (now() + 2 * hour).into();
+            }),
+        ),
+        (
+            "two URI SANs",
+            Reason::SvidInvalid,
+            "",
+            sign(&|params| {
+                params
+                    .subject_alt_names
+                    .push(SanType::URI("spiffe://market.example/two".try_into().expect("ascii")));
+            }),
+        ),
+        (
+            "no SPIFFE ID",
+            Reason::SvidInvalid,
+            "",
+            sign(&|params| {
+                params.subject_alt_names = vec![SanType::DnsName("client".try_into().expect("ascii"))];
+            }),
+        ),
+        (
+            "an ID without a path",
+            Reason::SvidInvalid,
+            "",
+            sign(&|params| {
+                params.subject_alt_names =
+                    vec![SanType::URI("spiffe://market.example".try_into().expect("ascii"))];
+            }),
+        ),
+        (
+            "a foreign trust domain",
+            Reason::TrustDomainUnknown,
+            "other.example",
+            sign(&|params| {
+                params.subject_alt_names =
+                    vec![SanType::URI("spiffe://other.example/a".try_into().expect("ascii"))];
+            }),
+        ),
+        (
+            "a CA as leaf",
+            Reason::SvidInvalid,
+            "4.1",
+            sign(&|params| {
+                params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            }),
+        ),
+        (
+            "a leaf that may sign certificates",
+            Reason::SvidInvalid,
+            "",
+            sign(&|params| {
+                params.key_usages.push(KeyUsagePurpose::KeyCertSign);
+            }),
+        ),
+        (
+            "a leaf for servers only",
+            Reason::CertPurposeInvalid,
+            "",
+            sign(&|params| {
+                params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+            }),
+        ),
     ];
     for (what, expected, detail, presented) in cases {
         let seen = running.records.all().len();
@@ -217,12 +267,12 @@ async fn an_expired_intermediate_and_an_expired_root_are_told_apart_from_an_expi
     let past = now() - Duration::from_secs(7200)..now() - Duration::from_secs(60);
     let good = Ca::new();
     let (_publisher, identity) = good.identity("/server");
-    for (lives, named) in [((year(), past.clone()), "intermediate certificate 1"), ((past, year()), "trust anchor")] {
+    for (lives, named) in
+        [((year(), past.clone()), "intermediate certificate 1"), ((past, year()), "trust anchor")]
+    {
         let ca = Ca::with_lives(lives.0, lives.1);
-        let trusting = avouch_identity::Snapshot::new(
-            good.svid(&id("/server"), Duration::from_secs(60)),
-            ca.bundles(),
-        );
+        let trusting =
+            avouch_identity::Snapshot::new(good.svid(&id("/server"), Duration::from_secs(60)), ca.bundles());
         let (_trusting_publisher, trusting) = avouch_identity::Identity::publisher(trusting);
         let running = serve(trusting, ServerOptions::default()).await;
         hostile(&running, Some(ca.sign(&leaf_params("spiffe://market.example/client", year())))).await;
@@ -291,7 +341,10 @@ async fn no_session_is_ever_resumed() {
         assert_ne!(session.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
         assert_eq!(session.tls13_tickets_received(), 0);
     }
-    assert_eq!(running.records.all().iter().filter(|record| record.peer_id == Some(id("/client"))).count(), 3);
+    assert_eq!(
+        running.records.all().iter().filter(|record| record.peer_id == Some(id("/client"))).count(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -322,5 +375,8 @@ async fn the_filter_of_a_listener_is_no_union_of_trust_domains() {
     let running = serve_with(Server::new(identity, IdentityFilter::trust_domain(other))).await;
     let (_client_publisher, client) = ca.identity("/client");
     check(&channel(&client, &running)).await.expect_err("only other.example is admitted");
-    assert!(!IdentityFilter::trust_domain(domain()).admits(&"spiffe://market.example.evil/x".parse().expect("an ID")));
+    assert!(
+        !IdentityFilter::trust_domain(domain())
+            .admits(&"spiffe://market.example.evil/x".parse().expect("an ID"))
+    );
 }

@@ -49,7 +49,8 @@ async fn with_goaway_every_50_ms_32_callers_see_no_failed_call_in_10_s() {
     let ca = Ca::new();
     let (_server_publisher, server) = ca.identity("/server");
     let (_client_publisher, client) = ca.identity("/client");
-    let running = serve(server, options(|options| options.max_connection_age = Duration::from_millis(50))).await;
+    let running =
+        serve(server, options(|options| options.max_connection_age = Duration::from_millis(50))).await;
     let channel = channel(&client, &running);
     let calls = load(&channel, 32, Duration::from_secs(10)).await;
     let connections = running.records.all().len();
@@ -177,7 +178,11 @@ async fn a_server_that_is_not_there_is_unavailable_within_the_patience_and_used_
     let (_health, service) = tonic_health::server::health_reporter();
     let routes = tonic::service::Routes::new(service).prepare();
     let filter = avouch_identity::IdentityFilter::trust_domain(support::domain());
-    tokio::spawn(avouch_identity::Server::new(server, filter).serve(listener, routes, std::future::pending()));
+    tokio::spawn(avouch_identity::Server::new(server, filter).serve(
+        listener,
+        routes,
+        std::future::pending(),
+    ));
     let deadline = Instant::now() + Duration::from_secs(5);
     while let Err(status) = check(&channel).await {
         assert!(Instant::now() < deadline, "{status:?}");
@@ -209,7 +214,8 @@ async fn a_call_made_under_a_deadline_inherits_it() {
     let (_publisher, client) = ca.identity("/client");
     let channel = client.channel(&url, id("/server")).build().expect("a channel");
     let deadline = Instant::now() + Duration::from_millis(150);
-    let status = avouch_identity::deadline::scope(deadline, check(&channel)).await.expect_err("nobody answers");
+    let status =
+        avouch_identity::deadline::scope(deadline, check(&channel)).await.expect_err("nobody answers");
     assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
     assert!(Instant::now() < deadline + Duration::from_millis(400));
 }

@@ -113,9 +113,9 @@ impl Dial<'_> {
     }
 
     async fn attempt(&self) -> Result<Connected, ConnectFailure> {
-        let tcp = TcpStream::connect((self.host, self.port))
-            .await
-            .map_err(|error| self.failure(Reason::PeerConnectionClosed, format!("cannot connect: {error}"), None))?;
+        let tcp = TcpStream::connect((self.host, self.port)).await.map_err(|error| {
+            self.failure(Reason::PeerConnectionClosed, format!("cannot connect: {error}"), None)
+        })?;
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
@@ -185,9 +185,8 @@ impl Dial<'_> {
             .and_then(|label| session.export_keying_material([0_u8; 32], label.as_bytes(), None).ok());
         let now = self.clock.now();
         let peer_end = use_for(peer.not_before(), peer.not_after(), now);
-        let own_end = self
-            .svid
-            .map_or(peer_end, |svid| use_for(svid.leaf().not_before(), svid.not_after(), now));
+        let own_end =
+            self.svid.map_or(peer_end, |svid| use_for(svid.leaf().not_before(), svid.not_after(), now));
         Connected {
             tls_version: session.protocol_version().and_then(|version| version.as_str()).unwrap_or("unknown"),
             group: tls::group_name(session.negotiated_key_exchange_group()),

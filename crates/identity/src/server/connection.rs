@@ -33,7 +33,10 @@ pub(super) async fn run<S, B>(
     handshaking: OwnedSemaphorePermit,
     retiring: CancellationToken,
 ) where
-    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -70,7 +73,10 @@ async fn serve<S, B>(
     service: S,
     retiring: CancellationToken,
 ) where
-    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -167,9 +173,9 @@ fn describe(
     local_addr: std::net::SocketAddr,
 ) -> ConnectionInfo {
     let session = established.stream.get_ref().1;
-    let exporter = shared.binding.and_then(|label| {
-        session.export_keying_material([0_u8; 32], label.as_bytes(), None).ok()
-    });
+    let exporter = shared
+        .binding
+        .and_then(|label| session.export_keying_material([0_u8; 32], label.as_bytes(), None).ok());
     ConnectionInfo {
         id,
         peer_addr,

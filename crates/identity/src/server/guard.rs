@@ -66,7 +66,12 @@ where
         }
         request.extensions_mut().insert(self.info.clone());
         let call = Call::Readying { service: self.inner.clone(), request: Some(request), deadline };
-        Guarded { call, timer: deadline.map(tokio::time::sleep_until), deadline, ending: Some(self.ending.clone()) }
+        Guarded {
+            call,
+            timer: deadline.map(tokio::time::sleep_until),
+            deadline,
+            ending: Some(self.ending.clone()),
+        }
     }
 }
 
@@ -139,7 +144,13 @@ fn guarded<B>(
     deadline: Option<Instant>,
     ending: Option<CancellationToken>,
 ) -> http::Response<GuardedBody<B>> {
-    response.map(|body| GuardedBody { state: State::Open { body }, deadline, timer: None, ending, ended: None })
+    response.map(|body| GuardedBody {
+        state: State::Open { body },
+        deadline,
+        timer: None,
+        ending,
+        ended: None,
+    })
 }
 
 fn deadline_exceeded<B>() -> http::Response<GuardedBody<B>> {

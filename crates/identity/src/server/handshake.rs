@@ -57,16 +57,16 @@ pub(super) async fn perform(shared: &Shared, tcp: TcpStream) -> Result<Establish
             format!("no complete handshake within {:?}", shared.options.handshake_timeout),
         )
         .into()),
-        Ok(Err((error, tcp))) => {
-            Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp) })
-        }
+        Ok(Err((error, tcp))) => Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp) }),
         Ok(Ok(stream)) => {
             let peer = match verifier.verdict() {
                 Some(Ok(peer)) => Some(peer.clone()),
                 Some(Err(rejection)) => return Err(rejection.clone().into()),
                 None if shared.optional_client_certificate => None,
                 None => {
-                    return Err(Rejection::new(Reason::ClientCertMissing, "no certificate was presented").into());
+                    return Err(
+                        Rejection::new(Reason::ClientCertMissing, "no certificate was presented").into()
+                    );
                 }
             };
             let http1 = application_protocol(shared, &stream)?;

@@ -16,10 +16,8 @@ use crate::verify::Trust;
 /// Reads a join token from its file.
 pub(super) fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
     let bytes = zeroize::Zeroizing::new(pem::read(path)?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| IdentityError::Token {
-        path: path.to_owned(),
-        detail: "it is not text".to_owned(),
-    })?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| IdentityError::Token { path: path.to_owned(), detail: "it is not text".to_owned() })?;
     text.trim().parse().map_err(|error: avouch_spiffe::JoinTokenError| IdentityError::Token {
         path: path.to_owned(),
         detail: crate::verify::with_sources(&error),
@@ -36,10 +34,8 @@ pub(super) async fn enroll(
     let trust = Trust::Pins(token.root_pins().into());
     let connection =
         connect(target, clock, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll").await?;
-    let request = EnrollRequest {
-        evidence: Some(Evidence::JoinToken(token.secret().to_owned())),
-        csr: key.request()?,
-    };
+    let request =
+        EnrollRequest { evidence: Some(Evidence::JoinToken(token.secret().to_owned())), csr: key.request()? };
     let response = IssuerClient::new(connection)
         .enroll(request)
         .await

@@ -87,7 +87,10 @@ struct Current {
 }
 
 /// Gets the first SVID and starts keeping it fresh.
-pub(super) async fn start(config: IssuerConfig, surroundings: Surroundings) -> Result<Identity, IdentityError> {
+pub(super) async fn start(
+    config: IssuerConfig,
+    surroundings: Surroundings,
+) -> Result<Identity, IdentityError> {
     let target = Target::parse(&config)?;
     let state = Arc::new(State::open(config.state_dir.clone())?);
     let source = Source { target, config, state, surroundings };
@@ -143,7 +146,9 @@ impl Source {
         if let (Some((svid, key)), Some(bundle)) = (&stored.svid, &stored.bundle) {
             match self.recover(svid, key, bundle).await {
                 Ok(current) => return Ok(current),
-                Err(error) if error.is_retryable() || self.config.join_token_file.is_none() => return Err(error),
+                Err(error) if error.is_retryable() || self.config.join_token_file.is_none() => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let error = crate::verify::with_sources(&error);
                     tracing::warn!(error, "the expired identity cannot be recovered; trying the join token");
@@ -235,7 +240,10 @@ impl Source {
             Ok((outcome, svid, key, bundle)) => {
                 if let Err(error) = outcome {
                     let error = crate::verify::with_sources(&error);
-                    tracing::error!(error, "the SVID is in use but not on disk; a restart will have to recover");
+                    tracing::error!(
+                        error,
+                        "the SVID is in use but not on disk; a restart will have to recover"
+                    );
                 }
                 (svid, key, bundle)
             }
@@ -321,6 +329,7 @@ pub(super) fn parse_bundle(bundle: &TrustBundle, domain: &TrustDomain) -> Result
     if bundle.trust_domain != domain.as_str() {
         return Err(IdentityError::Answer(format!("its bundle is for {}", bundle.trust_domain)));
     }
-    Bundle::from_ders(domain.clone(), &bundle.x509_authorities, bundle.sequence)
-        .map_err(|error| IdentityError::Answer(format!("its bundle: {}", crate::verify::with_sources(&error))))
+    Bundle::from_ders(domain.clone(), &bundle.x509_authorities, bundle.sequence).map_err(|error| {
+        IdentityError::Answer(format!("its bundle: {}", crate::verify::with_sources(&error)))
+    })
 }

@@ -9,7 +9,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::IdentityError;
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
-    std::fs::read(path).map_err(|source| IdentityError::File { action: "read", path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| IdentityError::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {

@@ -38,7 +38,8 @@ pub(super) struct Stored {
 impl State {
     pub(super) fn open(dir: Option<PathBuf>) -> Result<Self, IdentityError> {
         let Some(dir) = dir else { return Ok(Self { dir: None, _lock: None }) };
-        let at = |source| IdentityError::File { action: "open the state directory", path: dir.clone(), source };
+        let at =
+            |source| IdentityError::File { action: "open the state directory", path: dir.clone(), source };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at)?;
         let mode = std::fs::metadata(&dir).map_err(at)?.permissions().mode();
         if mode & 0o077 != 0 {
@@ -85,7 +86,12 @@ impl State {
     }
 
     /// Puts a new SVID and bundle into place and forgets the pending key.
-    pub(super) fn store_svid(&self, svid: &Svid, key: &SvidKey, bundle: &Bundle) -> Result<(), IdentityError> {
+    pub(super) fn store_svid(
+        &self,
+        svid: &Svid,
+        key: &SvidKey,
+        bundle: &Bundle,
+    ) -> Result<(), IdentityError> {
         // The bundle first: an SVID without a bundle cannot reach the issuer, a bundle without an SVID is harmless.
         self.store_bundle(bundle)?;
         let mut contents = key.to_pem();

@@ -62,8 +62,10 @@ async fn once(
             tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
             continue;
         }
-        let answer =
-            WatchTrustRequest { acknowledged_sequence: sequence_in_use(publisher), addresses: addresses.to_vec() };
+        let answer = WatchTrustRequest {
+            acknowledged_sequence: sequence_in_use(publisher),
+            addresses: addresses.to_vec(),
+        };
         if answers.send(answer).await.is_err() {
             break;
         }
@@ -96,7 +98,10 @@ fn apply(message: &WatchTrustResponse, publisher: &Publisher, state: &State) -> 
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "compares the system's own clock, whatever judges certificates")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compares the system's own clock, whatever judges certificates"
+)]
 fn compare_clocks(message: &WatchTrustResponse) {
     let Some(issuer) = &message.issuer_time else { return };
     let Ok(seconds) = u64::try_from(issuer.seconds) else { return };

@@ -188,7 +188,9 @@ pub(crate) fn handshake_reason(error: &Error) -> (Reason, String) {
             | InvalidMessage::MessageTooLarge,
         ) => Reason::CertTooLarge,
         Error::InvalidMessage(_) => Reason::CertMalformed,
-        Error::PeerIncompatible(P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon) => Reason::CipherSuiteMismatch,
+        Error::PeerIncompatible(P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon) => {
+            Reason::CipherSuiteMismatch
+        }
         Error::PeerIncompatible(_) => Reason::ProtocolVersionUnsupported,
         Error::NoApplicationProtocol => Reason::NoApplicationProtocol,
         Error::InvalidCertificate(rustls::CertificateError::BadSignature)

@@ -58,16 +58,17 @@ pub(crate) fn path_failure(
         E::PathLenConstraintViolated => {
             Rejection::new(Reason::CertUntrusted, "a CA of the chain exceeds its issuer's path length")
         }
-        E::UnsupportedCriticalExtension => {
-            unknown_extension(&chain)
-        }
+        E::UnsupportedCriticalExtension => unknown_extension(&chain),
         E::NameConstraintViolation => {
             Rejection::new(Reason::CertUntrusted, "a name constraint of the chain is violated")
         }
-        E::MaximumPathBuildCallsExceeded | E::MaximumSignatureChecksExceeded | E::MaximumPathDepthExceeded => {
+        E::MaximumPathBuildCallsExceeded
+        | E::MaximumSignatureChecksExceeded
+        | E::MaximumPathDepthExceeded => {
             Rejection::new(Reason::CertChainTooDeep, format!("path building was given up: {error}"))
         }
-        E::UnsupportedSignatureAlgorithmContext(_) | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+        E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
             Rejection::new(Reason::CertAlgorithmRefused, format!("{error}"))
         }
         other => Rejection::new(Reason::CertMalformed, format!("{other}")),
@@ -105,9 +106,13 @@ fn weak_key(chain: &[Facts]) -> Option<Rejection> {
 
 fn unknown_extension(chain: &[Facts]) -> Rejection {
     let named = chain.iter().enumerate().find_map(|(at, facts)| {
-        facts.unknown_critical.first().map(|oid| format!("{}: unknown critical extension {oid}", position(at)))
+        facts
+            .unknown_critical
+            .first()
+            .map(|oid| format!("{}: unknown critical extension {oid}", position(at)))
     });
-    let detail = named.unwrap_or_else(|| "a certificate of the chain has an unknown critical extension".to_owned());
+    let detail =
+        named.unwrap_or_else(|| "a certificate of the chain has an unknown critical extension".to_owned());
     Rejection::new(Reason::CertMalformed, detail)
 }
 
@@ -123,12 +128,7 @@ fn dated(chain: &[Facts], now: SystemTime, reason: Reason) -> Rejection {
         Reason::CertExpired => {
             format!("{} ({}) expired {} ago", position(at), named(facts), apart(facts.not_after, now))
         }
-        _ => format!(
-            "{} ({}) becomes valid in {}",
-            position(at),
-            named(facts),
-            apart(now, facts.not_before)
-        ),
+        _ => format!("{} ({}) becomes valid in {}", position(at), named(facts), apart(now, facts.not_before)),
     };
     Rejection::new(reason, detail)
 }

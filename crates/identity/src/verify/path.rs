@@ -70,9 +70,8 @@ impl Judge<'_> {
         now: SystemTime,
     ) -> Result<PeerIdentity, Rejection> {
         self.check_limits(leaf, intermediates)?;
-        let end_entity = EndEntityCert::try_from(leaf).map_err(|error| {
-            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}"))
-        })?;
+        let end_entity = EndEntityCert::try_from(leaf)
+            .map_err(|error| Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")))?;
         let claimed = claimed_domain(&end_entity);
         let domain = claimed.as_ref().or(self.own_domain).ok_or_else(no_spiffe_id)?;
         let anchors = self.trust.anchors(domain).ok_or_else(|| {
@@ -82,8 +81,8 @@ impl Judge<'_> {
             )
         })?;
         self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
-        let leaf_facts =
-            Leaf::parse(leaf).map_err(|error| Rejection::new(error.reason(), diagnose::with_sources(&error)))?;
+        let leaf_facts = Leaf::parse(leaf)
+            .map_err(|error| Rejection::new(error.reason(), diagnose::with_sources(&error)))?;
         let peer = PeerIdentity::from_leaf(&leaf_facts, leaf);
         self.admit(peer, role)
     }

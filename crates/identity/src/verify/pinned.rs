@@ -28,7 +28,10 @@ pub(crate) fn trust_store(
         ));
     }
     let trust_domain = trust_domain.ok_or_else(|| {
-        Rejection::new(Reason::TrustDomainUnknown, "a pinned connection must name the trust domain it expects")
+        Rejection::new(
+            Reason::TrustDomainUnknown,
+            "a pinned connection must name the trust domain it expects",
+        )
     })?;
     let mut bundles = BundleSet::default();
     bundles.insert(Bundle::new(trust_domain.clone(), roots, 0));

@@ -12,8 +12,8 @@ use avouch_identity::{
     ServerOptions, Snapshot, Svid,
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
@@ -71,7 +71,8 @@ pub fn leaf_params(uri: &str, life: std::ops::Range<SystemTime>) -> CertificateP
     let mut params = params("", life);
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ascii"))];
     params
 }
@@ -103,12 +104,14 @@ impl Ca {
     pub fn sign(&self, params: &CertificateParams) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
-        (vec![leaf.der().clone(), self.intermediate.clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        (
+            vec![leaf.der().clone(), self.intermediate.clone()],
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
     }
 
     pub fn svid(&self, id: &SpiffeId, ttl: Duration) -> Svid {
-        let (chain, key) =
-            self.sign(&leaf_params(id.as_str(), now() - Duration::from_secs(1)..now() + ttl));
+        let (chain, key) = self.sign(&leaf_params(id.as_str(), now() - Duration::from_secs(1)..now() + ttl));
         Svid::new(chain, &key).expect("an SVID")
     }
 
@@ -201,8 +204,5 @@ pub fn channel(identity: &Identity, running: &Running) -> Channel {
 }
 
 pub async fn check(channel: &Channel) -> Result<(), tonic::Status> {
-    HealthClient::new(channel.clone())
-        .check(HealthCheckRequest { service: String::new() })
-        .await
-        .map(|_| ())
+    HealthClient::new(channel.clone()).check(HealthCheckRequest { service: String::new() }).await.map(|_| ())
 }
