@@ -1,0 +1,84 @@
+//! The issuer's administration, over its Unix socket: entries, join tokens, the bundle, the inventory.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use avouch_api::admin::v1::admin_client::AdminClient;
+use avouch_api::admin::v1::{
+    Certificate, CreateEntryRequest, CreateTokenRequest, Entry, GetBundleRequest, ListCertificatesRequest,
+};
+use avouch_spiffe::{Bundle, TrustDomain};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long a join token of the demo may be used.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+
+/// A client of the administration socket, which connects anew after the issuer was restarted.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    client: AdminClient<Channel>,
+}
+
+impl Admin {
+    /// Connects at the first call.
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
+        let connector = tower::service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        let channel = Endpoint::from_static("http://localhost")
+            .timeout(Duration::from_secs(10))
+            .connect_with_connector_lazy(connector);
+        Self { client: AdminClient::new(channel).max_decoding_message_size(64 << 20) }
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn answers(&self) -> Result<(), tonic::Status> {
+        self.client.clone().get_bundle(GetBundleRequest {}).await.map(|_| ())
+    }
+
+    /// An entry, and a join token for it.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn admit(
+        &self,
+        id: &str,
+        life: Duration,
+        dns_names: &[String],
+    ) -> Result<String, tonic::Status> {
+        let entry = Entry {
+            spiffe_id: id.to_owned(),
+            svid_ttl: life.try_into().ok(),
+            dns_names: dns_names.to_vec(),
+            ..Entry::default()
+        };
+        self.client.clone().create_entry(CreateEntryRequest { entry: Some(entry) }).await?;
+        let request = CreateTokenRequest { spiffe_id: id.to_owned(), ttl: TOKEN_LIFE.try_into().ok() };
+        Ok(self.client.clone().create_token(request).await?.into_inner().token)
+    }
+
+    /// The trust domain's bundle.
+    ///
+    /// # Errors
+    /// What the issuer says, or what is wrong with its answer.
+    pub async fn bundle(&self, trust_domain: &TrustDomain) -> Result<Bundle, String> {
+        let answer = self.client.clone().get_bundle(GetBundleRequest {}).await.map_err(|s| s.to_string())?;
+        Bundle::from_json(trust_domain.clone(), &answer.into_inner().spiffe_bundle).map_err(|e| e.to_string())
+    }
+
+    /// Every certificate ever issued, newest first.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn certificates(&self) -> Result<Vec<Certificate>, tonic::Status> {
+        let request = ListCertificatesRequest { include_expired: true, spiffe_id: String::new() };
+        Ok(self.client.clone().list_certificates(request).await?.into_inner().certificates)
+    }
+}
