@@ -1,5 +1,5 @@
 //! An identity from PEM files: replaced files come into use, unusable ones never do.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::expect_used, reason = "tests")]
 
 mod support;
 

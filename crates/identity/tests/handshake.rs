@@ -1,5 +1,5 @@
 //! Handshakes: who is let in, who is not, and that both ends say why.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::expect_used, reason = "tests")]
 
 mod support;
 

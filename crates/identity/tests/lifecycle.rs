@@ -1,5 +1,5 @@
 //! The life of connections: retirement, rotation, restart, deadlines. No call fails that did not have to.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::expect_used, reason = "tests")]
 
 mod support;
 

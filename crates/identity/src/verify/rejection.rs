@@ -11,7 +11,7 @@ use rustls::{CertificateError, OtherError};
 pub struct Rejection {
     reason: Reason,
     detail: String,
-    peer: Option<PeerIdentity>,
+    peer: Option<Box<PeerIdentity>>,
 }
 
 impl Rejection {
@@ -20,7 +20,7 @@ impl Rejection {
     }
 
     pub(crate) fn with_peer(mut self, peer: PeerIdentity) -> Self {
-        self.peer = Some(peer);
+        self.peer = Some(Box::new(peer));
         self
     }
 
@@ -36,7 +36,7 @@ impl Rejection {
 
     /// The verified identity, where the certificate was good but not admitted.
     pub fn peer(&self) -> Option<&PeerIdentity> {
-        self.peer.as_ref()
+        self.peer.as_deref()
     }
 
     /// The rustls error that makes rustls send the alert this situation calls for.

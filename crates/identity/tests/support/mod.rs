@@ -1,6 +1,12 @@
 //! A private CA of the tests' own, and a gRPC service to call.
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(missing_docs, unreachable_pub, reason = "test support")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "test support"
+)]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
