@@ -16,6 +16,10 @@ use avouch_authz::{Caller, Methods, Policy, PolicyHandle, decide};
 use avouch_spiffe::SpiffeId;
 use divan::{Bencher, black_box};
 
+/// Prints the allocations of each case; an allowed call has none.
+#[global_allocator]
+static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
+
 fn main() {
     divan::main();
 }
@@ -92,34 +96,34 @@ fn run(bencher: Bencher<'_, '_>, policy: &Policy, ids: &[SpiffeId], allowed: boo
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1000)]
 fn typical_exact(bencher: Bencher<'_, '_>) {
     run(bencher, &policy(TYPICAL), &ids(|_| "spiffe://market.example/payments".into()), true);
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1000)]
 fn typical_prefix(bencher: Bencher<'_, '_>) {
     run(bencher, &policy(TYPICAL), &ids(|i| format!("spiffe://market.example/batch/job-{i}")), true);
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1000)]
 fn typical_refused(bencher: Bencher<'_, '_>) {
     run(bencher, &policy(TYPICAL), &ids(|i| format!("spiffe://market.example/orders-{i}")), false);
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1000)]
 fn rules_10000_exact(bencher: Bencher<'_, '_>) {
     let ids = ids(|i| format!("spiffe://market.example/ns/team-{}/service-{}", i * 140 % 97, i * 140));
     run(bencher, &policy(&large()), &ids, true);
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1000)]
 fn rules_10000_prefix(bencher: Bencher<'_, '_>) {
     let ids = ids(|i| format!("spiffe://market.example/region/eu/west/zone-{}/job-1", i * 3 + 2));
     run(bencher, &policy(&large()), &ids, true);
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 200, sample_size = 1000)]
 fn typical_through_the_reloadable_handle(bencher: Bencher<'_, '_>) {
     let handle = PolicyHandle::fixed(policy(TYPICAL));
     let id: SpiffeId = "spiffe://market.example/payments".parse().unwrap();

@@ -226,6 +226,18 @@ async fn a_new_policy_takes_effect_on_the_next_call_of_a_running_service() {
     assert_eq!(refused(&call_as(&layer, POST, payments).await).0.code(), Code::PermissionDenied);
 }
 
+#[tokio::test]
+async fn the_layer_fits_around_tonics_routes() {
+    let (layer, _) = shop();
+    let service = layer.layer(tonic::service::Routes::default());
+    let ask = |path: &str| service.clone().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap());
+    let code = |response: Response<Body>| Status::from_header_map(response.headers()).unwrap().code();
+    // What is allowed reaches the routes, which have nothing to answer it with; the rest does not get that far.
+    assert_eq!(code(ask("/shop.v1.Shop/Knock").await.unwrap()), Code::Unimplemented);
+    assert_eq!(code(ask("/shop.v1.Shop/Look").await.unwrap()), Code::Unauthenticated);
+    assert_eq!(code(ask("/shop.v1.Shop/Nothing").await.unwrap()), Code::PermissionDenied);
+}
+
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
