@@ -1,5 +1,7 @@
 //! Tests over the workspace as a whole, without containers: what the documentation says of it is so.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, outside of any test function")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

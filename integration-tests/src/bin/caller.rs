@@ -1,23 +1,28 @@
-//! An honest caller: a workload like any other, with the identity library and nothing of its own. Charges a customer
-//! through payments, which posts to the ledger.
+//! An honest caller: a workload like any other, with the identity library and nothing of its own.
 //!
-//!     caller ISSUER:PORT TOKEN-FILE https://PAYMENTS:PORT KEY
+//!     caller ISSUER:PORT TOKEN-FILE charge https://PAYMENTS:PORT KEY    charges a customer; payments posts to the ledger
+//!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT          reads what the book says
 //!
-//! Prints one line of JSON with the charge's state, or with the status and reason of its refusal (exit status 1).
+//! Prints one line of JSON with the answer, or with the status and reason of the refusal (exit status 1).
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
+use avouch_identity::{Channel, Identity, IdentityConfig, IssuerConfig};
+use avouch_spiffe::SpiffeId;
+use market_api::ledger::v1::GetTotalsRequest;
+use market_api::ledger::v1::ledger_client::LedgerClient;
 use market_api::money::v1::Money;
 use market_api::payments::v1::ChargeRequest;
 use market_api::payments::v1::payments_client::PaymentsClient;
 use serde_json::{Value, json};
+use tonic::Status;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const PAYMENTS: &str = "spiffe://market.example/payments";
+const LEDGER: &str = "spiffe://market.example/ledger";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +31,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(Error::from)
-        .and_then(|runtime| runtime.block_on(charge(&arguments)));
+        .and_then(|runtime| runtime.block_on(call(&arguments)));
     match result {
         Ok((report, accepted)) => {
             let _ = writeln!(io::stdout(), "{report}");
@@ -39,9 +44,9 @@ fn main() -> ExitCode {
     }
 }
 
-async fn charge(arguments: &[&str]) -> Result<(Value, bool), Error> {
-    let [issuer, token_file, payments, key] = arguments else {
-        return Err("usage: caller ISSUER:PORT TOKEN-FILE https://PAYMENTS:PORT KEY".into());
+async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
+    let [issuer, token_file, call @ ..] = arguments else {
+        return Err("usage: caller ISSUER:PORT TOKEN-FILE charge|totals …".into());
     };
     let identity = Identity::start(IdentityConfig::Issuer(IssuerConfig {
         address: (*issuer).to_owned(),
@@ -51,20 +56,39 @@ async fn charge(arguments: &[&str]) -> Result<(Value, bool), Error> {
         timeout_ms: 5_000,
     }))
     .await?;
-    let channel = identity.channel(payments, PAYMENTS.parse::<avouch_spiffe::SpiffeId>()?).build()?;
-    let request = ChargeRequest {
-        key: (*key).to_owned(),
-        customer_id: "cust-0001".to_owned(),
-        amount: Some(Money { currency: "EUR".to_owned(), minor_units: 1_250 }),
-    };
-    Ok(match PaymentsClient::new(channel).charge(request).await {
-        Ok(answer) => {
-            let answer = answer.into_inner();
-            (json!({ "state": answer.state().as_str_name(), "posting_id": answer.posting_id }), true)
+    let outcome = match call {
+        ["charge", url, key] => {
+            charge(identity.channel(url, PAYMENTS.parse::<SpiffeId>()?).build()?, key).await
         }
+        ["totals", url] => totals(identity.channel(url, LEDGER.parse::<SpiffeId>()?).build()?).await,
+        _ => {
+            return Err("usage: caller … charge https://PAYMENTS:PORT KEY | totals https://LEDGER:PORT".into());
+        }
+    };
+    Ok(match outcome {
+        Ok(answer) => (answer, true),
         Err(status) => {
             let reason = avouch_identity::reason(&status).map(|reason| reason.as_str());
             (json!({ "code": status.code() as i32, "reason": reason, "message": status.message() }), false)
         }
     })
+}
+
+async fn charge(payments: Channel, key: &str) -> Result<Value, Status> {
+    let request = ChargeRequest {
+        key: key.to_owned(),
+        customer_id: "cust-0001".to_owned(),
+        amount: Some(Money { currency: "EUR".to_owned(), minor_units: 1_250 }),
+    };
+    let answer = PaymentsClient::new(payments).charge(request).await?.into_inner();
+    Ok(json!({ "state": answer.state().as_str_name(), "posting_id": answer.posting_id }))
+}
+
+async fn totals(ledger: Channel) -> Result<Value, Status> {
+    let answer = LedgerClient::new(ledger).get_totals(GetTotalsRequest {}).await?.into_inner();
+    let currencies = answer.currencies.iter();
+    let currencies: Vec<Value> = currencies
+        .map(|row| json!({ "currency": row.currency, "postings": row.postings, "debits": row.debits_minor }))
+        .collect();
+    Ok(json!({ "last_sequence": answer.last_sequence, "currencies": currencies }))
 }

@@ -4,3 +4,5 @@
 mod harness;
 
 mod engine_and_images;
+mod happy_and_hostile;
+mod market;

@@ -12,7 +12,7 @@ use super::{Failure, Outcome};
 static BUILT: OnceCell<()> = OnceCell::const_new();
 
 /// What the scenarios need of the table in `deploy/docker/images`.
-const NEEDED: [&str; 1] = ["test-peers"];
+const NEEDED: [&str; 4] = ["issuer", "ledger", "payments", "test-peers"];
 
 /// The workspace's root folder.
 pub(super) fn root() -> PathBuf {

@@ -19,6 +19,7 @@ pub(crate) struct NodeSpec<'a> {
     world: &'a World,
     name: &'a str,
     image: &'a str,
+    entrypoint: Option<&'a str>,
     command: Vec<String>,
     environment: BTreeMap<String, String>,
     files: Vec<(&'a str, String)>,
@@ -26,10 +27,24 @@ pub(crate) struct NodeSpec<'a> {
 
 impl<'a> NodeSpec<'a> {
     pub(super) fn new(world: &'a World, name: &'a str, image: &'a str) -> Self {
-        Self { world, name, image, command: Vec::new(), environment: BTreeMap::new(), files: Vec::new() }
+        Self {
+            world,
+            name,
+            image,
+            entrypoint: None,
+            command: Vec::new(),
+            environment: BTreeMap::new(),
+            files: Vec::new(),
+        }
     }
 
-    /// The arguments of the image's program.
+    /// Another program of the image than its first.
+    pub(crate) fn entrypoint(mut self, program: &'a str) -> Self {
+        self.entrypoint = Some(program);
+        self
+    }
+
+    /// The program's arguments.
     pub(crate) fn command<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command = arguments.into_iter().map(Into::into).collect();
         self
@@ -50,8 +65,12 @@ impl<'a> NodeSpec<'a> {
     /// Creates and starts the container; it may take a while until what runs in it is ready.
     pub(crate) async fn start(self) -> Outcome<Arc<Node>> {
         let host = self.world.host(self.name);
-        let mut request = GenericImage::new(format!("avouch/{}", self.image), images::tag(self.image)?)
-            .with_wait_for(WaitFor::Nothing)
+        let mut image = GenericImage::new(format!("avouch/{}", self.image), images::tag(self.image)?)
+            .with_wait_for(WaitFor::Nothing);
+        if let Some(program) = self.entrypoint {
+            image = image.with_entrypoint(program);
+        }
+        let mut request = image
             .with_container_name(&host)
             .with_network(self.world.network())
             .with_label(engine::RUN, self.world.run())
