@@ -1,1 +1,38 @@
-//! stub
+//! The private CA of a trust domain: gives short-lived SPIFFE X.509-SVIDs to the workloads that are registered.
+//!
+//! A workload enrolls with a join token, renews over mutual TLS, recovers with the key of an expired SVID, and follows the
+//! trust stream. The administrator registers identities over a local Unix socket. See [`Issuer`] for the whole,
+//! [`config`] for what can be set.
+//!
+//! Refuses: to issue for anybody without an entry, for paths below `/avouch`, beyond the end of its own signing
+//! authority, or before the record of the certificate is on disk; to start with keys that others can read, or beside
+//! another process on the same data. Logs no secret.
+
+mod admin;
+pub mod admin_socket;
+pub mod attest;
+mod audit;
+mod authorities;
+pub mod config;
+pub mod data_dir;
+pub mod entries;
+pub mod error;
+mod grpc;
+mod hex;
+mod issuing;
+mod limits;
+mod maintenance;
+mod own;
+pub mod profiles;
+mod random;
+mod recovery;
+mod server;
+pub mod store;
+mod trust;
+
+pub use authorities::AuthoritiesError;
+pub use limits::RateLimited;
+pub use own::{OwnError, issuer_id};
+pub use recovery::{ChainError, NonceError, RecoveryError};
+pub use server::{Issuer, StartError};
+pub use trust::Trust;

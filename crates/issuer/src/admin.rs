@@ -1,0 +1,43 @@
+//! Serving the administrator: who is at the other end of the socket, and the same authorization layer as everywhere.
+//!
+//! The kernel says which user connected (`SO_PEERCRED`). The issuer's own user and root are `local-admin`; anybody else is
+//! nobody, and every RPC here refuses nobody.
+
+use crate::Issuer;
+use avouch_api::admin::v1::admin_server::AdminServer;
+use avouch_authz::LocalAdminCaller;
+use http::Request;
+use std::future::Future;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+use tonic::transport::server::UdsConnectInfo;
+use tower::ServiceBuilder;
+
+/// Requests are small: an identity and a few names.
+const MAX_REQUEST: usize = 256 * 1024;
+
+pub(crate) async fn serve(
+    issuer: &Issuer,
+    listener: UnixListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let own_uid = rustix::process::geteuid().as_raw();
+    let who = tower::util::MapRequestLayer::new(move |mut request: Request<tonic::body::Body>| {
+        let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+        match peer.map(|peer| peer.uid()) {
+            Some(uid) if uid == own_uid || uid == 0 => {
+                request.extensions_mut().insert(LocalAdminCaller);
+            }
+            uid => tracing::warn!(uid, "the administration socket was reached by another user"),
+        }
+        request
+    });
+    let layers = ServiceBuilder::new().layer(who).layer(issuer.authz(Arc::new(()))).into_inner();
+    Server::builder()
+        .layer(layers)
+        .add_service(AdminServer::new(issuer.admin_service()).max_decoding_message_size(MAX_REQUEST))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
+        .await
+}

@@ -1,0 +1,85 @@
+//! Join tokens: single use, short lived, bound to the key of their first use.
+//!
+//! Only the SHA-256 of a token's secret is kept, and found by it: the secret has 256 random bits, so neither guessing nor
+//! timing helps. The same token with the same key may come again until it expires, because the answer to its first use
+//! may have been lost.
+
+use super::{AttestFuture, Attested, Attestor, Evidence};
+use crate::error::IssueError;
+use crate::store::{KeyHash, Store, TokenHash, TokenState};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Longer than any token made here; keeps a caller from having megabytes hashed.
+const MAX_SECRET: usize = 256;
+
+/// The hash under which a token is kept.
+pub(crate) fn hash(secret: &str) -> TokenHash {
+    TokenHash(avouch_spiffe::x509::sha256(secret.as_bytes()))
+}
+
+/// Recognises a workload by its join token.
+#[derive(Debug)]
+pub struct JoinTokenAttestor {
+    store: Arc<dyn Store>,
+}
+
+impl JoinTokenAttestor {
+    /// Looks tokens up in this store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    async fn look_up(&self, secret: &str, key: &KeyHash, now: SystemTime) -> Result<Attested, IssueError> {
+        if secret.is_empty() || secret.len() > MAX_SECRET {
+            return Err(IssueError::TokenInvalid);
+        }
+        let token = hash(secret);
+        let entry = usable(self.store.token(&token, key, now).await?)?;
+        let entry = self.store.entry_by_id(entry).await?.ok_or(IssueError::TokenInvalid)?;
+        Ok(Attested { entry, token: Some(token) })
+    }
+}
+
+/// The entry of a usable token, or the refusal.
+pub(crate) fn usable(state: TokenState) -> Result<crate::store::EntryId, IssueError> {
+    match state {
+        TokenState::Usable(entry) => Ok(entry),
+        TokenState::Unknown => Err(IssueError::TokenInvalid),
+        TokenState::Expired => Err(IssueError::TokenExpired),
+        TokenState::UsedByAnotherKey => Err(IssueError::TokenAlreadyUsed),
+    }
+}
+
+impl Attestor for JoinTokenAttestor {
+    fn attest<'a>(&'a self, evidence: &'a Evidence, key: &'a KeyHash, now: SystemTime) -> AttestFuture<'a> {
+        match evidence {
+            Evidence::JoinToken(secret) => Box::pin(self.look_up(secret, key, now)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+    use zeroize::Zeroizing;
+
+    #[tokio::test]
+    async fn what_cannot_be_a_token_is_refused_without_a_lookup() {
+        let attestor = JoinTokenAttestor::new(Arc::new(MemoryStore::default()));
+        for secret in [String::new(), "x".repeat(257), "unknown".to_owned()] {
+            let evidence = Evidence::JoinToken(Zeroizing::new(secret));
+            let error =
+                attestor.attest(&evidence, &KeyHash([0; 32]), SystemTime::UNIX_EPOCH).await.unwrap_err();
+            assert!(matches!(error, IssueError::TokenInvalid), "{error}");
+        }
+    }
+
+    #[test]
+    fn evidence_never_prints_its_secret() {
+        let evidence = Evidence::JoinToken(Zeroizing::new("hunter2".to_owned()));
+        assert_eq!(format!("{evidence:?}"), "JoinToken([redacted])");
+        assert!(!format!("{:?}", hash("hunter2")).contains("hunter2"));
+    }
+}

@@ -1,0 +1,269 @@
+//! The keys that sign: the root, which vouches for signing authorities, and the signing authority of this issuer.
+//!
+//! Both are made at the first start and loaded later. The root's key is read when an authority has to be signed and
+//! forgotten at once; it may be kept elsewhere in between. Refuses: key files that others can read, a key of another
+//! certificate, an expired root, another trust domain's root, and to replace a root that is missing.
+
+use crate::data_dir::{DataDir, DataDirError};
+use arc_swap::ArcSwap;
+use avouch_issuance::{CaError, Entropy, KeyError, PrivateKey, Profiles, Root, SigningAuthority, pem};
+use avouch_spiffe::x509::Authority;
+use avouch_spiffe::{Bundle, TrustDomain};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+use zeroize::Zeroizing;
+
+const ROOT_KEY: &str = "root.key";
+const ROOT_CERTIFICATE: &str = "root.crt";
+/// Certificate and key in one file: replaced together or not at all.
+const SIGNING: &str = "signing.pem";
+
+/// Why there are no authorities to issue with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthoritiesError {
+    /// A file cannot be used.
+    #[error("a key or certificate file cannot be used")]
+    File(#[from] DataDirError),
+    /// A file is not what its name says.
+    #[error("{path} is not PEM text of a {what}")]
+    NotPem {
+        /// Which.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// A key cannot be made or read.
+    #[error("the key in {path} cannot be used")]
+    Key {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: KeyError,
+    },
+    /// A certificate cannot be made, or is not what it must be.
+    #[error("the authority in {path} cannot be used")]
+    Authority {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        source: CaError,
+    },
+    /// The root has ended.
+    #[error(
+        "the root in {path} has expired; the trust domain needs a new root before anything can be issued"
+    )]
+    RootExpired {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The root begins in the future.
+    #[error("the root in {path} is not valid yet: this machine's clock is behind")]
+    RootNotYetValid {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The root's certificate is gone, though it has been in use.
+    #[error(
+        "{path} is missing, but this directory has been in use; put it back, no other root is made in its place"
+    )]
+    RootMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The root's key is needed and not there.
+    #[error("{path} is missing; it is needed to sign a new signing authority: put it there for a moment")]
+    RootKeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+}
+
+/// The authorities of one issuer.
+pub(crate) struct Authorities {
+    dir: Arc<DataDir>,
+    trust_domain: TrustDomain,
+    profiles: Profiles,
+    entropy: Arc<dyn Entropy>,
+    root: Authority,
+    signing: ArcSwap<SigningAuthority>,
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorities")
+            .field("root", &self.root.fingerprint())
+            .field("signing", &self.signing.load())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Authorities {
+    /// Loads what is there; makes what a first start lacks. `in_use` says that something has been issued before.
+    pub(crate) fn open(
+        dir: Arc<DataDir>,
+        trust_domain: &TrustDomain,
+        profiles: Profiles,
+        entropy: Arc<dyn Entropy>,
+        now: SystemTime,
+        in_use: bool,
+    ) -> Result<Self, AuthoritiesError> {
+        let root = match load_root(&dir, trust_domain, now)? {
+            Some(root) => root,
+            None if in_use || dir.read_secret(SIGNING)?.is_some() => {
+                return Err(AuthoritiesError::RootMissing { path: dir.file(ROOT_CERTIFICATE) });
+            }
+            None => make_root(&dir, trust_domain, &profiles, now, &*entropy)?,
+        };
+        let signing = match load_signing(&dir, trust_domain, &root)? {
+            Some(signing) if signing.not_after() > now => signing,
+            _ => make_signing(&dir, trust_domain, &profiles, &root, now, &*entropy)?,
+        };
+        let signing = ArcSwap::from_pointee(signing);
+        Ok(Self { dir, trust_domain: trust_domain.clone(), profiles, entropy, root, signing })
+    }
+
+    /// The root's certificate: the content of the bundle.
+    pub(crate) fn root(&self) -> &Authority {
+        &self.root
+    }
+
+    /// What signs SVIDs at this moment.
+    pub(crate) fn signing(&self) -> Arc<SigningAuthority> {
+        self.signing.load_full()
+    }
+
+    /// The profiles.
+    pub(crate) fn profiles(&self) -> &Profiles {
+        &self.profiles
+    }
+
+    /// Where randomness comes from.
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    /// Puts a new signing authority, with a new key, in place of the current one. It is on disk before it is used; on an
+    /// error the current one stays. Reads and writes files.
+    pub(crate) fn renew_signing(&self, now: SystemTime) -> Result<Arc<SigningAuthority>, AuthoritiesError> {
+        let (dir, domain) = (&self.dir, &self.trust_domain);
+        let fresh = make_signing(dir, domain, &self.profiles, &self.root, now, &*self.entropy)?;
+        let fresh = Arc::new(fresh);
+        self.signing.store(Arc::clone(&fresh));
+        tracing::info!(
+            subject = fresh.certificate().subject(),
+            serial = fresh.certificate().serial(),
+            "the signing authority has been renewed"
+        );
+        Ok(fresh)
+    }
+}
+
+fn load_root(
+    dir: &DataDir,
+    trust_domain: &TrustDomain,
+    now: SystemTime,
+) -> Result<Option<Authority>, AuthoritiesError> {
+    let path = dir.file(ROOT_CERTIFICATE);
+    let Some(text) = dir.read_public(ROOT_CERTIFICATE)? else { return Ok(None) };
+    let der = first_certificate(&text, &path)?;
+    let ca_error = |source| AuthoritiesError::Authority { path: path.clone(), source };
+    let root = Authority::parse(&der).map_err(|error| ca_error(error.into()))?;
+    if root.spiffe_id().is_none_or(|id| id.trust_domain() != trust_domain) {
+        return Err(ca_error(CaError::TrustDomain(trust_domain.clone())));
+    }
+    if root.not_after() <= now {
+        return Err(AuthoritiesError::RootExpired { path });
+    }
+    if root.not_before() > now {
+        return Err(AuthoritiesError::RootNotYetValid { path });
+    }
+    // A key that does not belong is found now, not on the day it is needed.
+    if let Some(key) = load_key(dir, ROOT_KEY)? {
+        Root::load(trust_domain, &der, key).map_err(ca_error)?;
+    }
+    Ok(Some(root))
+}
+
+/// The key goes to disk first: a crash in between leaves a key that nobody has seen a certificate of.
+fn make_root(
+    dir: &DataDir,
+    trust_domain: &TrustDomain,
+    profiles: &Profiles,
+    now: SystemTime,
+    entropy: &dyn Entropy,
+) -> Result<Authority, AuthoritiesError> {
+    let key = PrivateKey::generate()
+        .map_err(|source| AuthoritiesError::Key { path: dir.file(ROOT_KEY), source })?;
+    dir.write_secret(ROOT_KEY, key.to_pkcs8_pem().as_bytes())?;
+    let root = Root::create(trust_domain, &profiles.root, key, now, entropy)
+        .map_err(|source| AuthoritiesError::Authority { path: dir.file(ROOT_CERTIFICATE), source })?;
+    let certificate = root.certificate().clone();
+    dir.write_public(ROOT_CERTIFICATE, pem::certificates([certificate.der()]).as_bytes())?;
+    tracing::info!(
+        subject = certificate.subject(),
+        sha256 = certificate.fingerprint(),
+        "a root has been made"
+    );
+    Ok(certificate)
+}
+
+fn load_signing(
+    dir: &DataDir,
+    trust_domain: &TrustDomain,
+    root: &Authority,
+) -> Result<Option<SigningAuthority>, AuthoritiesError> {
+    let path = dir.file(SIGNING);
+    let Some(text) = dir.read_secret(SIGNING)? else { return Ok(None) };
+    let der = first_certificate(&text, &path)?;
+    let Some(key) = load_key(dir, SIGNING)? else { return Ok(None) };
+    let bundle = Bundle::new(trust_domain.clone(), vec![root.clone()], 0);
+    SigningAuthority::load(&bundle, &der, key)
+        .map(Some)
+        .map_err(|source| AuthoritiesError::Authority { path, source })
+}
+
+fn make_signing(
+    dir: &DataDir,
+    trust_domain: &TrustDomain,
+    profiles: &Profiles,
+    root: &Authority,
+    now: SystemTime,
+    entropy: &dyn Entropy,
+) -> Result<SigningAuthority, AuthoritiesError> {
+    let path = dir.file(SIGNING);
+    let root_key = load_key(dir, ROOT_KEY)?
+        .ok_or_else(|| AuthoritiesError::RootKeyMissing { path: dir.file(ROOT_KEY) })?;
+    let root = Root::load(trust_domain, root.der(), root_key)
+        .map_err(|source| AuthoritiesError::Authority { path: dir.file(ROOT_CERTIFICATE), source })?;
+    let key =
+        PrivateKey::generate().map_err(|source| AuthoritiesError::Key { path: path.clone(), source })?;
+    let key_pem = key.to_pkcs8_pem();
+    let signing = SigningAuthority::create(&root, &profiles.signing_authority, key, now, entropy)
+        .map_err(|source| AuthoritiesError::Authority { path, source })?;
+    let mut text = Zeroizing::new(pem::certificates([signing.certificate().der()]));
+    text.reserve_exact(key_pem.len());
+    text.push_str(&key_pem);
+    dir.write_secret(SIGNING, text.as_bytes())?;
+    Ok(signing)
+}
+
+fn load_key(dir: &DataDir, name: &str) -> Result<Option<PrivateKey>, AuthoritiesError> {
+    let Some(text) = dir.read_secret(name)? else { return Ok(None) };
+    let path = dir.file(name);
+    let text = std::str::from_utf8(&text)
+        .map_err(|_| AuthoritiesError::NotPem { path: path.clone(), what: "private key" })?;
+    PrivateKey::from_pkcs8_pem(text).map(Some).map_err(|source| AuthoritiesError::Key { path, source })
+}
+
+fn first_certificate(text: &[u8], path: &std::path::Path) -> Result<Vec<u8>, AuthoritiesError> {
+    let not_pem = || AuthoritiesError::NotPem { path: path.to_owned(), what: "certificate" };
+    let text = std::str::from_utf8(text).map_err(|_| not_pem())?;
+    let certificates = pem::read_certificates(text).map_err(|_| not_pem())?;
+    certificates.first().map(|der| der.to_vec()).ok_or_else(not_pem)
+}
+
+#[cfg(test)]
+mod tests;

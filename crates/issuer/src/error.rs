@@ -1,0 +1,145 @@
+//! What can go wrong while issuing, and the one place where it becomes a gRPC status.
+//!
+//! The caller gets the reason and a decision id; the particulars stand in the issuer's log under that id.
+
+use crate::limits::RateLimited;
+use crate::recovery::{NonceError, RecoveryError};
+use crate::store::StoreError;
+use avouch_authz::layer::DecisionId;
+use avouch_issuance::{CsrError, IssuanceError};
+use avouch_spiffe::{ERROR_DOMAIN, Reason, SpiffeId};
+use std::collections::HashMap;
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Why a workload gets no certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The request for a certificate cannot be used.
+    #[error("the certificate signing request is refused")]
+    Csr(#[from] CsrError),
+    /// The request shows no evidence that this issuer knows.
+    #[error("the request carries no evidence")]
+    NoEvidence,
+    /// The join token is unknown.
+    #[error("the join token is unknown")]
+    TokenInvalid,
+    /// The join token's time is over.
+    #[error("the join token has expired")]
+    TokenExpired,
+    /// The join token was used by another key.
+    #[error("the join token was used with another key")]
+    TokenAlreadyUsed,
+    /// The identity is not registered (any more).
+    #[error("there is no entry for {0}")]
+    NoEntry(SpiffeId),
+    /// The presented certificate belongs to an earlier registration of the identity, or is not in the inventory.
+    #[error("the certificate {serial} of {spiffe_id} was not issued for its present entry")]
+    OtherRegistration {
+        /// Whose it is.
+        spiffe_id: SpiffeId,
+        /// Its serial.
+        serial: String,
+    },
+    /// The connection has no identity.
+    #[error("the connection has no client certificate")]
+    NoPeer,
+    /// The recovery is refused.
+    #[error("the recovery is refused")]
+    Recovery(#[from] RecoveryError),
+    /// There is no nonce to be had.
+    #[error("no nonce is handed out")]
+    Nonce(#[from] NonceError),
+    /// Too many requests.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// The certificate cannot be signed.
+    #[error("the certificate cannot be signed")]
+    Issuance(#[from] IssuanceError),
+    /// The store cannot commit.
+    #[error("the certificate cannot be recorded, so it is not handed out")]
+    Store(#[from] StoreError),
+}
+
+impl IssueError {
+    /// The word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Csr(error) => error.reason(),
+            Self::NoEvidence | Self::NoEntry(_) | Self::OtherRegistration { .. } => Reason::NoMatchingEntry,
+            Self::TokenInvalid => Reason::JoinTokenInvalid,
+            Self::TokenExpired => Reason::JoinTokenExpired,
+            Self::TokenAlreadyUsed => Reason::JoinTokenAlreadyUsed,
+            Self::NoPeer => Reason::NoPeerIdentity,
+            Self::Recovery(error) => error.reason(),
+            Self::Nonce(NonceError::NoRandomness) => Reason::NotReady,
+            Self::Nonce(_) | Self::RateLimited(_) => Reason::RateLimited,
+            Self::Issuance(error) => error.reason(),
+            Self::Store(_) => Reason::StoreUnavailable,
+        }
+    }
+
+    /// The status for the caller: reason and decision id, and when to come back if it was too fast.
+    pub fn to_status(&self, decision: DecisionId) -> Status {
+        let reason = self.reason();
+        let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, HashMap::new());
+        details.set_request_info(decision.to_string(), "");
+        if let Self::RateLimited(limited) = self {
+            details.set_retry_info(Some(limited.retry_after));
+        }
+        let message = format!("{reason}: {}; decision {decision}", reason.summary());
+        Status::with_error_details(avouch_identity::code(reason), message, details)
+    }
+}
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avouch_authz::layer::DecisionIds;
+    use std::time::Duration;
+    use tonic::Code;
+
+    #[test]
+    fn the_caller_gets_reason_and_decision_and_nothing_else() {
+        let id: SpiffeId = "spiffe://market.example/orders".parse().unwrap();
+        let decision = DecisionIds::seeded(1).next();
+        for (error, reason, code) in [
+            (IssueError::NoEntry(id), Reason::NoMatchingEntry, Code::PermissionDenied),
+            (IssueError::TokenInvalid, Reason::JoinTokenInvalid, Code::Unauthenticated),
+            (IssueError::TokenExpired, Reason::JoinTokenExpired, Code::Unauthenticated),
+            (IssueError::TokenAlreadyUsed, Reason::JoinTokenAlreadyUsed, Code::Unauthenticated),
+            (IssueError::Csr(CsrError::NotDer), Reason::CsrInvalid, Code::InvalidArgument),
+            (IssueError::Store(StoreError::Stopped), Reason::StoreUnavailable, Code::Unavailable),
+            (IssueError::Recovery(RecoveryError::Proof), Reason::CertSignatureInvalid, Code::Unauthenticated),
+        ] {
+            let status = error.to_status(decision);
+            assert_eq!((avouch_identity::reason(&status), status.code()), (Some(reason), code), "{error}");
+            assert_eq!(status.get_details_request_info().unwrap().request_id, decision.to_string());
+            assert!(!status.message().contains("orders"), "{}", status.message());
+        }
+    }
+
+    #[test]
+    fn who_was_too_fast_hears_when_to_come_back() {
+        let limited = RateLimited { retry_after: Duration::from_millis(250) };
+        let status = IssueError::from(limited).to_status(DecisionIds::seeded(1).next());
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(limited.retry_after));
+    }
+}

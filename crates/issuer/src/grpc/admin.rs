@@ -1,0 +1,128 @@
+//! The administrator's service, over the local socket only.
+
+use super::convert;
+use crate::audit;
+use crate::entries::{EntryRules, create_token};
+use crate::issuing::Issuing;
+use crate::store::{Entry, IssuanceFilter, StoreError};
+use avouch_api::admin::v1::admin_server::Admin;
+use avouch_api::admin::v1::{
+    CreateEntryRequest, CreateEntryResponse, CreateTokenRequest, CreateTokenResponse, DeleteEntryRequest,
+    DeleteEntryResponse, GetBundleRequest, GetBundleResponse, GetEntryRequest, GetEntryResponse,
+    ListCertificatesRequest, ListCertificatesResponse, ListEntriesRequest, ListEntriesResponse,
+};
+use avouch_spiffe::{Reason, SpiffeId};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// The service; clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct AdminService {
+    pub(crate) issuing: Arc<Issuing>,
+    pub(crate) rules: EntryRules,
+    pub(crate) issuer_id: SpiffeId,
+}
+
+impl AdminService {
+    async fn find(&self, id: &SpiffeId) -> Result<Entry, Status> {
+        let entry = self.issuing.store.entry(id).await.map_err(|error| unavailable(&error))?;
+        entry.ok_or_else(|| not_registered(id))
+    }
+}
+
+fn unavailable(error: &StoreError) -> Status {
+    avouch_identity::status(Reason::StoreUnavailable, crate::error::chain(error), [])
+}
+
+fn not_registered(id: &SpiffeId) -> Status {
+    Status::not_found(format!("{id} is not registered"))
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn create_entry(
+        &self,
+        request: Request<CreateEntryRequest>,
+    ) -> Result<Response<CreateEntryResponse>, Status> {
+        let entry =
+            request.into_inner().entry.ok_or_else(|| Status::invalid_argument("the entry is missing"))?;
+        let entry = convert::new_entry(entry, self.issuing.clock.now())?;
+        self.rules.check(&entry).map_err(|error| convert::entry_error(&error))?;
+        let id = entry.spiffe_id.clone();
+        let made = self.issuing.store.create_entry(entry).await.map_err(|error| unavailable(&error))?;
+        let made = made.ok_or_else(|| Status::already_exists(format!("{id} is registered already")))?;
+        audit::entry_created(&made);
+        Ok(Response::new(CreateEntryResponse { entry: Some(convert::entry(made)) }))
+    }
+
+    async fn list_entries(
+        &self,
+        _: Request<ListEntriesRequest>,
+    ) -> Result<Response<ListEntriesResponse>, Status> {
+        let entries = self.issuing.store.entries().await.map_err(|error| unavailable(&error))?;
+        let entries = entries.into_iter().map(convert::entry).collect();
+        Ok(Response::new(ListEntriesResponse { entries }))
+    }
+
+    async fn get_entry(
+        &self,
+        request: Request<GetEntryRequest>,
+    ) -> Result<Response<GetEntryResponse>, Status> {
+        let id = convert::spiffe_id(&request.into_inner().spiffe_id)?;
+        let entry = self.find(&id).await?;
+        Ok(Response::new(GetEntryResponse { entry: Some(convert::entry(entry)) }))
+    }
+
+    async fn delete_entry(
+        &self,
+        request: Request<DeleteEntryRequest>,
+    ) -> Result<Response<DeleteEntryResponse>, Status> {
+        let id = convert::spiffe_id(&request.into_inner().spiffe_id)?;
+        if !self.issuing.store.delete_entry(&id).await.map_err(|error| unavailable(&error))? {
+            return Err(not_registered(&id));
+        }
+        audit::entry_deleted(&id);
+        Ok(Response::new(DeleteEntryResponse {}))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<CreateTokenRequest>,
+    ) -> Result<Response<CreateTokenResponse>, Status> {
+        let request = request.into_inner();
+        let id = convert::spiffe_id(&request.spiffe_id)?;
+        let ttl = convert::span("ttl", request.ttl)?;
+        let entry = self.find(&id).await?;
+        let (bundle, now) = (self.issuing.trust.current(), self.issuing.clock.now());
+        let made = create_token(&*self.issuing.store, &entry, ttl, &self.issuer_id, &bundle, now).await;
+        let made = made.map_err(|error| convert::entry_error(&error))?;
+        let (token, expires_at) = made.ok_or_else(|| not_registered(&id))?;
+        audit::token_created(&id, expires_at);
+        let response = CreateTokenResponse { token: token.encode(), expires_at: Some(expires_at.into()) };
+        Ok(Response::new(response))
+    }
+
+    async fn get_bundle(&self, _: Request<GetBundleRequest>) -> Result<Response<GetBundleResponse>, Status> {
+        let bundle = self.issuing.trust.current();
+        Ok(Response::new(GetBundleResponse {
+            trust_domain: bundle.trust_domain().to_string(),
+            spiffe_bundle: bundle.to_json().into_bytes(),
+        }))
+    }
+
+    async fn list_certificates(
+        &self,
+        request: Request<ListCertificatesRequest>,
+    ) -> Result<Response<ListCertificatesResponse>, Status> {
+        let request = request.into_inner();
+        let spiffe_id = match request.spiffe_id.as_str() {
+            "" => None,
+            text => Some(convert::spiffe_id(text)?),
+        };
+        let alive_at = (!request.include_expired).then(|| self.issuing.clock.now());
+        let found = self.issuing.store.issuances(IssuanceFilter { alive_at, spiffe_id }).await;
+        let found = found.map_err(|error| unavailable(&error))?;
+        let certificates = found.into_iter().map(convert::certificate).collect();
+        Ok(Response::new(ListCertificatesResponse { certificates }))
+    }
+}

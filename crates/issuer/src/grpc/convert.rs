@@ -1,0 +1,83 @@
+//! Between the protos' types and ours.
+
+use crate::entries::EntryError;
+use crate::issuing::Granted;
+use crate::store::{Entry, Issuance, NewEntry};
+use avouch_api::admin::v1 as admin;
+use avouch_api::issuer::v1 as issuer;
+use avouch_spiffe::{Bundle, Reason, SpiffeId};
+use std::time::{Duration, SystemTime};
+use tonic::Status;
+
+pub(super) fn svid(granted: &Granted) -> issuer::IssuedSvid {
+    issuer::IssuedSvid {
+        chain: granted.issued.chain().iter().map(|der| der.to_vec()).collect(),
+        bundle: Some(bundle(&granted.bundle)),
+        issuer_time: Some(granted.now.into()),
+    }
+}
+
+pub(super) fn bundle(bundle: &Bundle) -> issuer::TrustBundle {
+    issuer::TrustBundle {
+        trust_domain: bundle.trust_domain().to_string(),
+        x509_authorities: bundle.authorities().iter().map(|root| root.der().to_vec()).collect(),
+        sequence: bundle.sequence(),
+    }
+}
+
+pub(super) fn spiffe_id(text: &str) -> Result<SpiffeId, Status> {
+    text.parse().map_err(|error| Status::invalid_argument(format!("{text:?} is no SPIFFE ID: {error}")))
+}
+
+pub(super) fn new_entry(entry: admin::Entry, now: SystemTime) -> Result<NewEntry, Status> {
+    Ok(NewEntry {
+        spiffe_id: spiffe_id(&entry.spiffe_id)?,
+        svid_ttl: span("svid_ttl", entry.svid_ttl)?,
+        recovery_window: span("recovery_window", entry.recovery_window)?,
+        dns_names: entry.dns_names,
+        created_at: now,
+    })
+}
+
+pub(super) fn span(field: &str, span: Option<prost_types::Duration>) -> Result<Option<Duration>, Status> {
+    span.map(|span| {
+        Duration::try_from(span)
+            .map_err(|_| Status::invalid_argument(format!("{field} is negative or too long")))
+    })
+    .transpose()
+}
+
+pub(super) fn entry(entry: Entry) -> admin::Entry {
+    let entry = entry.entry;
+    let proto = |span: Option<Duration>| span.and_then(|span| span.try_into().ok());
+    admin::Entry {
+        spiffe_id: entry.spiffe_id.to_string(),
+        svid_ttl: proto(entry.svid_ttl),
+        dns_names: entry.dns_names,
+        recovery_window: proto(entry.recovery_window),
+        created_at: Some(entry.created_at.into()),
+    }
+}
+
+pub(super) fn certificate(row: Issuance) -> admin::Certificate {
+    admin::Certificate {
+        serial: row.serial,
+        spiffe_id: row.spiffe_id.to_string(),
+        not_before: Some(row.not_before.into()),
+        not_after: Some(row.not_after.into()),
+        origin: row.origin.as_str().to_owned(),
+        last_seen: row.last_seen.map(Into::into),
+    }
+}
+
+/// The local administrator sees what is wrong, in full.
+pub(super) fn entry_error(error: &EntryError) -> Status {
+    let text = crate::error::chain(error);
+    match error {
+        EntryError::Store(_) => avouch_identity::status(Reason::StoreUnavailable, text, []),
+        EntryError::NoRandomness | EntryError::Token(_) => {
+            avouch_identity::status(Reason::NotReady, text, [])
+        }
+        _ => Status::invalid_argument(text),
+    }
+}

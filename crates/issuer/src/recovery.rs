@@ -1,0 +1,96 @@
+//! How a workload whose SVID has expired comes back: by the expired chain and a proof that it still has the key.
+//!
+//! Refuses by itself: a nonce that is not this connection's, a chain that is not ours, a proof that does not hold. What
+//! the store and the entry have to say comes after that, in [`crate::issuing`].
+
+mod chain;
+mod nonces;
+mod proof;
+
+pub use chain::ChainError;
+pub use nonces::NonceError;
+pub(crate) use nonces::Nonces;
+
+use avouch_spiffe::x509::Leaf;
+use avouch_spiffe::{Bundle, Reason};
+use std::time::SystemTime;
+
+/// What a workload sends to recover.
+#[derive(Debug)]
+pub(crate) struct RecoveryRequest {
+    /// DER, leaf first.
+    pub(crate) expired_chain: Vec<Vec<u8>>,
+    /// From BeginRecovery.
+    pub(crate) nonce: Vec<u8>,
+    /// Signature by the expired SVID's key.
+    pub(crate) proof: Vec<u8>,
+    /// For the new key.
+    pub(crate) csr: Vec<u8>,
+}
+
+/// Why a recovery is refused before anything is issued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The nonce is not one of this connection, or was used, or is too old.
+    #[error("the nonce is unknown, spent, too old or another connection's")]
+    Nonce,
+    /// The TLS library gave no keying material to bind to.
+    #[error("the connection exports no keying material to bind the proof to")]
+    NoChannelBinding,
+    /// The chain is not taken.
+    #[error("the expired chain is not taken")]
+    Chain(#[from] ChainError),
+    /// The signature does not verify.
+    #[error("the proof is no signature of the expired SVID's key over this connection, nonce and request")]
+    Proof,
+    /// The certificate is not in the inventory.
+    #[error("the certificate {serial} is not in the inventory (was the store restored from a backup?)")]
+    NotOnRecord {
+        /// Its serial.
+        serial: String,
+    },
+    /// The certificate's record has another key or owner: it cannot be ours.
+    #[error("the certificate {serial} differs from its record")]
+    DiffersFromRecord {
+        /// Its serial.
+        serial: String,
+    },
+    /// It expired too long ago.
+    #[error("the recovery window of the certificate {serial} is over")]
+    WindowOver {
+        /// Its serial.
+        serial: String,
+        /// When the window ended.
+        ended: SystemTime,
+    },
+}
+
+impl RecoveryError {
+    /// The word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            // The vocabulary has no word of its own for a proof; it is a signature that does not verify.
+            Self::Nonce | Self::NoChannelBinding | Self::Proof => Reason::CertSignatureInvalid,
+            Self::Chain(error) => error.reason(),
+            Self::NotOnRecord { .. } => Reason::NoMatchingEntry,
+            Self::DiffersFromRecord { .. } => Reason::CertUntrusted,
+            Self::WindowOver { .. } => Reason::RecoveryWindowOver,
+        }
+    }
+}
+
+/// Verifies chain and proof; the nonce has been spent by the caller. Gives the expired leaf.
+pub(crate) fn verify(
+    request: &RecoveryRequest,
+    exporter: Option<&[u8; 32]>,
+    bundle: &Bundle,
+) -> Result<Leaf, RecoveryError> {
+    let exporter = exporter.ok_or(RecoveryError::NoChannelBinding)?;
+    let leaf = chain::verify(&request.expired_chain, bundle)?;
+    let message = avouch_identity::recovery_message(exporter, &request.nonce, &request.csr);
+    if !proof::holds(&leaf, &message, &request.proof) {
+        return Err(RecoveryError::Proof);
+    }
+    Ok(leaf)
+}

@@ -1,0 +1,284 @@
+//! The SQL of each store operation, on a connection that the caller has put in a transaction where one is needed.
+//!
+//! Nothing here fails for an answer of the trait: "not there" and "not allowed" are values, so that one caller's refusal
+//! never rolls back the batch it shares with others.
+
+use super::{
+    ACKS_PER_IDENTITY, Commit, CommitOutcome, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry,
+    NewToken, Origin, TokenHash, TokenState, TrustAck,
+};
+use avouch_spiffe::SpiffeId;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use std::time::{Duration, SystemTime};
+
+type Result<T> = rusqlite::Result<T>;
+
+pub(super) fn create_entry(db: &Connection, entry: &NewEntry) -> Result<Option<Entry>> {
+    let added = db
+        .prepare_cached(
+            "INSERT INTO entries (spiffe_id, svid_ttl_ms, recovery_window_ms, dns_names, created_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (spiffe_id) DO NOTHING",
+        )?
+        .execute(params![
+            entry.spiffe_id.as_str(),
+            entry.svid_ttl.map(duration_millis),
+            entry.recovery_window.map(duration_millis),
+            strings_to_json(&entry.dns_names),
+            millis(entry.created_at),
+        ])?;
+    Ok((added == 1).then(|| Entry { id: EntryId(db.last_insert_rowid()), entry: entry.clone() }))
+}
+
+const ENTRY_COLUMNS: &str = "id, spiffe_id, svid_ttl_ms, recovery_window_ms, dns_names, created_at_ms";
+
+pub(super) fn entry(db: &Connection, spiffe_id: &str) -> Result<Option<Entry>> {
+    db.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE spiffe_id = ?1"))?
+        .query_row([spiffe_id], read_entry)
+        .optional()
+}
+
+pub(super) fn entry_by_id(db: &Connection, id: EntryId) -> Result<Option<Entry>> {
+    db.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE id = ?1"))?
+        .query_row([id.0], read_entry)
+        .optional()
+}
+
+pub(super) fn entries(db: &Connection) -> Result<Vec<Entry>> {
+    db.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries ORDER BY spiffe_id"))?
+        .query_map([], read_entry)?
+        .collect()
+}
+
+pub(super) fn delete_entry(db: &Connection, spiffe_id: &str) -> Result<bool> {
+    let gone = db.prepare_cached("DELETE FROM entries WHERE spiffe_id = ?1")?.execute([spiffe_id])?;
+    Ok(gone == 1)
+}
+
+pub(super) fn create_token(db: &Connection, token: &NewToken) -> Result<bool> {
+    let added = db
+        .prepare_cached(
+            "INSERT INTO tokens (hash, entry_id, created_at_ms, expires_at_ms)
+             SELECT ?1, id, ?3, ?4 FROM entries WHERE id = ?2",
+        )?
+        .execute(params![token.hash.0, token.entry.0, millis(token.created_at), millis(token.expires_at)])?;
+    Ok(added == 1)
+}
+
+pub(super) fn token(
+    db: &Connection,
+    token: &TokenHash,
+    key: &KeyHash,
+    now: SystemTime,
+) -> Result<TokenState> {
+    let row = db
+        .prepare_cached("SELECT entry_id, expires_at_ms, bound_key FROM tokens WHERE hash = ?1")?
+        .query_row([token.0], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 32]>>(2)?))
+        })
+        .optional()?;
+    Ok(match row {
+        None => TokenState::Unknown,
+        Some((_, expires_at, _)) if expires_at <= millis(now) => TokenState::Expired,
+        Some((_, _, Some(bound))) if bound != key.0 => TokenState::UsedByAnotherKey,
+        Some((entry, _, _)) => TokenState::Usable(EntryId(entry)),
+    })
+}
+
+/// Checks first, writes last: an outcome other than `Done` has written nothing.
+pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> {
+    let issuance = &commit.issuance;
+    if let Some(entry) = issuance.entry {
+        let there = db.prepare_cached("SELECT 1 FROM entries WHERE id = ?1")?.exists([entry.0])?;
+        if !there {
+            return Ok(CommitOutcome::EntryGone);
+        }
+    }
+    if let Some(token_hash) = &commit.token {
+        let state = token(db, token_hash, &issuance.key, issuance.issued_at)?;
+        if !matches!(state, TokenState::Usable(entry) if Some(entry) == issuance.entry) {
+            return Ok(CommitOutcome::TokenRefused(state));
+        }
+    }
+    if let Some(serial) = &commit.presented {
+        let touched = db
+            .prepare_cached("UPDATE issuances SET last_seen_ms = ?3 WHERE serial = ?1 AND entry_id IS ?2")?
+            .execute(params![serial, issuance.entry.map(|entry| entry.0), millis(issuance.issued_at)])?;
+        if touched == 0 {
+            return Ok(CommitOutcome::PresentedUnknown);
+        }
+    }
+    if let Some(token_hash) = &commit.token {
+        db.prepare_cached("UPDATE tokens SET bound_key = ?2 WHERE hash = ?1")?
+            .execute(params![token_hash.0, issuance.key.0])?;
+    }
+    db.prepare_cached(
+        "INSERT INTO issuances
+           (serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin)
+         VALUES (:serial, :entry, :spiffe_id, :key, :not_before, :not_after, :issued_at, :origin)",
+    )?
+    .execute(named_params! {
+        ":serial": issuance.serial,
+        ":entry": issuance.entry.map(|entry| entry.0),
+        ":spiffe_id": issuance.spiffe_id.as_str(),
+        ":key": issuance.key.0,
+        ":not_before": millis(issuance.not_before),
+        ":not_after": millis(issuance.not_after),
+        ":issued_at": millis(issuance.issued_at),
+        ":origin": issuance.origin.as_str(),
+    })?;
+    Ok(CommitOutcome::Done)
+}
+
+const ISSUANCE_COLUMNS: &str =
+    "serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, last_seen_ms";
+
+pub(super) fn issuance(db: &Connection, serial: &str) -> Result<Option<Issuance>> {
+    db.prepare_cached(&format!("SELECT {ISSUANCE_COLUMNS} FROM issuances WHERE serial = ?1"))?
+        .query_row([serial], read_issuance)
+        .optional()
+}
+
+pub(super) fn issuances(db: &Connection, filter: &IssuanceFilter) -> Result<Vec<Issuance>> {
+    db.prepare_cached(&format!(
+        "SELECT {ISSUANCE_COLUMNS} FROM issuances
+          WHERE (?1 IS NULL OR not_after_ms >= ?1) AND (?2 IS NULL OR spiffe_id = ?2)
+          ORDER BY issued_at_ms DESC, serial DESC"
+    ))?
+    .query_map(
+        params![filter.alive_at.map(millis), filter.spiffe_id.as_ref().map(SpiffeId::as_str)],
+        read_issuance,
+    )?
+    .collect()
+}
+
+pub(super) fn seen(db: &Connection, serial: &str, at: SystemTime) -> Result<()> {
+    db.prepare_cached(
+        "UPDATE issuances SET last_seen_ms = ?2 WHERE serial = ?1 AND coalesce(last_seen_ms, 0) < ?2",
+    )?
+    .execute(params![serial, millis(at)])?;
+    Ok(())
+}
+
+pub(super) fn acknowledge(db: &Connection, ack: &TrustAck) -> Result<()> {
+    db.prepare_cached(
+        "INSERT INTO trust_acks (spiffe_id, addresses, sequence, seen_at_ms) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (spiffe_id, addresses)
+         DO UPDATE SET sequence = excluded.sequence, seen_at_ms = excluded.seen_at_ms",
+    )?
+    .execute(params![
+        ack.spiffe_id.as_str(),
+        strings_to_json(&ack.addresses),
+        i64::try_from(ack.sequence).unwrap_or(i64::MAX),
+        millis(ack.seen_at)
+    ])?;
+    db.prepare_cached(
+        "DELETE FROM trust_acks WHERE spiffe_id = ?1 AND addresses IN (
+           SELECT addresses FROM trust_acks WHERE spiffe_id = ?1
+            ORDER BY seen_at_ms DESC, addresses LIMIT -1 OFFSET ?2)",
+    )?
+    .execute(params![ack.spiffe_id.as_str(), i64::try_from(ACKS_PER_IDENTITY).unwrap_or(i64::MAX)])?;
+    Ok(())
+}
+
+pub(super) fn acknowledgements(db: &Connection) -> Result<Vec<TrustAck>> {
+    db.prepare_cached(
+        "SELECT spiffe_id, addresses, sequence, seen_at_ms FROM trust_acks ORDER BY spiffe_id, addresses",
+    )?
+    .query_map([], |row| {
+        Ok(TrustAck {
+            spiffe_id: read_spiffe_id(row, 0)?,
+            addresses: read_strings(row, 1)?,
+            sequence: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
+            seen_at: time(row.get(3)?),
+        })
+    })?
+    .collect()
+}
+
+pub(super) fn bundle_sequence(db: &Connection, content: [u8; 32]) -> Result<u64> {
+    let sequence: i64 = db
+        .prepare_cached(
+            "INSERT INTO bundle (only_row, sequence, content) VALUES (1, 1, ?1)
+             ON CONFLICT (only_row) DO UPDATE SET
+               sequence = sequence + (content <> excluded.content), content = excluded.content
+             RETURNING sequence",
+        )?
+        .query_row([content], |row| row.get(0))?;
+    Ok(u64::try_from(sequence).unwrap_or_default())
+}
+
+pub(super) fn prune(db: &Connection, now: SystemTime, before: SystemTime) -> Result<u64> {
+    let mut gone = 0;
+    for (statement, limit) in [
+        ("DELETE FROM tokens WHERE expires_at_ms <= ?1", now),
+        ("DELETE FROM issuances WHERE not_after_ms < ?1", before),
+        ("DELETE FROM trust_acks WHERE seen_at_ms < ?1", before),
+    ] {
+        gone += db.prepare_cached(statement)?.execute([millis(limit)])?;
+    }
+    Ok(gone as u64)
+}
+
+fn read_entry(row: &Row<'_>) -> Result<Entry> {
+    Ok(Entry {
+        id: EntryId(row.get(0)?),
+        entry: NewEntry {
+            spiffe_id: read_spiffe_id(row, 1)?,
+            svid_ttl: row.get::<_, Option<i64>>(2)?.map(duration),
+            recovery_window: row.get::<_, Option<i64>>(3)?.map(duration),
+            dns_names: read_strings(row, 4)?,
+            created_at: time(row.get(5)?),
+        },
+    })
+}
+
+fn read_issuance(row: &Row<'_>) -> Result<Issuance> {
+    let origin: String = row.get(7)?;
+    Ok(Issuance {
+        serial: row.get(0)?,
+        entry: row.get::<_, Option<i64>>(1)?.map(EntryId),
+        spiffe_id: read_spiffe_id(row, 2)?,
+        key: KeyHash(row.get(3)?),
+        not_before: time(row.get(4)?),
+        not_after: time(row.get(5)?),
+        issued_at: time(row.get(6)?),
+        origin: Origin::parse(&origin).ok_or_else(|| unreadable(7, format!("unknown origin {origin:?}")))?,
+        last_seen: row.get::<_, Option<i64>>(8)?.map(time),
+    })
+}
+
+fn read_spiffe_id(row: &Row<'_>, column: usize) -> Result<SpiffeId> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| unreadable(column, format!("{error}")))
+}
+
+fn read_strings(row: &Row<'_>, column: usize) -> Result<Vec<String>> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| unreadable(column, error.to_string()))
+}
+
+fn strings_to_json(strings: &[String]) -> String {
+    serde_json::Value::from(strings).to_string()
+}
+
+fn unreadable(column: usize, why: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}
+
+/// Milliseconds since the epoch; a time before it becomes 0.
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, duration_millis)
+}
+
+fn duration_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn time(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + duration(millis)
+}
+
+fn duration(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}

@@ -1,0 +1,206 @@
+//! The store without a disk, for tests: the same answers, and a switch that makes it fail.
+
+use super::{
+    ACKS_PER_IDENTITY, Commit, CommitOutcome, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry,
+    NewToken, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck,
+};
+use avouch_spiffe::SpiffeId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryStore {
+    state: Mutex<State>,
+    failing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_entry: i64,
+    entries: BTreeMap<String, Entry>,
+    tokens: HashMap<TokenHash, (NewToken, Option<KeyHash>)>,
+    issuances: BTreeMap<String, Issuance>,
+    acks: BTreeMap<(String, Vec<String>), TrustAck>,
+    bundle: Option<([u8; 32], u64)>,
+}
+
+impl MemoryStore {
+    /// From now on every call fails (`true`), or works again.
+    pub(crate) fn fail(&self, failing: bool) {
+        self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut State) -> T) -> StoreFuture<'_, T> {
+        let answer = if self.failing.load(Ordering::SeqCst) {
+            Err(StoreError::Corrupt("told to fail".to_owned()))
+        } else {
+            Ok(work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner)))
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+impl State {
+    fn token(&self, token: &TokenHash, key: &KeyHash, now: SystemTime) -> TokenState {
+        match self.tokens.get(token) {
+            None => TokenState::Unknown,
+            Some((token, _)) if token.expires_at <= now => TokenState::Expired,
+            Some((_, Some(bound))) if bound != key => TokenState::UsedByAnotherKey,
+            Some((token, _)) => TokenState::Usable(token.entry),
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) -> CommitOutcome {
+        let issuance = commit.issuance;
+        let entry_there = issuance.entry.is_none_or(|id| self.entries.values().any(|entry| entry.id == id));
+        if !entry_there {
+            return CommitOutcome::EntryGone;
+        }
+        if let Some(token) = &commit.token {
+            let state = self.token(token, &issuance.key, issuance.issued_at);
+            if issuance.entry.map(TokenState::Usable) != Some(state) {
+                return CommitOutcome::TokenRefused(state);
+            }
+        }
+        if let Some(serial) = &commit.presented {
+            match self.issuances.get_mut(serial) {
+                Some(presented) if presented.entry == issuance.entry => {
+                    presented.last_seen = Some(issuance.issued_at);
+                }
+                _ => return CommitOutcome::PresentedUnknown,
+            }
+        }
+        if let Some((_, bound)) = commit.token.and_then(|token| self.tokens.get_mut(&token)) {
+            *bound = Some(issuance.key);
+        }
+        self.issuances.insert(issuance.serial.clone(), issuance);
+        CommitOutcome::Done
+    }
+}
+
+impl Store for MemoryStore {
+    fn create_entry(&self, entry: NewEntry) -> StoreFuture<'_, Option<Entry>> {
+        self.with(|state| {
+            let key = entry.spiffe_id.as_str().to_owned();
+            if state.entries.contains_key(&key) {
+                return None;
+            }
+            state.next_entry += 1;
+            let entry = Entry { id: EntryId(state.next_entry), entry };
+            state.entries.insert(key, entry.clone());
+            Some(entry)
+        })
+    }
+
+    fn entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, Option<Entry>> {
+        self.with(|state| state.entries.get(spiffe_id.as_str()).cloned())
+    }
+
+    fn entry_by_id(&self, id: EntryId) -> StoreFuture<'_, Option<Entry>> {
+        self.with(|state| state.entries.values().find(|entry| entry.id == id).cloned())
+    }
+
+    fn entries(&self) -> StoreFuture<'_, Vec<Entry>> {
+        self.with(|state| state.entries.values().cloned().collect())
+    }
+
+    fn delete_entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, bool> {
+        self.with(|state| {
+            let gone = state.entries.remove(spiffe_id.as_str());
+            if let Some(gone) = &gone {
+                state.tokens.retain(|_, (token, _)| token.entry != gone.id);
+            }
+            gone.is_some()
+        })
+    }
+
+    fn create_token(&self, token: NewToken) -> StoreFuture<'_, bool> {
+        self.with(|state| {
+            let there = state.entries.values().any(|entry| entry.id == token.entry);
+            if there {
+                state.tokens.insert(token.hash, (token, None));
+            }
+            there
+        })
+    }
+
+    fn token(&self, token: &TokenHash, key: &KeyHash, now: SystemTime) -> StoreFuture<'_, TokenState> {
+        self.with(|state| state.token(token, key, now))
+    }
+
+    fn commit(&self, commit: Commit) -> StoreFuture<'_, CommitOutcome> {
+        self.with(|state| state.commit(commit))
+    }
+
+    fn issuance(&self, serial: &str) -> StoreFuture<'_, Option<Issuance>> {
+        self.with(|state| state.issuances.get(serial).cloned())
+    }
+
+    fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>> {
+        self.with(|state| {
+            let mut found: Vec<_> = state
+                .issuances
+                .values()
+                .filter(|row| filter.alive_at.is_none_or(|at| row.not_after >= at))
+                .filter(|row| filter.spiffe_id.as_ref().is_none_or(|id| row.spiffe_id == *id))
+                .cloned()
+                .collect();
+            found.sort_by(|a, b| (b.issued_at, &b.serial).cmp(&(a.issued_at, &a.serial)));
+            found
+        })
+    }
+
+    fn seen(&self, serial: &str, at: SystemTime) -> StoreFuture<'_, ()> {
+        self.with(|state| {
+            if let Some(row) = state.issuances.get_mut(serial) {
+                row.last_seen = row.last_seen.max(Some(at));
+            }
+        })
+    }
+
+    fn acknowledge(&self, ack: TrustAck) -> StoreFuture<'_, ()> {
+        self.with(|state| {
+            let identity = ack.spiffe_id.as_str().to_owned();
+            state.acks.insert((identity.clone(), ack.addresses.clone()), ack);
+            let mut own: Vec<_> = state
+                .acks
+                .iter()
+                .filter(|((id, _), _)| *id == identity)
+                .map(|(key, ack)| (ack.seen_at, key.clone()))
+                .collect();
+            own.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+            for (_, key) in own.into_iter().skip(ACKS_PER_IDENTITY) {
+                state.acks.remove(&key);
+            }
+        })
+    }
+
+    fn acknowledgements(&self) -> StoreFuture<'_, Vec<TrustAck>> {
+        self.with(|state| state.acks.values().cloned().collect())
+    }
+
+    fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64> {
+        self.with(|state| {
+            let sequence = match state.bundle {
+                Some((known, sequence)) => sequence + u64::from(known != content),
+                None => 1,
+            };
+            state.bundle = Some((content, sequence));
+            sequence
+        })
+    }
+
+    fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64> {
+        self.with(|state| {
+            let rows = |state: &State| (state.tokens.len() + state.issuances.len() + state.acks.len()) as u64;
+            let had = rows(state);
+            state.tokens.retain(|_, (token, _)| token.expires_at > now);
+            state.issuances.retain(|_, row| row.not_after >= before);
+            state.acks.retain(|_, ack| ack.seen_at >= before);
+            had - rows(state)
+        })
+    }
+}
