@@ -135,10 +135,32 @@ fn the_table_of_codes_gives_each_its_number_and_whether_to_retry() {
     }
 }
 
+/// Name and version of every package of a lock file that comes from a registry.
+fn locked(file: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
+    let field = |package: &str, key: &str| {
+        let line = package.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")))?;
+        Some(line.trim_matches('"').to_owned())
+    };
+    let packages = text.split("[[package]]").filter(|package| field(package, "source").is_some());
+    packages
+        .map(|package| format!("{} {}", field(package, "name").unwrap(), field(package, "version").unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_standalone_example_locks_the_versions_that_the_workspace_is_tested_with() {
+    let (own, tested) = (locked("examples/standalone/Cargo.lock"), locked("Cargo.lock"));
+    assert!(own.len() > 100, "{own:?}");
+    let other: Vec<_> = own.difference(&tested).collect();
+    assert!(other.is_empty(), "not in the workspace's Cargo.lock: {other:?}");
+}
+
 #[test]
 fn links_between_pages_lead_somewhere() {
     let mut broken = Vec::new();
-    for file in markdown(&root().join("docs")) {
+    let folders = ["docs", "examples", "certs"].map(|folder| root().join(folder));
+    for file in folders.iter().flat_map(|folder| markdown(folder)) {
         let text = std::fs::read_to_string(&file).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = target.split('#').next().unwrap_or_default();

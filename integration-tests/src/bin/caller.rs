@@ -62,7 +62,9 @@ async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
         }
         ["totals", url] => totals(identity.channel(url, LEDGER.parse::<SpiffeId>()?).build()?).await,
         _ => {
-            return Err("usage: caller … charge https://PAYMENTS:PORT KEY | totals https://LEDGER:PORT".into());
+            return Err(
+                "usage: caller … charge https://PAYMENTS:PORT KEY | totals https://LEDGER:PORT".into()
+            );
         }
     };
     Ok(match outcome {

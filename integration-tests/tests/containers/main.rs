@@ -1,6 +1,8 @@
 //! Scenarios over containers, one module each. They need a container engine; without one they say so and pass, and
 //! with `AVOUCH_REQUIRE_DOCKER=1` they fail.
 
+#![expect(clippy::indexing_slicing, reason = "of JSON values only: what is absent is null")]
+
 mod harness;
 
 mod engine_and_images;
