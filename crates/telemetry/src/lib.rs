@@ -26,7 +26,7 @@ pub use config::{LogFormat, TelemetryConfig};
 pub use metrics::{Metrics, Verdict};
 pub use opentelemetry;
 pub use prometheus;
-pub use propagation::{context_from_env, parse_traceparent};
+pub use propagation::{context_from_env, inject_current, parse_traceparent};
 pub use rpc::{
     ClientLayer, Decision, OpenCall, ServerLayer, TracedBody, TracedClient, TracedFuture, TracedServer,
     record_decision,

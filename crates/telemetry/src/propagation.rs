@@ -76,6 +76,17 @@ pub(crate) fn inject(headers: &mut HeaderMap, context: &SpanContext) {
     }
 }
 
+/// Puts the current context's trace on an outgoing request: for a client that cannot be wrapped in a
+/// [`ClientLayer`](crate::ClientLayer). Does nothing outside of a trace.
+pub fn inject_current(headers: &mut HeaderMap) {
+    Context::map_current(|cx| {
+        let span = cx.span();
+        if span.span_context().is_valid() {
+            inject(headers, span.span_context());
+        }
+    });
+}
+
 /// The boot parent a starter hands over in the `TRACEPARENT` environment variable, as a context to run boot in.
 #[must_use]
 pub fn context_from_env() -> Option<Context> {

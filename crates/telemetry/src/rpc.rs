@@ -7,7 +7,7 @@ mod body;
 mod client;
 mod server;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use opentelemetry::trace::{Status, TraceContextExt};
@@ -69,13 +69,15 @@ struct Call {
     started: Instant,
     /// The context the call runs in; absent when there is nothing to carry.
     context: Option<Context>,
+    /// The time the caller gave the call, of a served one.
+    timeout: Option<Duration>,
     open: bool,
 }
 
 impl Call {
-    fn begin(side: Side, method: Arc<Method>, context: Option<Context>) -> Self {
+    fn begin(side: Side, method: Arc<Method>, context: Option<Context>, timeout: Option<Duration>) -> Self {
         method.begun();
-        Self { side, method, started: Instant::now(), context, open: true }
+        Self { side, method, started: Instant::now(), context, timeout, open: true }
     }
 
     fn enter(&self) -> Option<ContextGuard> {
@@ -120,7 +122,28 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.end(Code::Cancelled);
+        // A server that ends a call at its deadline drops it, as it does with one whose caller is gone.
+        let late = self.timeout.is_some_and(|timeout| self.started.elapsed() + TIMER >= timeout);
+        self.end(if late { Code::DeadlineExceeded } else { Code::Cancelled });
+    }
+}
+
+/// How much earlier than by our own clock a timer may have fired.
+const TIMER: Duration = Duration::from_millis(2);
+
+/// The time a caller gives, from `grpc-timeout`: at most eight digits and a unit.
+fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
+    let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() <= 8)?;
+    let amount = digits.parse().ok()?;
+    match unit {
+        b'H' => Some(Duration::from_secs(amount * 3600)),
+        b'M' => Some(Duration::from_secs(amount * 60)),
+        b'S' => Some(Duration::from_secs(amount)),
+        b'm' => Some(Duration::from_millis(amount)),
+        b'u' => Some(Duration::from_micros(amount)),
+        b'n' => Some(Duration::from_nanos(amount)),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt, Targets, dynamic_filter_fn, filter_fn};
@@ -79,8 +80,8 @@ pub enum TelemetryError {
     Metrics(#[source] prometheus::Error),
 }
 
-/// The telemetry of a process. Keep it until the end, then call [`Telemetry::shutdown`].
-#[derive(Debug)]
+/// The telemetry of a process; clones are handles to the same. Call [`Telemetry::shutdown`] at the end.
+#[derive(Debug, Clone)]
 #[must_use = "spans that still wait are lost unless `shutdown` is called"]
 pub struct Telemetry {
     tracing: Tracing,
@@ -102,10 +103,11 @@ impl Telemetry {
     }
 
     /// Delivers the spans that still wait, for at most `timeout`. `true` when all went out.
-    pub async fn shutdown(self, timeout: Duration) -> bool {
-        let Some(provider) = self.provider else { return true };
+    pub async fn shutdown(&self, timeout: Duration) -> bool {
+        let Some(provider) = self.provider.clone() else { return true };
         let flush = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(timeout));
-        matches!(tokio::time::timeout(timeout, flush).await, Ok(Ok(Ok(()))))
+        let done = tokio::time::timeout(timeout, flush).await;
+        matches!(done, Ok(Ok(Ok(()) | Err(OTelSdkError::AlreadyShutdown))))
     }
 }
 

@@ -317,6 +317,30 @@ async fn a_body_without_trailers_is_unknown_and_a_dropped_one_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_served_call_dropped_at_its_deadline_is_deadline_exceeded_and_not_cancelled() {
+    let bench = Bench::new(1.0);
+    let mut server = bench.server().layer(Handler(|_| Ok(with_trailers("0"))));
+    for (timeout, code) in [("1n", "DEADLINE_EXCEEDED"), ("1H", "CANCELLED"), ("soon", "CANCELLED")] {
+        let mut call = request(None);
+        call.headers_mut().insert("grpc-timeout", HeaderValue::from_static(timeout));
+        drop(server.call(call));
+        let span = bench.memory.spans().pop().unwrap();
+        assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some(code), "{timeout}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_be_wrapped_can_carry_the_current_trace() {
+    let bench = Bench::new(1.0);
+    let mut headers = HeaderMap::new();
+    avouch_telemetry::inject_current(&mut headers);
+    assert!(headers.is_empty());
+    bench.tracing.scope("boot", None, async { avouch_telemetry::inject_current(&mut headers) }).await;
+    let id = bench.memory.span("boot").span_context.span_id().to_string();
+    assert!(headers["traceparent"].to_str().unwrap().contains(&id));
+}
+
+#[tokio::test]
 async fn the_peer_and_the_decision_stand_on_the_server_span() {
     #[derive(Clone)]
     struct Peer(&'static str);

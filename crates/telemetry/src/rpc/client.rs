@@ -91,7 +91,7 @@ impl Shared {
         if let Some(context) = context.as_ref().filter(|_| self.tracing.propagates()) {
             propagation::inject(request.headers_mut(), context.span().span_context());
         }
-        Call::begin(Side::Client, method, context)
+        Call::begin(Side::Client, method, context, None)
     }
 }
 

@@ -10,7 +10,7 @@ use opentelemetry::{Context, KeyValue};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Call, Decision, Side, TracedBody, TracedFuture, rpc_attributes};
+use super::{Call, Decision, Side, TracedBody, TracedFuture, rpc_attributes, timeout_in};
 use crate::methods::Methods;
 use crate::{Metrics, Tracing, propagation};
 
@@ -124,7 +124,7 @@ impl Shared {
         } else {
             parent
         };
-        Call::begin(Side::Server, Arc::clone(method), context)
+        Call::begin(Side::Server, Arc::clone(method), context, timeout_in(request.headers()))
     }
 }
 

@@ -1,0 +1,175 @@
+//! [`App`]: a process with everything a service needs, ready to serve.
+
+use std::sync::{Mutex, PoisonError};
+
+use avouch_authz::{Methods, PolicyHandle};
+use avouch_identity::{ChannelBuilder, Identity, Server};
+use avouch_spiffe::contract::Contract;
+use avouch_telemetry::{Metrics, Telemetry, Tracing};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+
+use crate::boot::{Boot, BootError};
+use crate::config::Config;
+use crate::health::{Health, HealthPort};
+use crate::launch::{Flags, Launch};
+use crate::phase::Life;
+use crate::serve::{self, ServeError};
+use crate::signals::Stop;
+use crate::upstream::{self, TracedChannel};
+
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: &'static str,
+    pub(crate) config: Config,
+    pub(crate) methods: Methods,
+    pub(crate) policy: PolicyHandle,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) stop: Stop,
+    pub(crate) life: Life,
+    pub(crate) health: Health,
+    pub(crate) health_port: HealthPort,
+    pub(crate) identity: Identity,
+}
+
+/// The shell of a service: its configuration, identity, policy, telemetry and health port.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) parts: Parts,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) descriptors: Mutex<Vec<&'static [u8]>>,
+}
+
+impl App {
+    /// Boots the process: flags and environment, configuration, telemetry, identity. [`run`](crate::run) calls it.
+    ///
+    /// # Errors
+    /// See [`BootError`]. Flags are not parsed here: only `AVOUCH_CONFIG` and the environment count.
+    pub async fn boot(name: &'static str, contracts: &[&'static Contract]) -> Result<Self, BootError> {
+        let config = std::env::var_os("AVOUCH_CONFIG").map(Into::into);
+        let launch = Launch::of_process(Flags { config, ..Flags::default() });
+        Boot::new(name, contracts, &launch).await?.start().await
+    }
+
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { parts, tasks: TaskTracker::new(), descriptors: Mutex::default() }
+    }
+
+    /// The service's own configuration section, `[name]`; an absent one counts as empty.
+    ///
+    /// # Errors
+    /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
+        Ok(self.parts.config.own()?)
+    }
+
+    /// A channel to the upstream described in `[upstreams.NAME]`.
+    ///
+    /// # Errors
+    /// When there is no such section.
+    pub fn channel(&self, name: &str) -> Result<TracedChannel, BootError> {
+        self.channel_with(name, |builder| builder)
+    }
+
+    /// As [`App::channel`], with settings of the caller's, for example no default deadline for an endless stream.
+    ///
+    /// # Errors
+    /// As [`App::channel`].
+    pub fn channel_with(
+        &self,
+        name: &str,
+        configure: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
+    ) -> Result<TracedChannel, BootError> {
+        let upstream =
+            self.parts.config.upstreams.get(name).ok_or_else(|| BootError::NoUpstream(name.to_owned()))?;
+        let methods = self.parts.methods.iter().map(|method| method.path);
+        upstream::open(upstream, &self.parts.identity, self.tracing(), self.metrics(), methods, configure)
+    }
+
+    /// This process's identity.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.parts.identity
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &PolicyHandle {
+        &self.parts.policy
+    }
+
+    /// The process's metrics, to register a service's own series with.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.parts.telemetry.metrics()
+    }
+
+    /// Begins traces for work that no call began.
+    #[must_use]
+    pub fn tracing(&self) -> &Tracing {
+        self.parts.telemetry.tracing()
+    }
+
+    /// Where the plain health port listens.
+    #[must_use]
+    pub fn health_address(&self) -> std::net::SocketAddr {
+        self.parts.health_port.address
+    }
+
+    /// Cancelled when the process is asked to stop; cancel it to stop the process.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.parts.stop.drain.clone()
+    }
+
+    /// Runs background work that the drain waits for; it should end soon after [`App::stopping`] is cancelled.
+    pub fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.tasks.spawn(work)
+    }
+
+    /// Lets `grpc.health.v1` answer for `S` by name, beside the process as a whole. Before serving.
+    pub fn announce<S: NamedService>(&self) {
+        self.parts.health.name(S::NAME);
+    }
+
+    /// Lets server reflection (for holders of the `debug` role) tell these descriptors: an encoded
+    /// `FileDescriptorSet`, as `avouch-build` writes it.
+    pub fn reflect(&self, descriptors: &'static [u8]) {
+        self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).push(descriptors);
+    }
+
+    /// Serves `routes` over mutual TLS, behind the policy, until the process is asked to stop; then drains within
+    /// `[service] drain_timeout`.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve(self, routes: Routes) -> Result<(), ServeError> {
+        self.serve_with(routes, |server| server).await
+    }
+
+    /// As [`App::serve`], with settings of the caller's for the listener.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn serve_with(
+        self,
+        routes: Routes,
+        configure: impl FnOnce(Server) -> Server,
+    ) -> Result<(), ServeError> {
+        serve::serve(self, routes, configure).await
+    }
+
+    /// Ends a process that serves nothing: waits for [`App::spawn`]ed work within the drain time, delivers telemetry.
+    pub async fn finish(self) {
+        self.parts.stop.drain.cancel();
+        serve::finish(&self, tokio::time::Instant::now() + self.parts.config.service.drain_timeout).await;
+    }
+}

@@ -1,0 +1,219 @@
+//! From a start command to an [`App`], in the fixed order.
+//!
+//! [`Boot`] is a process that has its configuration, its telemetry and its health port, and waits for its identity.
+//! Most services never see it; the issuer, which issues its own identity, does.
+
+use avouch_authz::{ContractError, Methods, Policy, PolicyError, PolicyHandle};
+use avouch_identity::{ChannelError, Identity, IdentityError};
+use avouch_spiffe::clock;
+use avouch_spiffe::contract::Contract;
+use avouch_telemetry::{Telemetry, TelemetryError};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Parts};
+use crate::config::{Config, ConfigError};
+use crate::health::{self, Health, HealthPort};
+use crate::launch::{Launch, VERSION};
+use crate::observe::Observer;
+use crate::phase::Life;
+use crate::signals::{self, Stop};
+
+/// Why a process could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The configuration is not good.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The contracts do not fit together.
+    #[error("the contracts of this service do not fit together")]
+    Contract(#[from] ContractError),
+    /// The policy is not good.
+    #[error("the policy cannot be used")]
+    Policy(#[from] PolicyError),
+    /// Telemetry could not be set up.
+    #[error("telemetry could not be set up")]
+    Telemetry(#[from] TelemetryError),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    /// The health port cannot be bound.
+    #[error("the health port {address} cannot be bound")]
+    HealthPort {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// There is no identity to be had.
+    #[error("this process could not get its identity")]
+    Identity(#[from] IdentityError),
+    /// The configuration names no such upstream.
+    #[error("there is no section [upstreams.{0}]")]
+    NoUpstream(String),
+    /// An upstream's channel cannot be made.
+    #[error("the channel cannot be made")]
+    Upstream(#[source] ChannelError),
+    /// The process was asked to stop before it was up.
+    #[error("stopped before it was up")]
+    Stopped,
+}
+
+impl BootError {
+    /// Whether whoever started the process can repair it by what they give it.
+    pub(crate) fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::Contract(_)
+            | Self::Policy(_)
+            | Self::NoUpstream(_)
+            | Self::Upstream(_) => true,
+            Self::Telemetry(error) => !matches!(
+                error,
+                TelemetryError::AlreadyInstalled(_) | TelemetryError::Metrics(_) | TelemetryError::NoRuntime
+            ),
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Config(_) => Some(
+                "configuration is read from --config FILE, then AVOUCH_SECTION__KEY, then --set SECTION.KEY=VALUE",
+            ),
+            Self::Policy(_) => Some("the policy file is named by [authz] policy"),
+            Self::NoUpstream(_) => {
+                Some("an upstream needs url = \"https://host:port\" and id = \"spiffe://...\"")
+            }
+            Self::HealthPort { .. } => Some("[health] listen says where; port 0 lets the system choose"),
+            _ => None,
+        }
+    }
+}
+
+/// A process on its way to an identity.
+#[derive(Debug)]
+#[must_use]
+pub struct Boot {
+    name: &'static str,
+    config: Config,
+    methods: Methods,
+    policy: PolicyHandle,
+    telemetry: Telemetry,
+    stop: Stop,
+    life: Life,
+    health: Health,
+    health_port: HealthPort,
+}
+
+impl Boot {
+    /// Configuration, policy, telemetry, signals and the health port, from what the process was started with.
+    ///
+    /// `contracts` are those of the services it serves and calls. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub async fn new(
+        name: &'static str,
+        contracts: &[&'static Contract],
+        launch: &Launch,
+    ) -> Result<Self, BootError> {
+        // A second call finds the provider of the first, which is the same one.
+        let _ =
+            rustls::crypto::CryptoProvider::install_default((**avouch_identity::crypto_provider()).clone());
+        let (config, methods, policy) = check(name, contracts, launch)?;
+        let telemetry = avouch_telemetry::init(name, VERSION, &config.telemetry)?;
+        let stop = Stop::default();
+        signals::listen(stop.clone()).map_err(BootError::Signals)?;
+        let life = Life::new(clock::system());
+        let health = Health::new().await;
+        let address = config.health_listen;
+        let health_port = health::open(address, life.clone(), telemetry.metrics().clone(), health.clone())
+            .await
+            .map_err(|source| BootError::HealthPort { address, source })?;
+        Ok(Self { name, config, methods, policy, telemetry, stop, life, health, health_port })
+    }
+
+    /// The service's own configuration section, `[name]`; an absent one counts as empty.
+    ///
+    /// # Errors
+    /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
+        Ok(self.config.own()?)
+    }
+
+    /// The process's telemetry.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Cancelled when the process is asked to stop.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.drain.clone()
+    }
+
+    /// Gets the identity that `[identity]` describes. Waits for the issuer as long as it takes, or until the process is
+    /// asked to stop.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub async fn start(mut self) -> Result<App, BootError> {
+        let missing = || ConfigError::from(crate::ConfigFault::MissingSection("identity".to_owned()));
+        let config = self.config.identity.take().ok_or_else(missing)?;
+        let observer = Observer(self.telemetry.metrics().clone());
+        let start = Identity::starter(config).observer(std::sync::Arc::new(observer)).start();
+        let parent = avouch_telemetry::context_from_env();
+        let start = self.telemetry.tracing().scope("boot", parent, start);
+        let identity = tokio::select! {
+            biased;
+            () = self.stop.drain.cancelled() => return Err(BootError::Stopped),
+            identity = start => identity?,
+        };
+        self.with_identity(identity)
+    }
+
+    /// Goes on with an identity from elsewhere.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub fn with_identity(self, identity: Identity) -> Result<App, BootError> {
+        let stop = self.stop.drain.clone();
+        let metrics = self.telemetry.metrics().clone();
+        tokio::spawn(self.life.clone().follow(identity.clone(), metrics, stop.clone()));
+        signals::reload_on_hangup(self.policy.clone(), stop.clone()).map_err(BootError::Signals)?;
+        if self.policy.path().is_some() {
+            let watch = self.policy.clone().watch(self.config.authz.watch_interval);
+            tokio::spawn(async move { stop.run_until_cancelled(watch).await });
+        }
+        Ok(App::new(Parts {
+            name: self.name,
+            config: self.config,
+            methods: self.methods,
+            policy: self.policy,
+            telemetry: self.telemetry,
+            stop: self.stop,
+            life: self.life,
+            health: self.health,
+            health_port: self.health_port,
+            identity,
+        }))
+    }
+}
+
+/// Everything that can be checked without starting anything.
+pub(crate) fn check(
+    name: &'static str,
+    contracts: &[&'static Contract],
+    launch: &Launch,
+) -> Result<(Config, Methods, PolicyHandle), BootError> {
+    let config = Config::load(name, launch)?;
+    let methods = Methods::new(contracts)?;
+    let policy = match &config.authz.policy {
+        Some(path) => PolicyHandle::load(path, methods.clone())?,
+        None => PolicyHandle::fixed(Policy::without_roles(&methods)),
+    };
+    Ok((config, methods, policy))
+}

@@ -1,0 +1,135 @@
+//! What can be wrong with a configuration, said so that it can be repaired: which key, why, and what was meant.
+
+use std::path::PathBuf;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used")]
+pub struct ConfigError {
+    /// What is wrong.
+    #[from]
+    #[source]
+    pub fault: ConfigFault,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    #[error("{path} cannot be read")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A layer cannot be parsed.
+    #[error("{detail}")]
+    Syntax {
+        /// Where and why.
+        detail: String,
+    },
+    /// `--set` is not `SECTION.KEY=VALUE`.
+    #[error("--set takes SECTION.KEY=VALUE, not `{0}`")]
+    Override(String),
+    /// There is no such section.
+    #[error("there is no section [{section}]{}", did_you_mean(suggestion.as_deref()))]
+    UnknownSection {
+        /// As given.
+        section: String,
+        /// The nearest known one.
+        suggestion: Option<String>,
+    },
+    /// There is no such key.
+    #[error("[{section}] has no key `{key}`{}", did_you_mean(suggestion.as_deref()))]
+    UnknownKey {
+        /// In which section.
+        section: String,
+        /// As given.
+        key: String,
+        /// The nearest known one.
+        suggestion: Option<String>,
+    },
+    /// A section cannot be read into its type.
+    #[error("[{section}]: {detail}")]
+    Section {
+        /// Which section.
+        section: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A value is not acceptable.
+    #[error("{key} = {value}: {expected}")]
+    Value {
+        /// Which key, section first.
+        key: String,
+        /// As given.
+        value: String,
+        /// What is expected, and why.
+        expected: &'static str,
+    },
+    /// A section that is needed is absent.
+    #[error("there is no section [{0}]")]
+    MissingSection(String),
+}
+
+impl ConfigFault {
+    pub(crate) fn value(key: &str, value: impl ToString, expected: &'static str) -> Self {
+        Self::Value { key: key.to_owned(), value: value.to_string(), expected }
+    }
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// The candidate nearest to `word`, if it is near enough to be what was meant.
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let allowed = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// Makes a section's deserialization error ours; serde's complaint about an unknown field becomes a suggestion.
+pub(super) fn in_section(section: &str, error: &config::ConfigError) -> ConfigFault {
+    let detail = error.to_string();
+    match unknown_field(&detail) {
+        Some((key, suggestion)) => {
+            ConfigFault::UnknownKey { section: section.to_owned(), key: key.to_owned(), suggestion }
+        }
+        None => ConfigFault::Section { section: section.to_owned(), detail },
+    }
+}
+
+/// Reads serde's "unknown field `x`, expected one of `a`, `b`": the field, and the nearest of the others.
+fn unknown_field(message: &str) -> Option<(&str, Option<String>)> {
+    let (_, rest) = message.split_once("unknown field `")?;
+    let (field, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2);
+    Some((field, nearest(field, known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serdes_complaint_about_a_field_becomes_a_suggestion() {
+        let one = unknown_field("unknown field `lisen`, expected one of `listen`, `address` in a.toml");
+        assert_eq!(one, Some(("lisen", Some("listen".into()))));
+        assert_eq!(unknown_field("unknown field `x`, there are no fields"), Some(("x", None)));
+        assert_eq!(unknown_field("invalid type: map"), None);
+    }
+
+    #[test]
+    fn only_a_near_word_is_suggested() {
+        assert_eq!(nearest("heatlh", ["health", "identity"]).as_deref(), Some("health"));
+        assert_eq!(nearest("zzz", ["health", "identity"]), None);
+        assert_eq!(nearest("", ["health"]), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Gathers the layers into one tree and hands out its sections.
+
+use std::collections::{BTreeMap, HashMap};
+
+use config::builder::DefaultState;
+use config::{ConfigBuilder, Environment, File, FileFormat, Value};
+use serde::de::DeserializeOwned;
+
+use super::error::{ConfigError, ConfigFault, in_section, nearest};
+use super::sections::{RawUpstream, UpstreamConfig};
+use crate::launch::Launch;
+
+/// Sections every process has.
+const COMMON: &[&str] = &["service", "health", "identity", "authz", "telemetry", "upstreams"];
+
+/// The merged tree.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    sections: HashMap<String, Value>,
+}
+
+impl Layers {
+    pub(crate) fn read(name: &str, launch: &Launch) -> Result<Self, ConfigError> {
+        let mut builder = config::Config::builder();
+        if let Some(path) = &launch.flags.config {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigFault::Unreadable { path: path.clone(), source })?;
+            // Parsed here first: the message then names the file, the line and the column.
+            toml::from_str::<toml::Table>(&text)
+                .map_err(|error| ConfigFault::Syntax { detail: format!("{}: {error}", path.display()) })?;
+            builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+        }
+        builder = builder.add_source(environment(&launch.env));
+        for text in &launch.flags.set {
+            builder = set(builder, text)?;
+        }
+        let tree = builder.build().map_err(|error| ConfigFault::Syntax { detail: error.to_string() })?;
+        let sections =
+            tree.cache.into_table().map_err(|error| ConfigFault::Syntax { detail: error.to_string() })?;
+        let sections: HashMap<_, _> = sections.into_iter().collect();
+        let known = || COMMON.iter().copied().chain([name]);
+        for section in sections.keys() {
+            if !known().any(|known| known == section) {
+                let suggestion = nearest(section, known());
+                Err(ConfigFault::UnknownSection { section: section.clone(), suggestion })?;
+            }
+        }
+        Ok(Self { sections })
+    }
+
+    /// A section, if it is there.
+    pub(crate) fn section<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ConfigError> {
+        let value = self.sections.get(name).cloned();
+        Ok(value.map(Value::try_deserialize).transpose().map_err(|error| in_section(name, &error))?)
+    }
+
+    /// A section; an absent one counts as empty.
+    pub(crate) fn section_or_empty<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        let empty = || Value::new(None, config::Map::<String, Value>::new());
+        let value = self.sections.get(name).cloned().unwrap_or_else(empty);
+        Ok(value.try_deserialize().map_err(|error| in_section(name, &error))?)
+    }
+
+    /// The checked `[upstreams.NAME]` sections.
+    pub(crate) fn upstreams(&self) -> Result<BTreeMap<String, UpstreamConfig>, ConfigError> {
+        let Some(value) = self.sections.get("upstreams").cloned() else { return Ok(BTreeMap::new()) };
+        let table = value.into_table().map_err(|error| in_section("upstreams", &error))?;
+        table
+            .into_iter()
+            .map(|(name, value)| {
+                let section = format!("upstreams.{name}");
+                let raw: RawUpstream =
+                    value.try_deserialize().map_err(|error| in_section(&section, &error))?;
+                Ok((name, raw.check(&section)?))
+            })
+            .collect()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.sections.iter()
+    }
+}
+
+/// The variables that name a section and a key; others that begin with `AVOUCH_` are somebody else's.
+fn environment(env: &HashMap<String, String>) -> Environment {
+    let ours = env
+        .iter()
+        .filter(|(name, _)| name.strip_prefix("AVOUCH_").is_some_and(|key| key.contains("__")))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Environment::with_prefix("AVOUCH")
+        .prefix_separator("_")
+        .separator("__")
+        .ignore_empty(true)
+        .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("identity.addresses")
+        .source(Some(ours))
+}
+
+/// One `--set SECTION.KEY=VALUE`. The value is TOML if it reads as TOML, else a string.
+fn set(builder: ConfigBuilder<DefaultState>, text: &str) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
+    let wrong = || ConfigFault::Override(text.to_owned());
+    let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+    let (key, value) = (key.trim(), value.trim());
+    let plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-')
+    };
+    if key.split('.').count() < 2 || !key.split('.').all(plain) {
+        Err(wrong())?;
+    }
+    let quoted = serde_json::to_string(value).map_err(|_| wrong())?;
+    let candidates = [format!("{key} = {value}"), format!("{key} = {quoted}")];
+    // One key and nothing else: a value cannot bring in keys of its own.
+    let one_key = |line: &&String| toml::from_str::<toml::Table>(line).is_ok() && !line.contains('\n');
+    let line = candidates.iter().find(one_key).ok_or_else(wrong)?;
+    Ok(builder.add_source(File::from_str(line, FileFormat::Toml)))
+}

@@ -1,0 +1,193 @@
+//! Layering, unknown keys and refused values, through the front door.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::*;
+use crate::launch::Flags;
+
+fn load(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("orders.toml");
+    std::fs::write(&path, file).unwrap();
+    let flags = Flags {
+        config: Some(path),
+        set: set.iter().map(|text| (*text).to_owned()).collect(),
+        check_config: false,
+    };
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::load("orders", &Launch { flags, env })
+}
+
+fn fault(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
+    load(file, env, set).err().map(|error| error.fault.to_string()).expect("it must be refused")
+}
+
+#[test]
+fn without_any_layer_the_defaults_hold() {
+    let config = Config::load("orders", &Launch::default()).unwrap();
+    assert_eq!(config.service.listen.to_string(), "127.0.0.1:0");
+    assert_eq!(config.health_listen.to_string(), "127.0.0.1:0");
+    assert_eq!(config.service.drain_timeout, Duration::from_secs(10));
+    assert!(config.identity.is_none() && config.upstreams.is_empty());
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
+    let file = "[service]\nlisten = '127.0.0.1:1'\ndrain_timeout = '1s'\naddress = 'a:1'\n";
+    let env = [("AVOUCH_SERVICE__LISTEN", "127.0.0.1:2"), ("AVOUCH_SERVICE__DRAIN_TIMEOUT", "2")];
+    let config = load(file, &env, &["service.listen=127.0.0.1:3"]).unwrap();
+    assert_eq!(config.service.listen.port(), 3);
+    assert_eq!(config.service.drain_timeout, Duration::from_secs(2));
+    assert_eq!(config.service.address.as_deref(), Some("a:1"));
+}
+
+#[test]
+fn the_identity_can_come_from_the_environment_alone() {
+    let env = [
+        ("AVOUCH_IDENTITY__SOURCE", "issuer"),
+        ("AVOUCH_IDENTITY__ADDRESS", "127.0.0.1:7000"),
+        ("AVOUCH_IDENTITY__TIMEOUT_MS", "250"),
+        ("AVOUCH_IDENTITY__ADDRESSES", "a:1,b:2"),
+    ];
+    let config = load("", &env, &[]).unwrap();
+    let Some(IdentityConfig::Issuer(issuer)) = config.identity else { panic!("no issuer") };
+    assert_eq!((issuer.address.as_str(), issuer.timeout_ms), ("127.0.0.1:7000", 250));
+    assert_eq!(issuer.addresses, ["a:1", "b:2"]);
+}
+
+#[test]
+fn the_advertised_address_is_told_to_the_issuer_unless_it_is_told_others() {
+    let file = "[service]\naddress = 'orders:7001'\n[identity]\nsource = 'issuer'\naddress = 'issuer:7000'\n";
+    let addresses = |file: &str| match load(file, &[], &[]).unwrap().identity {
+        Some(IdentityConfig::Issuer(issuer)) => issuer.addresses,
+        _ => panic!("no issuer"),
+    };
+    assert_eq!(addresses(file), ["orders:7001"]);
+    assert_eq!(addresses(&format!("{file}addresses = ['x:1']\n")), ["x:1"]);
+}
+
+#[test]
+fn variables_without_a_section_and_empty_ones_are_no_configuration() {
+    let env = [("AVOUCH_REQUIRE_DOCKER", "1"), ("AVOUCH_SERVICE__LISTEN", ""), ("OTHER_A__B", "x")];
+    assert_eq!(load("", &env, &[]).unwrap().service.listen.port(), 0);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    for (file, expected) in [
+        ("[service]\nlisen = 'x'\n", "[service] has no key `lisen`; did you mean `listen`?"),
+        ("[servise]\nlisten = 'x'\n", "there is no section [servise]; did you mean `service`?"),
+        ("[order]\na = 1\n", "there is no section [order]; did you mean `orders`?"),
+        ("[inventory]\na = 1\n", "there is no section [inventory]"),
+        (
+            "[service.limits]\nmax_handshake = 1\n",
+            "[service] has no key `max_handshake`; did you mean `max_handshakes`?",
+        ),
+        ("[telemetry]\nsampling = 1\n", "[telemetry] has no key `sampling`"),
+        (
+            "[identity]\nsource = 'issuer'\naddress = 'a:1'\njoin_token = 'x'\n",
+            "[identity] has no key `join_token`",
+        ),
+        (
+            "[upstreams.ledger]\nurl = 'https://a:1'\nid = 'spiffe://a/b'\ntimout = '1s'\n",
+            "[upstreams.ledger] has no key `timout`; did you mean `timeout`?",
+        ),
+    ] {
+        assert_eq!(fault(file, &[], &[]), expected);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_wherever_it_comes_from() {
+    let env = [("AVOUCH_SERVICE__LISTN", "127.0.0.1:1")];
+    assert_eq!(fault("", &env, &[]), "[service] has no key `listn`; did you mean `listen`?");
+    assert_eq!(fault("", &[], &["health.lisen=x"]), "[health] has no key `lisen`; did you mean `listen`?");
+}
+
+#[test]
+fn values_that_cannot_work_are_refused_with_their_key() {
+    for (file, key) in [
+        ("[service]\nlisten = 'localhost:1'\n", "service.listen"),
+        ("[health]\nlisten = '127.0.0.1'\n", "health.listen"),
+        ("[service]\ndrain_timeout = '301s'\n", "service.drain_timeout"),
+        ("[service]\naddress = 'orders'\n", "service.address"),
+        ("[service]\naddress = 'orders:0'\n", "service.address"),
+        ("[service.limits]\nmax_connections = 0\n", "service.limits.max_connections"),
+        ("[service.limits]\nhandshake_timeout = '0s'\n", "service.limits.handshake_timeout"),
+        ("[authz]\nwatch_interval = '1ms'\n", "authz.watch_interval"),
+        ("[upstreams.a]\nurl = 'http://a:1'\nid = 'spiffe://a/b'\n", "upstreams.a.url"),
+        ("[upstreams.a]\nurl = 'https://a'\nid = 'spiffe://a/b'\n", "upstreams.a.url"),
+        ("[upstreams.a]\nurl = 'https://a:1'\nid = 'ledger'\n", "upstreams.a.id"),
+        ("[upstreams.a]\nurl = 'https://a:1'\nid = 'spiffe://a/b'\ntimeout = 0\n", "upstreams.a.timeout"),
+    ] {
+        let text = fault(file, &[], &[]);
+        assert!(text.starts_with(&format!("{key} = ")), "{text}");
+    }
+}
+
+#[test]
+fn values_of_the_wrong_shape_are_refused_with_their_section() {
+    for (file, section) in [
+        ("[service]\ndrain_timeout = 'soon'\n", "[service]"),
+        ("[service]\ndrain_timeout = -1\n", "[service]"),
+        ("[identity]\nsource = 'nowhere'\n", "[identity]"),
+        ("[upstreams.a]\nurl = 'https://a:1'\n", "[upstreams.a]"),
+        ("upstreams = 1\n", "[upstreams]"),
+    ] {
+        let text = fault(file, &[], &[]);
+        assert!(text.starts_with(section), "{text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there_is_refused_with_its_place() {
+    let text = fault("[service\n", &[], &[]);
+    assert!(text.contains("orders.toml") && text.contains("line 1"), "{text}");
+    let flags = Flags { config: Some("/nowhere/orders.toml".into()), ..Flags::default() };
+    let error = Config::load("orders", &Launch { flags, ..Launch::default() }).unwrap_err();
+    assert!(error.fault.to_string().contains("/nowhere/orders.toml"));
+}
+
+#[test]
+fn an_override_that_is_no_key_and_value_is_refused() {
+    for text in
+        ["", "service", "service.listen", "listen=1", "=1", ".a=1", "a.=1", "a b.c=1", "a.b\n[x]\nc=1"]
+    {
+        assert!(fault("", &[], &[text]).starts_with("--set takes"), "{text}");
+    }
+}
+
+#[test]
+fn an_override_cannot_smuggle_in_other_keys() {
+    let config = load("", &[], &["service.address=a:1\n[health]\nlisten='x'"]);
+    assert!(config.is_err());
+}
+
+#[test]
+fn the_services_own_section_is_its_own_type() {
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default, deny_unknown_fields)]
+    struct Orders {
+        database: Option<String>,
+        workers: u32,
+        patience: Option<Period>,
+    }
+    let file = "[orders]\ndatabase = '/d'\npatience = '5s'\n";
+    let config = load(file, &[("AVOUCH_ORDERS__WORKERS", "3")], &[]).unwrap();
+    let own: Orders = config.own().unwrap();
+    assert_eq!(own.workers, 3);
+    assert_eq!(own.patience, Some(Period(Duration::from_secs(5))));
+    assert_eq!(load("", &[], &[]).unwrap().own::<Orders>().unwrap(), Orders::default());
+    let error = load("[orders]\nworker = 3\n", &[], &[]).unwrap().own::<Orders>().unwrap_err();
+    assert_eq!(error.fault.to_string(), "[orders] has no key `worker`; did you mean `workers`?");
+}
+
+#[test]
+fn the_start_line_shows_the_merged_configuration_without_secrets() {
+    let file = "[service]\nlisten = '127.0.0.1:1'\n[orders]\npassword = 'hunter2'\n";
+    let shown = load(file, &[], &["service.listen=127.0.0.1:2"]).unwrap().redacted();
+    assert!(shown.contains("127.0.0.1:2") && !shown.contains("127.0.0.1:1\""), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -1,0 +1,113 @@
+//! What a process is started with: its arguments and its environment, as values, so that tests can make their own.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+
+/// Flags that every service has.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// Configuration file (TOML). Its keys can be overridden by AVOUCH_SECTION__KEY and by --set.
+    #[arg(long, value_name = "FILE", env = "AVOUCH_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Overrides one configuration key; may be repeated.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Checks configuration and policy, then exits.
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// Arguments and environment of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// The parsed flags.
+    pub flags: Flags,
+    /// Environment variables. Those called `AVOUCH_SECTION__KEY` are configuration.
+    pub env: HashMap<String, String>,
+}
+
+impl Launch {
+    /// Of this process, whose arguments have been parsed to `flags`. Variables that are not Unicode are left out.
+    #[must_use]
+    pub fn of_process(flags: Flags) -> Self {
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { flags, env }
+    }
+}
+
+/// No flags of a service's own.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct NoFlags {}
+
+/// Parses `args` (the program's name first) as the common flags and a service's own.
+pub(crate) fn parse<A: Args>(
+    name: &'static str,
+    args: impl IntoIterator<Item = OsString>,
+) -> Result<(Flags, A), clap::Error> {
+    let command = Command::new(name).version(&*version().leak()).about(format!("The {name} service."));
+    let matches = A::augment_args(Flags::augment_args(command)).try_get_matches_from(args)?;
+    let flags = <Flags as clap::FromArgMatches>::from_arg_matches(&matches)?;
+    Ok((flags, A::from_arg_matches(&matches)?))
+}
+
+/// The version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The source revision, if the build was told.
+pub(crate) const REVISION: Option<&str> = option_env!("AVOUCH_REVISION");
+
+fn version() -> String {
+    match REVISION {
+        Some(revision) => format!("{VERSION} ({revision})"),
+        None => VERSION.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[derive(Debug, Args)]
+    struct Own {
+        /// Where the orders come from.
+        #[arg(long)]
+        orders: Option<String>,
+    }
+
+    fn parse_all<A: Args>(args: &[&str]) -> Result<(Flags, A), clap::Error> {
+        parse("orders", std::iter::once("orders").chain(args.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn a_service_can_have_flags_of_its_own_beside_the_common_ones() {
+        let (flags, own) = parse_all::<Own>(&["--set", "a.b=c", "--orders", "-", "--set=d.e=f"]).unwrap();
+        assert_eq!(flags.set, ["a.b=c", "d.e=f"]);
+        assert_eq!(own.orders.as_deref(), Some("-"));
+    }
+
+    #[test]
+    fn an_unknown_flag_a_missing_value_and_a_stray_word_are_bad_usage() {
+        for (args, kind) in [
+            (&["--confg", "x"][..], ErrorKind::UnknownArgument),
+            (&["--config"], ErrorKind::InvalidValue),
+            (&["serve"], ErrorKind::UnknownArgument),
+            (&["--orders", "x"], ErrorKind::UnknownArgument),
+        ] {
+            assert_eq!(parse_all::<NoFlags>(args).unwrap_err().kind(), kind, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_asked_for_by_flag() {
+        let error = parse_all::<NoFlags>(&["--version"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DisplayVersion);
+        assert!(error.to_string().contains(VERSION));
+    }
+}

@@ -1,0 +1,154 @@
+//! The border of a process: from `main` to an exit code, with every error printed exactly once.
+//!
+//! Exit codes: 0 success; 64 bad usage, configuration or policy (repair it and start again); 1 anything else.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use avouch_spiffe::contract::Contract;
+use clap::Args;
+
+use crate::app::App;
+use crate::boot::{self, Boot, BootError};
+use crate::launch::{self, Flags, Launch, NoFlags};
+
+/// Any error, as a binary passes it up.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Bad usage or configuration, after sysexits.h.
+const USAGE: u8 = 64;
+
+/// How long telemetry may take to deliver what it has.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// What is left running when `main` ends gets this long.
+const LEFTOVER: Duration = Duration::from_millis(500);
+
+/// The whole `main` of a service: parses the common flags, boots, runs `main`, reports an error once.
+pub fn run<F, R>(name: &'static str, contracts: &[&'static Contract], main: F) -> ExitCode
+where
+    F: FnOnce(App) -> R,
+    R: Future<Output = Result<(), BoxError>>,
+{
+    run_with(name, contracts, |app, _: NoFlags| main(app))
+}
+
+/// As [`run`], for a service with flags of its own.
+pub fn run_with<A, F, R>(name: &'static str, contracts: &[&'static Contract], main: F) -> ExitCode
+where
+    A: Args,
+    F: FnOnce(App, A) -> R,
+    R: Future<Output = Result<(), BoxError>>,
+{
+    run_boot(name, contracts, async |boot: Boot, own: A| main(boot.start().await?, own).await)
+}
+
+/// As [`run_with`], for a process that sees to its own identity: `main` gets the [`Boot`].
+pub fn run_boot<A, F>(name: &'static str, contracts: &[&'static Contract], main: F) -> ExitCode
+where
+    A: Args,
+    F: AsyncFnOnce(Boot, A) -> Result<(), BoxError>,
+{
+    let (flags, own) = match launch::parse::<A>(name, std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => return usage(&error),
+    };
+    let outcome = if flags.check_config {
+        check(name, contracts, flags)
+    } else {
+        in_runtime(async {
+            let boot = Boot::new(name, contracts, &Launch::of_process(flags)).await?;
+            let telemetry = boot.telemetry().clone();
+            let outcome = main(boot, own).await;
+            telemetry.shutdown(FLUSH).await;
+            outcome
+        })
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Asked to stop before it was up, it stopped.
+        Err(error) if matches!(error.downcast_ref(), Some(BootError::Stopped)) => ExitCode::SUCCESS,
+        Err(error) => fail(name, &*error),
+    }
+}
+
+fn in_runtime(work: impl Future<Output = Result<(), BoxError>>) -> Result<(), BoxError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(LEFTOVER);
+    outcome
+}
+
+/// `--check-config`.
+fn check(name: &'static str, contracts: &[&'static Contract], flags: Flags) -> Result<(), BoxError> {
+    boot::check(name, contracts, &Launch::of_process(flags))?;
+    writeln!(std::io::stdout(), "{name}: the configuration is good")?;
+    Ok(())
+}
+
+/// Help and version on standard output; anything else is bad usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // When even this cannot be printed, there is nowhere to say so.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn fail(name: &str, error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
+    let _ = std::io::stderr().write_all(report(name, error).as_bytes());
+    let usage = error.downcast_ref::<BootError>().is_some_and(BootError::is_usage);
+    if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}
+
+/// The error, what caused it, and what to do about it.
+fn report(name: &str, error: &(dyn Error + Send + Sync + 'static)) -> String {
+    let mut text = format!("{name}: error: {error}\n");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(text, "  caused by: {error}");
+        cause = error.source();
+    }
+    if let Some(hint) = error.downcast_ref::<BootError>().and_then(BootError::hint) {
+        let _ = writeln!(text, "  help: {hint}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConfigFault;
+    use crate::config::ConfigError;
+
+    fn unknown_section() -> BootError {
+        let section = "servise".to_owned();
+        ConfigError::from(ConfigFault::UnknownSection { section, suggestion: Some("service".into()) }).into()
+    }
+
+    #[test]
+    fn an_error_is_printed_with_its_causes_once_each_and_its_help() {
+        let text = report("orders", &unknown_section());
+        assert_eq!(
+            text,
+            "orders: error: the configuration cannot be used\n  caused by: there is no section [servise]; did you \
+             mean `service`?\n  help: configuration is read from --config FILE, then AVOUCH_SECTION__KEY, then --set \
+             SECTION.KEY=VALUE\n"
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_services_own_has_no_help_of_ours() {
+        let error: BoxError = "the database is locked".into();
+        assert_eq!(report("orders", &*error), "orders: error: the database is locked\n");
+    }
+
+    #[test]
+    fn what_the_starter_can_repair_is_usage_and_the_rest_is_not() {
+        assert!(unknown_section().is_usage());
+        assert!(BootError::NoUpstream("ledger".into()).is_usage());
+        assert!(!BootError::Signals(std::io::Error::from(std::io::ErrorKind::Other)).is_usage());
+        assert!(!BootError::Stopped.is_usage());
+    }
+}

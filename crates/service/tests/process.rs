@@ -1,0 +1,245 @@
+//! The shell as a process: exit codes, signals, the address file, what is printed and what never is.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Ca, appears, channel, client, get, until};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The example `minimal`, which cargo builds with the tests.
+fn minimal() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples/minimal");
+    assert!(
+        path.exists(),
+        "{} is not built: run the package's tests without a target filter",
+        path.display()
+    );
+    path
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(minimal()).args(args).env_remove("RUST_LOG").output().unwrap()
+}
+
+fn config(ca: &Ca, more: &str) -> String {
+    let address_file = ca.path("address.json");
+    let text = format!("{}[service]\naddress_file = {address_file:?}\n{more}", ca.svid("minimal", HOUR));
+    ca.write("minimal.toml", &text).display().to_string()
+}
+
+/// A running `minimal` and its log so far.
+struct Process {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Process {
+    fn start(config: &str) -> Self {
+        let mut child = Command::new(minimal())
+            .args(["--config", config])
+            .stderr(Stdio::piped())
+            .env_remove("RUST_LOG")
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = sink.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, log }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until the log says `text`.
+    async fn says(&self, text: &str) {
+        until(text, || async { self.log.lock().unwrap().contains(text) }).await;
+    }
+
+    /// Waits for the end; fails the test when it takes longer than `limit`.
+    async fn end(mut self, limit: Duration) -> (Option<i32>, String) {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                // The reader ends with the pipe.
+                until("the log's end", || async { Arc::strong_count(&self.log) == 1 }).await;
+                return (status.code(), self.log.lock().unwrap().clone());
+            }
+            assert!(begun.elapsed() < limit, "the process does not end: {}", self.log.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for flag in ["--help", "--version"] {
+        let output = run(&[flag]);
+        assert_eq!(output.status.code(), Some(0), "{flag}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn bad_usage_and_bad_configuration_exit_with_64() {
+    let ca = Ca::new();
+    let unknown = ca.write("unknown.toml", "[servise]\n").display().to_string();
+    let policy = ca.write("bad-policy.toml", "[roles]\nnobody-has-it = []\n");
+    let policy = ca.write("policy.toml", &format!("[authz]\npolicy = {policy:?}\n")).display().to_string();
+    for args in [
+        &["--confg", "x"][..],
+        &["--config", "/nowhere.toml"],
+        &["--config", &unknown],
+        &["--config", &policy],
+        &["--set", "telemetry.sampling_ratio=2"],
+        &["--set", "service.listen=nowhere"],
+        &[],
+    ] {
+        let output = run(args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}: {text}");
+        assert!(text.contains("error"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn an_error_is_said_once_with_its_help() {
+    let ca = Ca::new();
+    let unknown = ca.write("unknown.toml", "[servise]\n").display().to_string();
+    let text = String::from_utf8(run(&["--config", &unknown]).stderr).unwrap();
+    assert_eq!(text.matches("did you mean `service`?").count(), 1, "{text}");
+    assert!(text.contains("help: "), "{text}");
+}
+
+#[test]
+fn an_identity_that_is_not_there_is_a_failure_and_no_usage_error() {
+    let ca = Ca::new();
+    let config = config(&ca, "");
+    std::fs::remove_file(ca.path("minimal.key")).unwrap();
+    let output = run(&["--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("minimal.key"));
+}
+
+#[test]
+fn check_config_starts_nothing() {
+    let ca = Ca::new();
+    let output = run(&["--config", &config(&ca, ""), "--check-config"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("the configuration is good"));
+    assert!(!ca.path("address.json").exists());
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_exits_with_zero_and_the_log_tells_the_run() {
+    let ca = Ca::new();
+    let process = Process::start(&config(&ca, "[minimal]\nsecret = 'hunter2'\n"));
+    appears(&ca.path("address.json")).await;
+    process.signal(Signal::TERM);
+    let (code, log) = process.end(Duration::from_secs(10)).await;
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = |message: &str| lines.iter().find(|line| line["message"] == message).expect(message);
+    let start = line("serving");
+    assert_eq!(start["spiffe_id"], "spiffe://market.example/minimal");
+    assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
+    assert!(start["config"].as_str().unwrap().contains("minimal.key"));
+    assert_eq!(line("draining")["waiting_for"], "nothing");
+    assert_eq!(line("drained")["left_behind"], "nothing");
+    assert!(!log.contains("hunter2") && !log.contains("PRIVATE KEY"), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_that_waits_for_a_stream() {
+    let ca = Ca::new();
+    let process = Process::start(&config(&ca, "drain_timeout = '60s'\n"));
+    let addresses: serde_json::Value =
+        serde_json::from_str(&appears(&ca.path("address.json")).await).unwrap();
+    let address = addresses["grpc"].as_str().unwrap().parse().unwrap();
+    let mut client = HealthClient::new(channel(&client(&ca).await, address));
+    let mut stream = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    process.signal(Signal::TERM);
+    process.says("grpc.health.v1.Health/Watch ×1").await;
+    process.signal(Signal::TERM);
+    let (code, log) = process.end(Duration::from_secs(5)).await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the drain was cut short"), "{log}");
+}
+
+#[tokio::test]
+async fn sighup_reloads_the_policy_and_a_bad_one_changes_nothing() {
+    let ca = Ca::new();
+    let policy = ca.write("policy.toml", "[roles]\n");
+    let more = format!("[authz]\npolicy = {policy:?}\nwatch_interval = '1h'\n");
+    let process = Process::start(&config(&ca, &more));
+    appears(&ca.path("address.json")).await;
+    ca.write("policy.toml", "[roles]\ndebug = ['spiffe://market.example/staff/olga']\n");
+    process.signal(Signal::HUP);
+    process.says("SIGHUP: a new policy is in force").await;
+    ca.write("policy.toml", "[rolls]\n");
+    process.signal(Signal::HUP);
+    process.says("the last good policy stays in force").await;
+    process.signal(Signal::INT);
+    let (code, log) = process.end(Duration::from_secs(10)).await;
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn a_process_waiting_for_its_issuer_lives_and_stops_on_sigterm() {
+    let ca = Ca::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let health = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap()
+    };
+    let token = ca.write("token", &token());
+    let text = format!(
+        "[identity]\nsource = 'issuer'\naddress = '{}'\njoin_token_file = {token:?}\n[health]\nlisten = '{health}'\n",
+        silent.local_addr().unwrap()
+    );
+    let config = ca.write("minimal.toml", &text).display().to_string();
+    let process = Process::start(&config);
+    until("the health port", || async { tokio::net::TcpStream::connect(health).await.is_ok() }).await;
+    assert_eq!(get(health, "/livez").await.0, 200);
+    assert_eq!(get(health, "/readyz").await, (503, "not ready: there is no SVID yet\n".into()));
+    process.signal(Signal::TERM);
+    let (code, log) = process.end(Duration::from_secs(10)).await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains(&support_secret()), "a join token is never logged");
+}
+
+fn support_secret() -> String {
+    "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0".to_owned()
+}
+
+/// A well-formed join token for an issuer that never answers.
+fn token() -> String {
+    use avouch_spiffe::JoinToken;
+    let issuer = "spiffe://market.example/avouch/issuer".parse().unwrap();
+    JoinToken::new(support_secret(), issuer, vec![[7; 32]]).unwrap().encode()
+}
