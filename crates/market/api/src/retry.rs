@@ -12,7 +12,11 @@ use tonic::{Code, Status};
 pub fn is_retryable(status: &Status) -> bool {
     matches!(
         status.code(),
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Cancelled
     )
 }
 
@@ -50,7 +54,10 @@ mod tests {
     #[test]
     fn waiting_times_double_up_to_the_limit() {
         for failures in 1..200 {
-            let full = BACKOFF.base.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX)).min(BACKOFF.max);
+            let full = BACKOFF
+                .base
+                .saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX))
+                .min(BACKOFF.max);
             let delay = BACKOFF.delay(failures, "ord-1");
             assert!(delay >= full / 2 && delay <= full, "{failures}: {delay:?}");
         }

@@ -6,6 +6,7 @@
 
 mod error;
 mod lines;
+mod process;
 mod seed;
 mod service;
 mod settings;
@@ -14,6 +15,7 @@ mod store;
 
 pub use error::InventoryError;
 pub use lines::Lines;
+pub use process::run;
 pub use seed::{Article, Seed, SeedError};
 pub use service::Service;
 pub use settings::Settings;

@@ -8,9 +8,9 @@ use market_api::inventory::v1::Line;
 use crate::InventoryError;
 
 /// The most lines of one order.
-pub const MAX_LINES: usize = 50;
+pub(crate) const MAX_LINES: usize = 50;
 /// The most pieces of one line.
-pub const MAX_QUANTITY: u32 = 1000;
+pub(crate) const MAX_QUANTITY: u32 = 1000;
 
 /// At least one article, each once, each with a quantity of 1 or more.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn the_demos_stock_file_is_one() {
-        let seed = Seed::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/demo/stock.toml")));
+        let seed =
+            Seed::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/demo/stock.toml")));
         let seed = seed.unwrap();
         assert!(seed.articles.len() > 20);
         assert!(seed.articles.iter().any(|article| article.reorder.is_some()));

@@ -56,7 +56,10 @@ impl inventory_server::Inventory for Service {
     }
 
     #[tracing::instrument(skip_all, fields(sku = request.get_ref().sku))]
-    async fn get_stock(&self, request: Request<GetStockRequest>) -> Result<Response<GetStockResponse>, Status> {
+    async fn get_stock(
+        &self,
+        request: Request<GetStockRequest>,
+    ) -> Result<Response<GetStockResponse>, Status> {
         let sku = request.into_inner().sku;
         let level = self.inventory.level(sku.parse().map_err(InventoryError::Id)?).await?;
         Ok(Response::new(GetStockResponse { sku, on_hand: level.on_hand, held: level.held }))

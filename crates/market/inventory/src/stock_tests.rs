@@ -93,10 +93,7 @@ async fn an_unknown_article_is_named() {
     let shop = Shop::open().await;
     let outcome = shop.reserve("o-1", &[("BOOK", 1), ("NONE", 1)]).await.unwrap();
     assert_eq!(outcome, Outcome::UnknownSku("NONE".parse().unwrap()));
-    assert!(matches!(
-        shop.inventory.level("NONE".parse().unwrap()).await,
-        Err(InventoryError::UnknownSku)
-    ));
+    assert!(matches!(shop.inventory.level("NONE".parse().unwrap()).await, Err(InventoryError::UnknownSku)));
 }
 
 #[tokio::test]

@@ -60,11 +60,8 @@ pub(crate) fn reserve(c: &Connection, order: &OrderId, lines: &Lines) -> Result<
         Outcome::OutOfStock(sku) => ("out-of-stock", Some(sku.as_str())),
         Outcome::UnknownSku(sku) => ("unknown-sku", Some(sku.as_str())),
     };
-    c.prepare_cached("INSERT INTO reservation (order_id, state, short_sku) VALUES (?1, ?2, ?3)")?.execute((
-        order.as_str(),
-        state,
-        short_sku,
-    ))?;
+    c.prepare_cached("INSERT INTO reservation (order_id, state, short_sku) VALUES (?1, ?2, ?3)")?
+        .execute((order.as_str(), state, short_sku))?;
     let mut insert =
         c.prepare_cached("INSERT INTO reservation_line (order_id, sku, quantity) VALUES (?1, ?2, ?3)")?;
     for (sku, quantity) in lines.iter() {
@@ -92,7 +89,8 @@ fn repeat(
     if lines_of(c, order)? != *lines {
         return Err(InventoryError::OtherLines);
     }
-    let short = || -> Result<Sku, InventoryError> { parse_sku(earlier.short_sku.as_deref().unwrap_or_default()) };
+    let short =
+        || -> Result<Sku, InventoryError> { parse_sku(earlier.short_sku.as_deref().unwrap_or_default()) };
     match earlier.state.as_str() {
         // A late copy of a request whose goods are gone already: they were held.
         "held" | "committed" => Ok(Outcome::Held),

@@ -5,8 +5,8 @@ use market_store::rusqlite;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::tail::{self, TailEnd};
 use crate::Entry;
+use crate::tail::{self, TailEnd};
 
 struct Office {
     folder: tempfile::TempDir,
@@ -110,8 +110,7 @@ async fn balances_and_totals_add_up() {
     assert_eq!(balance("sales", Currency::Usd).await, 0);
     assert_eq!(balance("nobody", Currency::Eur).await, 0);
     let totals = office.book.totals().await.unwrap();
-    let eur =
-        CurrencyTotal { currency: Currency::Eur, postings: 3, debits_minor: 1000, credits_minor: 1000 };
+    let eur = CurrencyTotal { currency: Currency::Eur, postings: 3, debits_minor: 1000, credits_minor: 1000 };
     assert_eq!(totals, Totals { currencies: vec![eur], last_sequence: 3 });
 }
 

@@ -22,7 +22,10 @@ pub enum LedgerError {
     #[error("an account is segments of a-z, 0-9 and '-', joined by '/'")]
     Account,
     /// A description is too long, or has control characters.
-    #[error("a description has at most {} characters, none of them a control character", crate::posting::MAX_DESCRIPTION)]
+    #[error(
+        "a description has at most {} characters, none of them a control character",
+        crate::posting::MAX_DESCRIPTION
+    )]
     Description,
     /// The request holds no posting.
     #[error("the posting is missing")]

@@ -7,6 +7,7 @@
 mod book;
 mod error;
 mod posting;
+mod process;
 mod service;
 mod settings;
 mod store;
@@ -15,6 +16,7 @@ mod tail;
 pub use book::{Book, CurrencyTotal, Posted, Recorded, Totals};
 pub use error::LedgerError;
 pub use posting::{Account, Entry, Posting};
+pub use process::run;
 pub use service::Service;
 pub use settings::Settings;
 pub use tail::TailEnd;

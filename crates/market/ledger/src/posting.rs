@@ -11,9 +11,9 @@ use market_api::money::Money;
 use crate::LedgerError;
 
 /// The most entries of a posting.
-pub const MAX_ENTRIES: usize = 16;
+pub(crate) const MAX_ENTRIES: usize = 16;
 /// The most characters of a description.
-pub const MAX_DESCRIPTION: usize = 200;
+pub(crate) const MAX_DESCRIPTION: usize = 200;
 const MAX_ACCOUNT: usize = 100;
 
 /// The name of an account: `customers/cust-0042`.
@@ -191,11 +191,7 @@ mod tests {
 
     #[test]
     fn sums_beyond_64_bits_do_not_wrap_into_balance() {
-        let entries = vec![
-            entry("a", Eur, i64::MAX),
-            entry("b", Eur, i64::MAX),
-            entry("c", Eur, 2),
-        ];
+        let entries = vec![entry("a", Eur, i64::MAX), entry("b", Eur, i64::MAX), entry("c", Eur, 2)];
         assert!(matches!(posting(entries), Err(LedgerError::Unbalanced(Eur))));
     }
 

@@ -160,4 +160,3 @@ fn currency(row: &Row<'_>, column: usize) -> Result<Currency, LedgerError> {
 fn unsigned(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_negative| StoreError::Corrupt("number"))
 }
-

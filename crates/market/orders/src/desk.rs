@@ -105,7 +105,11 @@ impl<D: Downstream> Desk<D> {
     }
 
     /// At most `limit` orders that are not final, oldest first, after the row `after`; each with its row.
-    pub(crate) async fn unfinished(&self, after: i64, limit: u32) -> Result<Vec<(i64, OrderId)>, OrdersError> {
+    pub(crate) async fn unfinished(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, OrderId)>, OrdersError> {
         self.store.call(move |c| store::unfinished(c, after, limit)).await
     }
 

@@ -7,9 +7,9 @@ use market_api::orders::v1;
 use crate::OrdersError;
 
 /// The most lines of an order.
-pub const MAX_LINES: usize = 50;
+pub(crate) const MAX_LINES: usize = 50;
 /// The most pieces of a line.
-pub const MAX_QUANTITY: u32 = 1000;
+pub(crate) const MAX_QUANTITY: u32 = 1000;
 
 /// One article of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,10 @@ impl TryFrom<v1::PlaceOrderRequest> for Order {
         let mut lines = Vec::with_capacity(request.lines.len());
         for (position, line) in (1..).zip(request.lines) {
             let line = parse_line(line, currency).map_err(|error| error.in_line(position))?;
-            let price = line.unit_price.times(line.quantity).map_err(|error| OrdersError::from(error).in_line(position))?;
+            let price = line
+                .unit_price
+                .times(line.quantity)
+                .map_err(|error| OrdersError::from(error).in_line(position))?;
             total = total.plus(price)?.bounded()?;
             lines.push(line);
         }
@@ -185,7 +188,8 @@ mod tests {
     #[test]
     fn an_unknown_currency_is_refused() {
         for currency in ["", "eur", "CHF", "EUR "] {
-            let error = refused(v1::PlaceOrderRequest { currency: currency.to_owned(), ..request(&[("A", 1, 1)]) });
+            let error =
+                refused(v1::PlaceOrderRequest { currency: currency.to_owned(), ..request(&[("A", 1, 1)]) });
             assert!(matches!(error, OrdersError::Money(MoneyError::UnknownCurrency)));
         }
     }

@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_shortage_names_the_article() {
-        let answer = ReserveResponse { outcome: ReserveOutcome::OutOfStock.into(), short_sku: "LAMP".to_owned() };
+        let answer =
+            ReserveResponse { outcome: ReserveOutcome::OutOfStock.into(), short_sku: "LAMP".to_owned() };
         let rejection = Rejection { reason: Reason::OutOfStock, detail: "LAMP".to_owned() };
         assert_eq!(reserved(Ok(answer)).unwrap(), Event::Refused(rejection));
         assert!(reserved(Ok(ReserveResponse::default())).is_err());

@@ -63,7 +63,10 @@ impl<D: Downstream> orders_server::Orders for Service<D> {
     }
 
     #[tracing::instrument(skip_all, fields(order_id = request.get_ref().order_id))]
-    async fn get_order(&self, request: Request<GetOrderRequest>) -> Result<Response<GetOrderResponse>, Status> {
+    async fn get_order(
+        &self,
+        request: Request<GetOrderRequest>,
+    ) -> Result<Response<GetOrderResponse>, Status> {
         let order = request.into_inner().order_id.parse().map_err(OrdersError::Id)?;
         let record = self.desk.get(order).await?;
         Ok(Response::new(GetOrderResponse { order: Some(record.into()) }))

@@ -1,7 +1,9 @@
 //! What the `[orders]` section of the configuration holds.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use avouch_service::Period;
 use serde::Deserialize;
 
 /// The service's own section.
@@ -11,10 +13,10 @@ pub struct Settings {
     /// The SQLite file; made if absent.
     pub database: PathBuf,
     /// How long PlaceOrder sees an order through before it answers with the state reached so far.
-    #[serde(default = "default_patience_ms")]
-    pub patience_ms: u64,
+    #[serde(default = "default_patience")]
+    pub patience: Period,
 }
 
-const fn default_patience_ms() -> u64 {
-    4_000
+const fn default_patience() -> Period {
+    Period(Duration::from_secs(4))
 }

@@ -7,6 +7,7 @@
 mod book;
 mod charge;
 mod error;
+mod process;
 mod service;
 mod settings;
 mod store;
@@ -16,6 +17,7 @@ mod worker;
 pub use book::{Book, LedgerBook};
 pub use charge::{Charge, Receipt};
 pub use error::PaymentsError;
+pub use process::run;
 pub use service::Service;
 pub use settings::{Limits, LimitsError, Settings};
 pub use till::{Credit, Till, TillOptions};

@@ -1,2 +1,7 @@
-//! stub
-fn main() {}
+//! The payments service's process; everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    avouch_service::run("payments", &[&market_api::CONTRACT], market_payments::run)
+}

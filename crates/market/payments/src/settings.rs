@@ -11,7 +11,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use avouch_service::Period;
 use market_api::ids::{CustomerId, IdError};
 use market_api::money::{Currency, Money, MoneyError};
 use serde::Deserialize;
@@ -29,12 +31,12 @@ pub struct Settings {
     #[serde(default)]
     pub limits: BTreeMap<String, BTreeMap<String, i64>>,
     /// How long a charge waits for the ledger before the answer says that it is pending.
-    #[serde(default = "default_patience_ms")]
-    pub patience_ms: u64,
+    #[serde(default = "default_patience")]
+    pub patience: Period,
 }
 
-const fn default_patience_ms() -> u64 {
-    2_000
+const fn default_patience() -> Period {
+    Period(Duration::from_secs(2))
 }
 
 /// Why limits are refused.
@@ -112,7 +114,7 @@ mod tests {
             database: "payments.db".into(),
             default_limits: map(default),
             limits: of.iter().map(|(k, v)| ((*k).to_owned(), map(v))).collect(),
-            patience_ms: 1,
+            patience: default_patience(),
         })
     }
 

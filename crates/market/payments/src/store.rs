@@ -105,7 +105,9 @@ pub(crate) fn credit(
     limits: &Limits,
 ) -> Result<(i64, i64), PaymentsError> {
     let row = c
-        .prepare_cached("SELECT limit_minor, used_minor FROM credit WHERE customer_id = ?1 AND currency = ?2")?
+        .prepare_cached(
+            "SELECT limit_minor, used_minor FROM credit WHERE customer_id = ?1 AND currency = ?2",
+        )?
         .query_row((customer.as_str(), currency.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(row.unwrap_or_else(|| (limits.of(customer, currency), 0)))

@@ -64,7 +64,7 @@ fn limits(limit: i64) -> Limits {
         database: "unused".into(),
         default_limits: [("EUR".to_owned(), limit)].into(),
         limits: BTreeMap::new(),
-        patience_ms: 0,
+        patience: avouch_service::Period(Duration::ZERO),
     };
     Limits::try_from(&settings).unwrap()
 }

@@ -1,2 +1,7 @@
-//! stub
-fn main() {}
+//! The reports service's process; everything it does is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    avouch_service::run("reports", &[&market_api::CONTRACT], market_reports::run)
+}

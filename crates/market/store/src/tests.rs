@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-const SCHEMA: &[&str] = &["CREATE TABLE item (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n >= 0)) STRICT"];
+const SCHEMA: &[&str] =
+    &["CREATE TABLE item (id INTEGER PRIMARY KEY, n INTEGER NOT NULL CHECK (n >= 0)) STRICT"];
 
 fn open(folder: &tempfile::TempDir) -> Store {
     Store::open(&folder.path().join("deep/er/store.db"), SCHEMA).unwrap()
@@ -114,10 +115,8 @@ async fn a_broken_script_leaves_the_version_where_it_was() {
     let path = folder.path().join("store.db");
     let broken = Store::open(&path, &["CREATE TABLE a (x)", "CREATE TABLE b (x); NONSENSE"]);
     assert!(matches!(broken, Err(StoreError::Sqlite(_))));
-    let version: i64 = Connection::open(&path)
-        .unwrap()
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .unwrap();
+    let version: i64 =
+        Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 1);
 }
 

@@ -1,0 +1,13 @@
+//! What the `[reports]` section of the configuration holds.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The service's own section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The SQLite file; made if absent.
+    pub database: PathBuf,
+}

@@ -1,0 +1,155 @@
+use avouch_authz::{Methods, Policy};
+use avouch_spiffe::x509::Leaf;
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::totals::tests::FakeDesk;
+
+const ORDER: &str = include_str!("../../../../deploy/demo/order.json");
+
+/// An identity as the identity library's server hands it on.
+fn peer(path: &str) -> Arc<PeerIdentity> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.is_ca = rcgen::IsCa::ExplicitNoCa;
+    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    params.serial_number = Some(rcgen::SerialNumber::from(7_u64));
+    params.use_authority_key_identifier_extension = true;
+    let uri = format!("spiffe://market.example/{path}");
+    params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let leaf = Leaf::parse(certificate.der()).unwrap();
+    Arc::new(PeerIdentity::from_leaf(&leaf, certificate.der()))
+}
+
+fn policy() -> PolicyHandle {
+    let methods = Methods::new(&[&market_api::CONTRACT]).unwrap();
+    let text = include_str!("../../../../deploy/demo/policy.toml");
+    PolicyHandle::fixed(Policy::parse("policy.toml", text, &methods).unwrap())
+}
+
+async fn call(
+    desk: &FakeDesk,
+    peer: Option<&str>,
+    method: &str,
+    uri: &str,
+    body: String,
+) -> (u16, serde_json::Value) {
+    let ingress = Ingress {
+        desk: desk.clone(),
+        policy: policy(),
+        decisions: DecisionIds::seeded(0),
+        tracing: Tracing::off(),
+    };
+    let mut request = http::Request::builder().method(method).uri(uri).body(Body::from(body)).unwrap();
+    if let Some(path) = peer {
+        request.extensions_mut().insert(self::peer(path));
+    }
+    let response = router(ingress).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or(serde_json::Value::Null))
+}
+
+#[tokio::test]
+async fn a_shopper_places_an_order_and_asks_for_it() {
+    let desk = FakeDesk::default();
+    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
+    assert_eq!((status, answer["state"].as_str()), (200, Some("COMPLETED")));
+    assert_eq!(answer["total_minor"], 3390);
+    let (status, answer) = call(&desk, Some("dev"), "GET", "/orders/curl-0001", String::new()).await;
+    assert_eq!((status, answer["state"].as_str()), (200, Some("COMPLETED")));
+}
+
+#[tokio::test]
+async fn other_roles_and_callers_without_an_identity_are_refused_before_the_body_is_read() {
+    let desk = FakeDesk::default();
+    for (peer, status, error) in [
+        (None, 401, "NO_PEER_IDENTITY"),
+        (Some("intern"), 403, "ROLE_MISSING"),
+        (Some("storefront"), 403, "ROLE_MISSING"),
+        (Some("auditor"), 403, "ROLE_MISSING"),
+        (Some("dev/other"), 403, "ROLE_MISSING"),
+        (Some("quarantine/dev"), 403, "DENY_RULE_MATCHED"),
+    ] {
+        for (method, uri) in [("POST", "/orders"), ("GET", "/orders/o-1")] {
+            let (got, answer) = call(&desk, peer, method, uri, "not even json".to_owned()).await;
+            assert_eq!((got, answer["error"].as_str()), (status, Some(error)), "{peer:?} {method}");
+            assert_eq!(answer["decision_id"], "d-e220a8397b1dcdaf");
+        }
+    }
+    assert!(desk.orders().is_empty());
+}
+
+#[tokio::test]
+async fn headers_that_claim_an_identity_are_not_believed() {
+    let ingress = Ingress {
+        desk: FakeDesk::default(),
+        policy: policy(),
+        decisions: DecisionIds::seeded(0),
+        tracing: Tracing::off(),
+    };
+    let request = http::Request::post("/orders")
+        .header("x-forwarded-client-cert", "URI=spiffe://market.example/dev")
+        .header("x-spiffe-id", "spiffe://market.example/dev")
+        .body(Body::from(ORDER))
+        .unwrap();
+    assert_eq!(router(ingress).oneshot(request).await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_order_or_too_large_is_refused() {
+    let desk = FakeDesk::default();
+    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", "{".to_owned()).await;
+    assert_eq!((status, answer["error"].as_str()), (400, Some("MALFORMED")));
+    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", " ".repeat(MAX_BODY + 1)).await;
+    assert_eq!((status, answer["error"].as_str()), (413, Some("TOO_LARGE")));
+    assert!(desk.orders().is_empty());
+}
+
+#[tokio::test]
+async fn verdicts_on_an_order_reach_the_shopper_and_troubles_of_the_shop_do_not() {
+    for (status, http, error) in [
+        (Status::invalid_argument("line 1: no"), 400, "INVALID_ORDER"),
+        (Status::already_exists("taken"), 409, "ORDER_ID_TAKEN"),
+        (Status::unavailable("secret"), 503, "UNAVAILABLE"),
+        (Status::permission_denied("secret"), 503, "UNAVAILABLE"),
+        (Status::internal("secret"), 503, "UNAVAILABLE"),
+    ] {
+        let desk = FakeDesk::default();
+        desk.fail("curl-0001", [status]);
+        let (got, answer) = call(&desk, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
+        assert_eq!((got, answer["error"].as_str()), (http, Some(error)));
+        assert!(!answer.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_final_is_accepted() {
+    let desk = FakeDesk::default();
+    desk.pending("curl-0001", 1);
+    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
+    assert_eq!((status, answer["state"].as_str()), (202, Some("RECEIVED")));
+}
+
+#[tokio::test]
+async fn an_order_nobody_placed_is_not_found_and_other_paths_do_not_exist() {
+    let desk = FakeDesk::default();
+    let (status, answer) = call(&desk, Some("dev"), "GET", "/orders/none", String::new()).await;
+    assert_eq!((status, answer["error"].as_str()), (404, Some("NO_SUCH_ORDER")));
+    for (method, uri, status) in [("GET", "/", 404), ("DELETE", "/orders/o-1", 405), ("GET", "/orders", 405)]
+    {
+        assert_eq!(call(&desk, Some("dev"), method, uri, String::new()).await.0, status);
+    }
+}
+
+#[test]
+fn the_routes_stand_for_rpcs_of_the_contract() {
+    for path in [PLACE_ORDER, GET_ORDER] {
+        assert!(market_api::CONTRACT.rule(path).is_some(), "{path}");
+    }
+}

@@ -1,0 +1,132 @@
+//! The process: the stream, then the trickle, with the ingress and the gRPC front beside them.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use avouch_authz::layer::DecisionIds;
+use avouch_identity::{IdentityFilter, Server};
+use avouch_service::{App, BoxError};
+use market_api::storefront::v1::storefront_server::StorefrontServer;
+use tokio::io::{AsyncBufRead, BufReader};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::run::StreamEnd;
+use crate::{
+    Flags, Ingress, OrderLines, OrdersService, Service, Settings, Submitter, Trickle, ingress, run_stream,
+    run_trickle,
+};
+
+/// Places orders and serves shoppers until the process is asked to stop; with `once`, until the orders have ended.
+///
+/// # Errors
+/// What keeps it from starting, or the listeners from going on; with `once`, orders that could not be read.
+pub async fn run(app: App, flags: Flags) -> Result<(), BoxError> {
+    let mut settings: Settings = app.settings()?;
+    flags.apply(&mut settings);
+    let settings = settings.checked()?;
+    let desk = OrdersService::new(app.channel("orders")?);
+    let submitter = Submitter::new(desk.clone(), settings.submit(), app.tracing().clone());
+    if settings.once {
+        let outcome = stream(&settings, &submitter, &app.stopping()).await;
+        app.finish().await;
+        return Ok(outcome?.map_or(Ok(()), |end| end.error.map_or(Ok(()), Err))?);
+    }
+    open_ingress(&app, &settings, &desk).await?;
+    let run = app.identity().clock().now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+    let orders = orders(settings, submitter, u64::try_from(run).unwrap_or(0), app.stopping());
+    app.spawn(orders);
+    app.announce::<StorefrontServer<Service<OrdersService>>>();
+    app.reflect(market_api::FILE_DESCRIPTOR_SET);
+    Ok(app.serve(Routes::new(StorefrontServer::new(Service::new(desk)))).await?)
+}
+
+/// The stream, then the trickle. What goes wrong with them does not end the ingress.
+async fn orders(settings: Settings, submitter: Submitter<OrdersService>, run: u64, stop: CancellationToken) {
+    let end = match stream(&settings, &submitter, &stop).await {
+        Ok(Some(end)) => end,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(%error, "the orders cannot be read, or their totals not be written");
+            return;
+        }
+    };
+    if let Some(error) = end.error {
+        tracing::error!(%error, "reading the orders stopped before their end");
+    }
+    let trickle = settings.trickle_interval().zip(Trickle::new(end.templates, run));
+    if let Some((interval, trickle)) = trickle {
+        run_trickle(trickle, interval, submitter, &stop).await;
+    }
+}
+
+/// Works the configured orders off, logs and writes their totals; `None` when there are none.
+async fn stream(
+    settings: &Settings,
+    submitter: &Submitter<OrdersService>,
+    stop: &CancellationToken,
+) -> io::Result<Option<StreamEnd>> {
+    let Some(path) = &settings.orders_file else { return Ok(None) };
+    let end = run_stream(OrderLines::new(open(path).await?), submitter, settings.stream(), stop).await;
+    let totals = &end.totals;
+    tracing::info!(
+        lines = totals.lines,
+        completed = totals.completed,
+        rejected = totals.rejected.values().sum::<u64>(),
+        invalid = totals.invalid,
+        malformed = totals.malformed,
+        failed = totals.failed,
+        retries = totals.retries,
+        elapsed_ms = totals.elapsed_ms,
+        "the orders have ended"
+    );
+    if let Some(path) = &settings.result_file {
+        totals.write(path)?;
+    }
+    Ok(Some(end))
+}
+
+async fn open(path: &Path) -> io::Result<Box<dyn AsyncBufRead + Send + Unpin>> {
+    if path == Path::new("-") {
+        let stdin = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        return Ok(Box::new(BufReader::new(tokio::fs::File::from_std(stdin))));
+    }
+    let file = tokio::fs::File::open(path).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("the orders {} cannot be opened: {error}", path.display()))
+    })?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// Opens the HTTPS ingress, if there is to be one: the storefront's own SVID, shoppers of its own trust domain only.
+async fn open_ingress(app: &App, settings: &Settings, desk: &OrdersService) -> Result<(), BoxError> {
+    let Some(address) = settings.ingress_listen else { return Ok(()) };
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    if let Some(path) = &settings.ingress_address_file {
+        let new = path.with_extension("new");
+        std::fs::write(&new, format!("{address}\n"))?;
+        std::fs::rename(new, path)?;
+    }
+    let router = ingress::router(Ingress {
+        desk: desk.clone(),
+        policy: app.policy().clone(),
+        decisions: DecisionIds::random(),
+        tracing: app.tracing().clone(),
+    });
+    let trust_domain = app.identity().spiffe_id().trust_domain().clone();
+    let server =
+        Server::new(app.identity().clone(), IdentityFilter::trust_domain(trust_domain)).allow_http1();
+    let stopping = app.stopping();
+    tracing::info!(%address, "the ingress is open");
+    app.spawn(async move {
+        let stop = stopping.clone();
+        if let Err(error) = server.serve(listener, router, async move { stop.cancelled().await }).await {
+            tracing::error!(%error, "the ingress failed");
+            stopping.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What became of a stream of orders, added up.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::Path;
+
+use market_api::orders::v1::Order;
+use serde::{Deserialize, Serialize};
+
+use crate::order_json::reason_name;
+use crate::submit::{Outcome, Submitted};
+
+/// The most problems that are listed; all are counted.
+const MAX_PROBLEMS: usize = 100;
+
+/// The sums. Each line that is not empty is counted in exactly one of `malformed`, `invalid`, `conflict`, `repeated`,
+/// `failed`, `completed` and `rejected`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Lines that are not empty.
+    pub lines: u64,
+    /// Lines that hold no order.
+    pub malformed: u64,
+    /// Orders that break a rule.
+    pub invalid: u64,
+    /// Orders whose ID stands for another order.
+    pub conflict: u64,
+    /// Orders that were in the stream before, and got the same answer.
+    pub repeated: u64,
+    /// Orders without an end: refused, or given up.
+    pub failed: u64,
+    /// Orders that were delivered.
+    pub completed: u64,
+    /// Orders that were turned down, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Worth of the completed orders by currency, in its smallest unit.
+    pub revenue: BTreeMap<String, i64>,
+    /// Pieces of the completed orders.
+    #[serde(default)]
+    pub pieces: u64,
+    /// Calls that were made again.
+    #[serde(default)]
+    pub retries: u64,
+    /// From the first line to the last answer.
+    #[serde(default)]
+    pub elapsed_ms: u64,
+    /// Why lines were not completed or rejected; at most a hundred.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    #[serde(skip)]
+    seen: HashSet<String>,
+}
+
+/// A line that did not become an order with an end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Which line, from 1.
+    pub line: u64,
+    /// `malformed`, `invalid`, `conflict`, `failed` or `gave up`.
+    pub kind: String,
+    /// In words.
+    pub reason: String,
+}
+
+impl Totals {
+    /// Counts a line that holds no order.
+    pub fn add_malformed(&mut self, line: u64, reason: String) {
+        self.lines += 1;
+        self.malformed += 1;
+        self.problem(line, "malformed", reason);
+    }
+
+    /// Counts an order's end.
+    pub fn add(&mut self, line: u64, submitted: Submitted) {
+        self.lines += 1;
+        self.retries += u64::from(submitted.retries);
+        let kind = submitted.outcome.name();
+        match submitted.outcome {
+            Outcome::Completed(order) => self.add_completed(&order),
+            Outcome::Rejected(order) => {
+                if self.first(&order) {
+                    *self.rejected.entry(reason_name(order.reject_reason()).to_owned()).or_default() += 1;
+                }
+            }
+            Outcome::Invalid(status) => {
+                self.invalid += 1;
+                self.problem(line, kind, status.message().to_owned());
+            }
+            Outcome::Conflict(status) => {
+                self.conflict += 1;
+                self.problem(line, kind, status.message().to_owned());
+            }
+            Outcome::Failed(status) => {
+                self.failed += 1;
+                self.problem(line, kind, format!("{:?}: {}", status.code(), status.message()));
+            }
+            Outcome::GaveUp(heard) => {
+                self.failed += 1;
+                self.problem(line, kind, heard);
+            }
+        }
+    }
+
+    fn add_completed(&mut self, order: &Order) {
+        if !self.first(order) {
+            return;
+        }
+        self.completed += 1;
+        self.pieces += order.lines.iter().map(|line| u64::from(line.quantity)).sum::<u64>();
+        if let Some(total) = &order.total {
+            let sum = self.revenue.entry(total.currency.clone()).or_default();
+            *sum = sum.saturating_add(total.minor_units);
+        }
+    }
+
+    /// Whether the order was not in the stream before.
+    fn first(&mut self, order: &Order) -> bool {
+        let first = self.seen.insert(order.order_id.clone());
+        self.repeated += u64::from(!first);
+        first
+    }
+
+    fn problem(&mut self, line: u64, kind: &str, reason: String) {
+        tracing::warn!(line, kind, reason, "not an order with an end");
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem { line, kind: kind.to_owned(), reason });
+        }
+    }
+
+    /// Writes the sums as JSON, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        let new = path.with_extension("new");
+        std::fs::write(&new, text)?;
+        std::fs::rename(new, path)
+    }
+}
+
+#[cfg(test)]
+#[path = "totals_tests.rs"]
+pub(crate) mod tests;
