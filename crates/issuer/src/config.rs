@@ -1,6 +1,7 @@
 //! The issuer's configuration: as it is written, and as it is used.
 //!
-//! [`IssuerSettings`] is the `[issuer]` section of the file; unknown keys are refused. [`IssuerConfig`] is what came
+//! [`IssuerSettings`] is the `[issuer]` section of the file (where it listens stands in `[service]`, as for every
+//! process); unknown keys are refused. [`IssuerConfig`] is what came
 //! through the checks; every ceiling has its reason beside it. Neither holds a secret.
 
 pub mod duration;
@@ -8,7 +9,6 @@ pub mod duration;
 use crate::admin_socket::{self, SocketPathError};
 use avouch_spiffe::TrustDomain;
 use serde::Deserialize;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,10 +21,6 @@ pub struct IssuerSettings {
     pub trust_domain: TrustDomain,
     /// Where keys, certificates and the store live: a local directory of the issuer's user alone.
     pub data_dir: PathBuf,
-    /// Where workloads reach the issuer. Default: `127.0.0.1:7800`; port 0 takes a free one.
-    pub listen: Option<SocketAddr>,
-    /// A file into which the bound address is written once the issuer listens.
-    pub address_file: Option<PathBuf>,
     /// The administration socket. Default: `avouch-<hash of the trust domain>/admin.sock` in `$XDG_RUNTIME_DIR`, else
     /// `/run` (as root), else the temporary directory.
     pub admin_socket: Option<PathBuf>,
@@ -119,10 +115,6 @@ pub struct IssuerConfig {
     pub trust_domain: TrustDomain,
     /// Keys, certificates, store.
     pub data_dir: PathBuf,
-    /// Where workloads reach the issuer.
-    pub listen: SocketAddr,
-    /// Where the bound address is written.
-    pub address_file: Option<PathBuf>,
     /// Where the administrator reaches it.
     pub admin_socket: PathBuf,
     /// Certificate profiles, or the built-in ones.
@@ -153,10 +145,8 @@ impl TryFrom<IssuerSettings> for IssuerConfig {
             None => admin_socket::default_path(&settings.trust_domain)?,
         };
         Ok(Self {
-            listen: settings.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7800))),
             trust_domain: settings.trust_domain,
             data_dir: settings.data_dir,
-            address_file: settings.address_file,
             admin_socket,
             profiles: settings.profiles,
             svid_ttl: settings.svid_ttl,
@@ -204,7 +194,6 @@ mod tests {
         assert_eq!(config.svid_ttl, None);
         assert_eq!(config.recovery_window, 24 * HOUR);
         assert_eq!(config.retention, 30 * 24 * HOUR);
-        assert_eq!(config.listen.to_string(), "127.0.0.1:7800");
         assert_eq!(config.rate_limits, RateLimitSettings::default());
         assert_eq!(config.rate_limits.unauthenticated_per_second.get(), 20);
         assert_eq!(config.rate_limits.authenticated_burst.get(), 1_000);
@@ -213,8 +202,8 @@ mod tests {
     #[test]
     fn every_key_can_be_set() {
         let config = parse(
-            "listen = '0.0.0.0:9000'\nsvid_ttl = '20s'\nrecovery_window = '1h'\nretention = '2h'\n\
-             admin_socket = '/tmp/x/admin.sock'\nprofiles = '/etc/avouch/certs'\naddress_file = '/tmp/a'\n\
+            "svid_ttl = '20s'\nrecovery_window = '1h'\nretention = '2h'\n\
+             admin_socket = '/tmp/x/admin.sock'\nprofiles = '/etc/avouch/certs'\n\
              [rate_limits]\nunauthenticated_per_second = 1\nunauthenticated_burst = 2\n\
              authenticated_per_second = 3\nauthenticated_burst = 4\n",
         )
@@ -233,7 +222,6 @@ mod tests {
             ("recovery_window = '2d'\nretention = '1d'", "issuer.retention (1d) is shorter"),
             ("svid_tll = '1h'", "unknown field `svid_tll`"),
             ("[rate_limits]\nunauthenticated_burst = 0", "nonzero"),
-            ("listen = 'localhost'", "socket address"),
         ] {
             let error = parse(more).unwrap_err();
             assert!(error.contains(part), "{more}: {error}");

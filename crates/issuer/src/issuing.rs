@@ -177,3 +177,6 @@ pub(crate) fn record(
         last_seen: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

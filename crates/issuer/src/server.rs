@@ -37,6 +37,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
+use tower::Layer;
 
 /// Requests are a CSR and a chain at most; nothing honest comes near this.
 const MAX_REQUEST: usize = 64 * 1024;
@@ -92,7 +93,6 @@ struct Inner {
     identity: Identity,
     policy: PolicyHandle,
     decisions: DecisionIds,
-    drain: CancellationToken,
     admin_socket: PathBuf,
     _maintenance: [AbortOnDropHandle<()>; 3],
 }
@@ -154,7 +154,6 @@ impl Issuer {
                 limits: Arc::new(Limits::new(&config.rate_limits)),
                 policy: PolicyHandle::fixed(Policy::without_roles(&methods)),
                 decisions: DecisionIds::random(),
-                drain: CancellationToken::new(),
                 admin_socket: config.admin_socket.clone(),
                 issuing,
                 rules,
@@ -190,13 +189,14 @@ impl Issuer {
         &self.inner.policy
     }
 
-    /// The workloads' service. It expects [`Issuer::authz`] around it and [`Issuer::server`] before it.
-    pub fn workload_routes(&self) -> Routes {
+    /// The workloads' service. It expects [`Issuer::authz`] around it and [`Issuer::configure`] of the server before it.
+    /// Trust streams end, cleanly, when `drain` is cancelled.
+    pub fn workload_routes(&self, drain: CancellationToken) -> Routes {
         let service = IssuerService {
             issuing: Arc::clone(&self.inner.issuing),
             limits: Arc::clone(&self.inner.limits),
             decisions: self.inner.decisions.clone(),
-            drain: self.inner.drain.clone(),
+            drain,
         };
         Routes::new(IssuerServer::new(service).max_decoding_message_size(MAX_REQUEST))
     }
@@ -216,37 +216,26 @@ impl Issuer {
             .decision_ids(self.inner.decisions.clone())
     }
 
-    /// The listener's side: mutual TLS, a client certificate optional (but valid if it is there), and keying material
-    /// exported for recovery.
-    pub fn server(&self) -> Server {
-        let filter = IdentityFilter::trust_domain(self.inner.id.trust_domain().clone());
-        Server::new(self.inner.identity.clone(), filter)
+    /// What the workloads' listener needs beyond that of other services: a client certificate is optional (but must be
+    /// valid if it is there), and keying material is exported for recovery.
+    pub fn configure(&self, server: Server) -> Server {
+        server
             .optional_client_certificate()
             .channel_binding(RECOVERY_BINDING)
             .observer(Arc::new(SeenObserver::new(self.store(), &self.inner.issuing.clock)))
     }
 
-    /// Serves workloads until `shutdown`, then ends trust streams and lets calls finish. Without telemetry; a program
-    /// that wants it wraps [`Issuer::workload_routes`] itself.
+    /// Serves workloads until `shutdown`, then ends trust streams and lets calls finish. Without telemetry, health and
+    /// reflection, which the program `avouch-issuer` adds.
     pub async fn serve_workloads(
         &self,
         listener: TcpListener,
-        shutdown: impl Future<Output = ()>,
+        shutdown: CancellationToken,
     ) -> Result<Drained, ServerError> {
-        use tower::Layer;
-        let service = self.authz(Arc::new(())).layer(self.workload_routes());
-        let drain = self.drain();
-        self.server()
-            .serve(listener, service, async move {
-                shutdown.await;
-                drain.cancel();
-            })
-            .await
-    }
-
-    /// Cancel it when draining begins: trust streams end then, cleanly.
-    pub fn drain(&self) -> CancellationToken {
-        self.inner.drain.clone()
+        let service = self.authz(Arc::new(())).layer(self.workload_routes(shutdown.clone()));
+        let filter = IdentityFilter::trust_domain(self.inner.id.trust_domain().clone());
+        let server = self.configure(Server::new(self.inner.identity.clone(), filter));
+        server.serve(listener, service, shutdown.cancelled_owned()).await
     }
 
     /// Opens the administration socket.

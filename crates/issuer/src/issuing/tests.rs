@@ -1,0 +1,121 @@
+//! Issuing with a store that can be told to fail.
+
+use super::*;
+use crate::attest::JoinTokenAttestor;
+use crate::data_dir::DataDir;
+use crate::entries::create_token;
+use crate::store::memory::MemoryStore;
+use crate::store::{IssuanceFilter, NewEntry};
+use avouch_issuance::{Profiles, SystemEntropy};
+use avouch_spiffe::clock::{Clock, ManualClock, SystemClock};
+use avouch_spiffe::{JoinToken, Reason};
+use zeroize::Zeroizing;
+
+struct Bench {
+    issuing: Issuing,
+    store: Arc<MemoryStore>,
+    clock: ManualClock,
+    _temp: tempfile::TempDir,
+}
+
+async fn bench() -> Bench {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = Arc::new(DataDir::open(&temp.path().join("d")).unwrap());
+    let clock = ManualClock::new(SystemClock.now());
+    let domain = "market.example".parse().unwrap();
+    let profiles = Profiles::embedded().unwrap();
+    let authorities =
+        Authorities::open(dir, &domain, profiles, Arc::new(SystemEntropy), clock.now(), false).unwrap();
+    let store = Arc::new(MemoryStore::default());
+    let roots = vec![authorities.root().clone()];
+    let trust = Trust::start(store.clone(), &domain, roots).await.unwrap();
+    let issuing = Issuing {
+        authorities,
+        attestor: Arc::new(JoinTokenAttestor::new(store.clone())),
+        store: store.clone(),
+        trust,
+        clock: clock.shared(),
+        nonces: Nonces::default(),
+        svid_ttl: Duration::from_secs(20),
+        recovery_window: Duration::from_secs(3_600),
+    };
+    Bench { issuing, store, clock, _temp: temp }
+}
+
+impl Bench {
+    async fn token(&self) -> JoinToken {
+        let id: avouch_spiffe::SpiffeId = "spiffe://market.example/orders".parse().unwrap();
+        let entry = NewEntry {
+            spiffe_id: id.clone(),
+            svid_ttl: None,
+            recovery_window: None,
+            dns_names: vec!["localhost".to_owned()],
+            created_at: self.clock.now(),
+        };
+        self.store.create_entry(entry).await.unwrap();
+        let entry = self.store.entry(&id).await.unwrap().unwrap();
+        let issuer = "spiffe://market.example/avouch/issuer".parse().unwrap();
+        let bundle = self.issuing.trust.current();
+        let made = create_token(&*self.store, &entry, None, &issuer, &bundle, self.clock.now()).await;
+        made.unwrap().unwrap().0
+    }
+
+    async fn enroll(&self, token: &JoinToken, csr: &[u8]) -> Result<Granted, IssueError> {
+        self.issuing.enroll(&Evidence::JoinToken(Zeroizing::new(token.secret().to_owned())), csr).await
+    }
+}
+
+fn csr() -> Vec<u8> {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::default().serialize_request(&key).unwrap().der().to_vec()
+}
+
+#[tokio::test]
+async fn while_the_store_cannot_commit_nothing_is_handed_out_or_spent_and_afterwards_it_works() {
+    let bench = bench().await;
+    let (token, csr) = (bench.token().await, csr());
+    bench.store.fail(true);
+    for _ in 0..3 {
+        let error = bench.enroll(&token, &csr).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::StoreUnavailable);
+    }
+    bench.store.fail(false);
+    assert!(bench.store.issuances(IssuanceFilter::default()).await.unwrap().is_empty());
+    let granted = bench.enroll(&token, &csr).await.unwrap();
+    let rows = bench.store.issuances(IssuanceFilter::default()).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].serial, granted.issued.serial());
+    assert_eq!(granted.issued.leaf().dns_names(), ["localhost"]);
+}
+
+#[tokio::test]
+async fn an_svid_never_outlives_the_signing_authority() {
+    let bench = bench().await;
+    let token = bench.token().await;
+    let end = bench.issuing.authorities.signing().not_after();
+    bench.clock.set(end - Duration::from_secs(7));
+    // The token has ended in the meantime; a new one is needed, as is a new key.
+    let entry = bench.store.entries().await.unwrap().remove(0);
+    let bundle = bench.issuing.trust.current();
+    let now = bench.clock.now();
+    let made = create_token(&*bench.store, &entry, None, token.issuer(), &bundle, now).await;
+    let token = made.unwrap().unwrap().0;
+    let granted = bench.enroll(&token, &csr()).await.unwrap();
+    assert!(granted.issued.not_after() <= end);
+    bench.clock.set(end + Duration::from_secs(1));
+    assert_eq!(bench.enroll(&token, &csr()).await.unwrap_err().reason(), Reason::JoinTokenAlreadyUsed);
+    let made = create_token(&*bench.store, &entry, None, token.issuer(), &bundle, bench.clock.now()).await;
+    let late = bench.enroll(&made.unwrap().unwrap().0, &csr()).await.unwrap_err();
+    assert_eq!(late.reason(), Reason::NotReady, "{late}");
+}
+
+#[tokio::test]
+async fn the_issuers_own_certificate_is_on_record_and_carries_the_root() {
+    let bench = bench().await;
+    let id = crate::issuer_id(&"market.example".parse().unwrap()).unwrap();
+    let svid = crate::own::issue(&bench.issuing, &id).await.unwrap();
+    assert_eq!(svid.chain().len(), 3);
+    assert_eq!(svid.chain()[2].as_ref(), bench.issuing.authorities.root().der());
+    let rows = bench.store.issuances(IssuanceFilter::default()).await.unwrap();
+    assert_eq!((rows[0].origin, rows[0].entry, &rows[0].spiffe_id), (Origin::SelfIssued, None, &id));
+}
