@@ -12,6 +12,10 @@ use std::time::Duration;
 
 use avouch_identity::{Channel, Identity, Snapshot, Svid, crypto_provider, reason};
 use avouch_spiffe::{Bundle, BundleSet, SpiffeId};
+use market_api::money::v1::Money;
+use market_api::orders::v1::Line;
+use market_api::payments::v1::{ChargeRequest, payments_client::PaymentsClient};
+use market_api::storefront::v1::{PlaceOrderRequest, storefront_client::StorefrontClient};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -46,6 +50,36 @@ pub fn told(status: &Status) -> Attempt {
         message: status.message().to_owned(),
         record: decision.or_else(|| address.filter(|a| !a.is_empty()).map(|a| ("peer_addr", a))),
     }
+}
+
+/// Tries to charge a customer; must be refused.
+///
+/// # Errors
+/// When it was not.
+pub async fn charge(channel: Channel) -> Result<Attempt, String> {
+    let request = ChargeRequest {
+        key: "stolen-charge".to_owned(),
+        customer_id: "cust-0001".to_owned(),
+        amount: Some(Money { currency: "EUR".to_owned(), minor_units: 1 }),
+    };
+    let answer = PaymentsClient::new(channel).charge(request).await;
+    answer.err().map(|status| told(&status)).ok_or_else(|| "the charge was taken".to_owned())
+}
+
+/// Tries to place an order; must be refused.
+///
+/// # Errors
+/// When it was not.
+pub async fn order(channel: Channel) -> Result<Attempt, String> {
+    let line = Line { sku: "BOOK-0001".to_owned(), quantity: 1, unit_price_minor: 1 };
+    let request = PlaceOrderRequest {
+        order_id: "forged-order".to_owned(),
+        customer_id: "cust-0001".to_owned(),
+        currency: "EUR".to_owned(),
+        lines: vec![line],
+    };
+    let answer = StorefrontClient::new(channel).place_order(request).await;
+    answer.err().map(|status| told(&status)).ok_or_else(|| "the order was taken".to_owned())
 }
 
 /// gRPC's own word for a code.

@@ -5,19 +5,39 @@
 
 pub mod admin;
 pub mod attacks;
+pub mod audit;
+pub mod checks;
 pub mod console;
 pub mod dev;
 pub mod external;
 pub mod facts;
+pub mod gather;
 pub mod http;
 pub mod launch;
+pub mod orders;
 pub mod otlp;
+pub mod place;
 pub mod processes;
 pub mod records;
 pub mod report;
+pub mod restarts;
+pub mod run;
 #[doc(hidden)]
 pub mod sample;
 pub mod secrets;
+pub mod setup;
+pub mod stopwatch;
 pub mod traces;
+pub mod up;
 pub mod wait;
 pub mod waterfall;
+
+/// What to try after a run: the demo that keeps running, a check by openssl, an order by curl.
+#[must_use]
+pub fn next_commands(port: u16) -> Vec<String> {
+    vec![
+        "./just up".to_owned(),
+        external::verify_line("certs/dev"),
+        external::curl_line("certs/dev", port, "deploy/demo/order.json"),
+    ]
+}

@@ -1,2 +1,169 @@
-//! stub
-fn main() {}
+//! `avouch-demo`: runs the market and proves it (`run`), keeps it running (`up`), or clears away (`clean`).
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use avouch_demo::console::{Console, Mark};
+use avouch_demo::facts::Facts;
+use avouch_demo::place::{Place, TRUST_DOMAIN};
+use avouch_demo::processes::PidFile;
+use avouch_demo::run::RunOptions;
+use avouch_demo::{launch, report, run, up, waterfall};
+use clap::{Parser, Subcommand};
+
+/// Printed lines of the waterfall, so that all of it stays within one screen.
+const WATERFALL: usize = 9;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "avouch-demo",
+    version,
+    about = "Runs the demo's market. Called by ./just demo and ./just up."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sets the market up, attacks it, kills parts of it, and reports what held. Exit status 0 only if all did.
+    Run {
+        /// Orders as JSON lines; `-` for standard input. Default: those in deploy/demo.
+        #[arg(long, value_name = "FILE|-")]
+        orders: Option<PathBuf>,
+        /// Also writes the facts of the run to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Keeps the market running with a trickle of orders until Ctrl-C.
+    Up {
+        /// Orders as JSON lines. Default: those in deploy/demo.
+        #[arg(long, value_name = "FILE")]
+        orders: Option<PathBuf>,
+    },
+    /// Ends what an earlier demo left running, and removes target/demo and certs/dev.
+    Clean,
+    /// Becomes PROGRAM, and ends with the demo.
+    #[command(hide = true)]
+    Launch {
+        parent: u32,
+        program: OsString,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Launch { parent, program, args } => {
+            let error = launch::launch(parent, &program, &args);
+            let _ = writeln!(std::io::stderr(), "cannot start {}: {error}", program.display());
+            ExitCode::FAILURE
+        }
+        command => {
+            let console = Console::new();
+            match on_this_thread(act(command, &console)) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::FAILURE,
+                Err(error) => {
+                    console.line(Mark::Failed, &error);
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+/// One thread: what it starts must be started by the thread that lives as long as the demo, see `launch`.
+fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let outcome = runtime.block_on(work);
+    // A read of standard input that nobody ends must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn act(command: Command, console: &Console) -> Result<bool, String> {
+    let place = Place::of(Path::new(".")).map_err(|error| error.to_string())?;
+    match command {
+        Command::Run { orders, json } => {
+            let line = format!(
+                "avouch demo: {TRUST_DOMAIN}, an issuer and six services, certificates that live 20 s"
+            );
+            console.line(Mark::Bold, &line);
+            let options = RunOptions { orders };
+            let facts =
+                run::run(place.clone(), &options, console).await.map_err(|error| error.to_string())?;
+            finish(&facts, &place, json.as_deref(), console)?;
+            Ok(facts.held())
+        }
+        Command::Up { orders } => {
+            up::up(place, orders, console).await.map_err(|error| error.to_string())?;
+            Ok(true)
+        }
+        Command::Clean => clean(&place, console).map_err(|error| error.to_string()),
+        Command::Launch { .. } => Ok(false),
+    }
+}
+
+/// Writes the report and the facts, and prints the end.
+fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(facts).map_err(|error| error.to_string())?;
+    let page = place.dir.join("report.html");
+    let write = |path: &Path, text: &str| {
+        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    };
+    write(&place.dir.join("facts.json"), &text)?;
+    write(&page, &report::render(facts))?;
+    if let Some(json) = json {
+        write(json, &text)?;
+    }
+    if let Some(trace) = &facts.trace {
+        console.line(Mark::Bold, "One order: who called, and what was decided");
+        for line in waterfall::lines(trace, &facts.trust_domain, WATERFALL) {
+            console.line(Mark::Plain, &line);
+        }
+    }
+    let t = &facts.totals;
+    let (mark, verdict) =
+        if facts.held() { (Mark::Held, "all of it held") } else { (Mark::Failed, "it did not hold") };
+    console.line(
+        mark,
+        &format!(
+            "{verdict}: {} orders, {} calls, {} failed, {} renewals, {} recovery, {} kills, {}.{} s",
+            t.orders,
+            t.calls,
+            t.failed_calls,
+            t.renewals,
+            t.recoveries,
+            facts.kills.len(),
+            facts.lasted_ms / 1000,
+            facts.lasted_ms % 1000 / 100
+        ),
+    );
+    let shown = page.strip_prefix(&place.root).unwrap_or(&page);
+    console.line(Mark::Plain, &format!("Report: {}. Try next:", shown.display()));
+    for command in &facts.next {
+        console.line(Mark::Plain, &format!("  {command}"));
+    }
+    Ok(())
+}
+
+fn clean(place: &Place, console: &Console) -> std::io::Result<bool> {
+    let (pids, swept) = PidFile::take(&place.dir)?;
+    for dir in [&place.dir, &place.certs] {
+        if dir.exists() {
+            std::fs::remove_dir_all(dir)?;
+        }
+    }
+    drop(pids);
+    console.line(
+        Mark::Plain,
+        &format!("target/demo and certs/dev are gone; {swept} left-over processes were ended"),
+    );
+    Ok(true)
+}

@@ -48,7 +48,7 @@ impl Process {
     ///
     /// # Errors
     /// When the binary, its log or the pid file can't be used.
-    pub fn start(spec: &Spec, pids: &mut PidFile) -> io::Result<Self> {
+    pub fn start(spec: &Spec, pids: &PidFile) -> io::Result<Self> {
         let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -165,7 +165,7 @@ impl PidFile {
         ["demo.lock", "demo.pids"]
     }
 
-    fn add(&mut self, pid: u32, name: &str) -> io::Result<()> {
+    fn add(&self, pid: u32, name: &str) -> io::Result<()> {
         let Some(started) = start_time(pid) else { return Ok(()) };
         let mut file = OpenOptions::new().append(true).open(&self.path)?;
         writeln!(file, "{pid} {started} {name}")

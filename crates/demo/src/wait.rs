@@ -39,6 +39,23 @@ pub async fn until<T>(
     }
 }
 
+/// As [`until`], for a condition that may also turn out to be hopeless: the outer error ends the waiting at once.
+///
+/// # Errors
+/// What made it hopeless, or that `limit` has passed.
+pub async fn try_until<T, E: From<TooLate>>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> Result<Result<T, String>, E>,
+) -> Result<T, E> {
+    let outcome = until(what, limit, async || match condition().await {
+        Ok(Ok(value)) => Ok(Ok(value)),
+        Ok(Err(last)) => Err(last),
+        Err(hopeless) => Ok(Err(hopeless)),
+    });
+    outcome.await?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,8 @@
 //!
 //! Skipped, and said so, on a machine without Chromium.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

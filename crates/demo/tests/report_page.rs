@@ -1,5 +1,7 @@
 //! The report page as text: self-contained, and safe against whatever the facts say.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use avouch_demo::facts::{Facts, Party, PartyKind};
 use avouch_demo::{report, sample};
 

@@ -1,0 +1,118 @@
+//! Where everything of a demo is: paths only, nothing is opened here.
+
+use std::path::{Path, PathBuf};
+
+/// The services, each after those it calls.
+pub const SERVICES: [&str; 6] = ["ledger", "inventory", "payments", "orders", "reports", "storefront"];
+
+/// The trust domain of the demo.
+pub const TRUST_DOMAIN: &str = "market.example";
+
+/// Whom a service calls.
+#[must_use]
+pub fn upstreams(service: &str) -> &'static [&'static str] {
+    match service {
+        "payments" | "reports" => &["ledger"],
+        "orders" => &["inventory", "payments"],
+        "storefront" => &["orders"],
+        _ => &[],
+    }
+}
+
+/// `spiffe://market.example/NAME`.
+#[must_use]
+pub fn id(name: &str) -> String {
+    match name {
+        "issuer" => format!("spiffe://{TRUST_DOMAIN}/avouch/issuer"),
+        name => format!("spiffe://{TRUST_DOMAIN}/{name}"),
+    }
+}
+
+/// The directories of one demo.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The repository.
+    pub root: PathBuf,
+    /// What the demo writes: `target/demo`.
+    pub dir: PathBuf,
+    /// `certs/dev`.
+    pub certs: PathBuf,
+    /// Where the binaries are.
+    pub bin: PathBuf,
+    /// A short directory for the administration socket, whose path may not be long.
+    pub runtime: PathBuf,
+}
+
+impl Place {
+    /// The demo of the repository at `root`, with the binaries beside this one.
+    ///
+    /// # Errors
+    /// When this is not the repository, or the system does not say where this binary is.
+    pub fn of(root: &Path) -> std::io::Result<Self> {
+        let root = root.canonicalize()?;
+        if !root.join("deploy/demo/policy.toml").is_file() {
+            let message =
+                format!("{} is not the repository: it has no deploy/demo/policy.toml", root.display());
+            return Err(std::io::Error::other(message));
+        }
+        let bin = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+        let runtime =
+            runtime.unwrap_or_else(std::env::temp_dir).join(format!("avouch-demo-{}", std::process::id()));
+        Ok(Self { dir: root.join("target/demo"), certs: root.join("certs/dev"), bin, runtime, root })
+    }
+
+    /// The directory of one process.
+    #[must_use]
+    pub fn of_process(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The log of one process.
+    #[must_use]
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.of_process(name).join("log.jsonl")
+    }
+
+    /// The file a process writes its addresses to.
+    #[must_use]
+    pub fn address_file(&self, name: &str) -> PathBuf {
+        self.of_process(name).join("address.json")
+    }
+
+    /// Where a process keeps its identity.
+    #[must_use]
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.of_process(name).join("identity")
+    }
+
+    /// The file with a process's join token.
+    #[must_use]
+    pub fn token(&self, name: &str) -> PathBuf {
+        self.of_process(name).join("join-token")
+    }
+
+    /// The administration socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime.join("admin.sock")
+    }
+
+    /// The configuration file of a process.
+    #[must_use]
+    pub fn config(&self, name: &str) -> PathBuf {
+        self.root.join("deploy/config").join(format!("{name}.toml"))
+    }
+
+    /// The binary of a process.
+    #[must_use]
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.bin.join(if name == "issuer" { "avouch-issuer".to_owned() } else { format!("market-{name}") })
+    }
+
+    /// A file that ships with the demo.
+    #[must_use]
+    pub fn shipped(&self, name: &str) -> PathBuf {
+        self.root.join("deploy/demo").join(name)
+    }
+}

@@ -1,0 +1,465 @@
+//! Sets the market up: the issuer, its entries and join tokens, then every service after those it calls.
+//!
+//! Nothing is shared beforehand but the code: each run makes its own root, and each process enrols with a token of
+//! its own that works once. Tokens are handed over in files of their process's private directory.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
+use serde::Deserialize;
+
+use crate::admin::Admin;
+use crate::http;
+use crate::place::{Place, SERVICES, id, upstreams};
+use crate::processes::{PidFile, Process, Spec};
+use crate::secrets::Secrets;
+use crate::wait;
+
+/// How long a process may take to be ready, on a machine that is busy.
+const READY: Duration = Duration::from_secs(20);
+
+/// How long a process has for its open calls when it is told to stop.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// The life of the demo's certificates.
+pub const SVID_LIFE: Duration = Duration::from_secs(20);
+
+/// The life of the one in `certs/dev`, which people paste commands for.
+pub const DEV_LIFE: Duration = Duration::from_secs(3600);
+
+/// Why the demo can't go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The system refused.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something did not happen in time.
+    #[error(transparent)]
+    TooLate(#[from] wait::TooLate),
+    /// A process ended by itself.
+    #[error("{0}")]
+    Ended(String),
+    /// The issuer refused.
+    #[error("the issuer does not {action}: {status}")]
+    Issuer {
+        /// What was asked for.
+        action: String,
+        /// Its answer.
+        status: Box<tonic::Status>,
+    },
+    /// An identity of the demo's own.
+    #[error("no identity for {name}: {source}")]
+    Identity {
+        /// Whose.
+        name: String,
+        /// Why not.
+        source: Box<avouch_identity::IdentityError>,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> SetupError {
+    let action = action.into();
+    move |source| SetupError::System { action, source }
+}
+
+/// Where a process listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Address {
+    /// Mutual TLS.
+    pub grpc: SocketAddr,
+    /// Plain health and metrics.
+    pub health: SocketAddr,
+    /// Which life of the process wrote this.
+    pub pid: u32,
+}
+
+/// How the market is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where the processes send their spans.
+    pub otlp: Option<String>,
+    /// The port of the storefront's ingress; 0 for any.
+    pub ingress_port: u16,
+    /// What the storefront is given beside its configuration.
+    pub storefront: BTreeMap<String, OsString>,
+    /// Whether the storefront reads its orders from the demo.
+    pub feed: bool,
+}
+
+/// A running market.
+#[derive(Debug)]
+pub struct Market {
+    /// Where it is.
+    pub place: Place,
+    /// The issuer's administration.
+    pub admin: Admin,
+    /// What must not appear in any log.
+    pub secrets: RefCell<Secrets>,
+    options: Options,
+    pids: PidFile,
+    specs: RefCell<BTreeMap<String, Spec>>,
+    running: RefCell<BTreeMap<String, Process>>,
+    addresses: RefCell<BTreeMap<String, Address>>,
+}
+
+impl Market {
+    /// Sweeps up, empties the directory and starts the issuer.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub async fn start(place: Place, options: Options) -> Result<Self, SetupError> {
+        let (pids, _swept) = PidFile::take(&place.dir).map_err(system("use the demo's directory"))?;
+        empty(&place.dir, &PidFile::names()).map_err(system("empty the demo's directory"))?;
+        private_dir(&place.runtime).map_err(system("make the runtime directory"))?;
+        let admin = Admin::new(place.socket());
+        let market = Self {
+            place,
+            admin,
+            secrets: RefCell::default(),
+            options,
+            pids,
+            specs: RefCell::default(),
+            running: RefCell::default(),
+            addresses: RefCell::default(),
+        };
+        market.launch("issuer", market.issuer_env()).await?;
+        market.admin_answers().await?;
+        Ok(market)
+    }
+
+    /// Waits until the issuer's administration answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn admin_answers(&self) -> Result<(), SetupError> {
+        let answers = async || self.admin.answers().await.map_err(|status| status.to_string());
+        Ok(wait::until("the issuer's administration answers", READY, answers).await?)
+    }
+
+    /// Starts a service and waits until it is ready. `env` comes on top.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub async fn service(&self, name: &str, env: BTreeMap<String, OsString>) -> Result<(), SetupError> {
+        let dns: &[String] = if name == "storefront" { &["localhost".to_owned()] } else { &[dns_name(name)] };
+        self.admit(name, SVID_LIFE, dns).await?;
+        let mut all = self.service_env(name);
+        all.extend(env);
+        self.launch(name, all).await
+    }
+
+    /// An identity of the demo's own, kept fresh in this process.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub async fn identity(&self, name: &str, life: Duration) -> Result<Identity, SetupError> {
+        self.admit(name, life, &[]).await?;
+        let config = IdentityConfig::Issuer(IssuerConfig {
+            address: self.address("issuer")?.grpc.to_string(),
+            join_token_file: Some(self.place.token(name)),
+            state_dir: Some(self.place.state(name)),
+            addresses: Vec::new(),
+            timeout_ms: 5_000,
+        });
+        let failed = |source| SetupError::Identity { name: name.to_owned(), source: Box::new(source) };
+        Identity::start(config).await.map_err(failed)
+    }
+
+    /// Where a process listens.
+    ///
+    /// # Errors
+    /// When it was never ready.
+    pub fn address(&self, name: &str) -> Result<Address, SetupError> {
+        let address = self.addresses.borrow().get(name).copied();
+        address.ok_or_else(|| SetupError::Other(format!("{name} has no address yet")))
+    }
+
+    /// The port of the storefront's ingress.
+    ///
+    /// # Errors
+    /// When it has not said so in time.
+    pub async fn ingress(&self) -> Result<SocketAddr, SetupError> {
+        let file = self.place.of_process("storefront").join("ingress");
+        let read = async || {
+            let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+            text.trim().parse().map_err(|_| format!("the file says `{text}`"))
+        };
+        Ok(wait::until("the storefront's ingress listens", READY, read).await?)
+    }
+
+    /// Takes a running process out, to be killed; nobody misses it meanwhile.
+    #[must_use]
+    pub fn take(&self, name: &str) -> Option<Process> {
+        self.running.borrow_mut().remove(name)
+    }
+
+    /// Starts a process again that was taken out, where it was, and waits until it is ready.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub async fn again(&self, name: &str) -> Result<(), SetupError> {
+        let spec = self.specs.borrow().get(name).cloned();
+        let mut spec = spec.ok_or_else(|| SetupError::Other(format!("{name} was never started")))?;
+        let address = self.address(name)?;
+        // Others know the address it had.
+        for (key, at) in listens(name, address) {
+            spec.env.insert(key, at.into());
+        }
+        self.run(name, &spec).await
+    }
+
+    /// Says which process has ended although nobody told it to.
+    ///
+    /// # Errors
+    /// When one has.
+    pub fn all_running(&self) -> Result<(), SetupError> {
+        let mut running = self.running.borrow_mut();
+        let ended = running.values_mut().find_map(Process::ended);
+        ended.map_or(Ok(()), |ended| Err(SetupError::Ended(ended)))
+    }
+
+    /// The storefront's standard input.
+    #[must_use]
+    pub fn storefront_input(&self) -> Option<tokio::process::ChildStdin> {
+        self.running.borrow_mut().get_mut("storefront").and_then(Process::stdin)
+    }
+
+    /// Notes the keys that lie on disk at this moment.
+    pub fn note_keys(&self) {
+        self.secrets.borrow_mut().keys_below(&self.place.dir);
+    }
+
+    /// Ends everything in order, callers first; names those that did not end by themselves with success.
+    pub async fn stop(&self) -> Vec<String> {
+        let mut bad = Vec::new();
+        for name in SERVICES.iter().rev().copied().chain(["issuer"]) {
+            let Some(mut process) = self.take(name) else { continue };
+            process.terminate();
+            match process.ended_within(DRAIN + Duration::from_secs(5)).await {
+                Ok(Some(status)) if status.success() => {}
+                Ok(Some(status)) => bad.push(format!("{name} ({status})")),
+                Ok(None) => bad.push(format!("{name} (had to be killed)")),
+                Err(error) => bad.push(format!("{name} ({error})")),
+            }
+        }
+        bad
+    }
+
+    async fn admit(&self, name: &str, life: Duration, dns_names: &[String]) -> Result<(), SetupError> {
+        private_dir(&self.place.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
+        let token = self.admin.admit(&id(name), life, dns_names).await;
+        let action = || format!("admit {name}");
+        let token =
+            token.map_err(|status| SetupError::Issuer { action: action(), status: Box::new(status) })?;
+        self.secrets.borrow_mut().token(&token);
+        let file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.place.token(name));
+        file.and_then(|mut file| file.write_all(token.as_bytes()))
+            .map_err(system(format!("hand {name} its token")))
+    }
+
+    async fn launch(&self, name: &str, env: BTreeMap<String, OsString>) -> Result<(), SetupError> {
+        private_dir(&self.place.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
+        let spec = Spec {
+            name: name.to_owned(),
+            program: self.place.binary(name),
+            args: vec!["--config".into(), self.place.config(name).into()],
+            env,
+            log: self.place.log(name),
+            stdin: name == "storefront" && self.options.feed,
+        };
+        self.run(name, &spec).await
+    }
+
+    async fn run(&self, name: &str, spec: &Spec) -> Result<(), SetupError> {
+        // The file of an earlier life must not be taken for this one's.
+        let _ = std::fs::remove_file(self.place.address_file(name));
+        let process = Process::start(spec, &self.pids).map_err(system(format!("start {name}")))?;
+        self.specs.borrow_mut().insert(name.to_owned(), spec.clone());
+        self.running.borrow_mut().insert(name.to_owned(), process);
+        let ready = async || {
+            self.all_running()?;
+            Ok(self.ready(name).await)
+        };
+        let address = wait::try_until::<_, SetupError>(&format!("{name} is ready"), READY, ready).await?;
+        self.addresses.borrow_mut().insert(name.to_owned(), address);
+        Ok(())
+    }
+
+    /// The addresses of a process that says it is ready.
+    async fn ready(&self, name: &str) -> Result<Address, String> {
+        let text = std::fs::read(self.place.address_file(name)).map_err(|_| "no addresses yet".to_owned())?;
+        let address: Address = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        match http::get(&address.health.to_string(), "/readyz").await? {
+            (200, _) => Ok(address),
+            (status, text) => Err(format!("/readyz: {status} {}", text.trim())),
+        }
+    }
+
+    fn issuer_env(&self) -> BTreeMap<String, OsString> {
+        let mut env = self.common_env("issuer");
+        let dir = self.place.of_process("issuer");
+        env.extend(settings([
+            ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::place::TRUST_DOMAIN.into()),
+            ("AVOUCH_ISSUER__DATA_DIR", dir.join("data").into()),
+            ("AVOUCH_ISSUER__LISTEN", "127.0.0.1:0".into()),
+            ("AVOUCH_ISSUER__ADDRESS_FILE", self.place.address_file("issuer").into()),
+            ("AVOUCH_ISSUER__ADMIN_SOCKET", self.place.socket().into()),
+            ("AVOUCH_ISSUER__PROFILES", self.place.root.join("certs").into()),
+        ]));
+        env
+    }
+
+    fn service_env(&self, name: &str) -> BTreeMap<String, OsString> {
+        let mut env = self.common_env(name);
+        let dir = self.place.of_process(name);
+        let issuer = self.address("issuer").map(|address| address.grpc.to_string()).unwrap_or_default();
+        env.extend(settings([
+            ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0".into()),
+            ("AVOUCH_SERVICE__ADDRESS_FILE", self.place.address_file(name).into()),
+            ("AVOUCH_SERVICE__DRAIN_TIMEOUT", format!("{}s", DRAIN.as_secs()).into()),
+            ("AVOUCH_IDENTITY__SOURCE", "issuer".into()),
+            ("AVOUCH_IDENTITY__ADDRESS", issuer.into()),
+            ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.place.token(name).into()),
+            ("AVOUCH_IDENTITY__STATE_DIR", self.place.state(name).into()),
+            ("AVOUCH_AUTHZ__POLICY", self.place.shipped("policy.toml").into()),
+        ]));
+        if name != "storefront" {
+            env.insert(key(name, "DATABASE"), dir.join(format!("{name}.db")).into());
+        }
+        for upstream in upstreams(name) {
+            let url =
+                self.address(upstream).map(|address| format!("https://{}", address.grpc)).unwrap_or_default();
+            env.insert(format!("AVOUCH_UPSTREAMS__{}__URL", upstream.to_uppercase()), url.into());
+            env.insert(format!("AVOUCH_UPSTREAMS__{}__ID", upstream.to_uppercase()), id(upstream).into());
+        }
+        match name {
+            "inventory" => {
+                env.insert(key(name, "STOCK"), self.place.shipped("stock.toml").into());
+            }
+            "storefront" => {
+                let ingress = format!("127.0.0.1:{}", self.options.ingress_port);
+                env.insert(key(name, "INGRESS_LISTEN"), ingress.into());
+                env.insert(key(name, "INGRESS_ADDRESS_FILE"), dir.join("ingress").into());
+                env.insert(key(name, "RESULT_FILE"), dir.join("result.json").into());
+                env.extend(self.options.storefront.clone());
+            }
+            _ => {}
+        }
+        env
+    }
+
+    fn common_env(&self, name: &str) -> BTreeMap<String, OsString> {
+        let mut env = settings([
+            ("AVOUCH_HEALTH__LISTEN", "127.0.0.1:0".into()),
+            // Connections that were accepted are told at the debug level; the report shows what they negotiated.
+            ("RUST_LOG", "info,avouch_identity::record=debug".into()),
+            ("AVOUCH_TELEMETRY__LOG_FORMAT", "json".into()),
+            ("OTEL_SERVICE_NAME", name.into()),
+            ("NO_COLOR", "1".into()),
+        ]);
+        if let Some(otlp) = &self.options.otlp {
+            env.insert("OTEL_EXPORTER_OTLP_ENDPOINT".into(), otlp.into());
+            env.insert("OTEL_TRACES_SAMPLER".into(), "parentbased_always_on".into());
+            // The page is drawn soon after the last call.
+            env.insert("OTEL_BSP_SCHEDULE_DELAY".into(), "500".into());
+        }
+        env
+    }
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.place.runtime);
+    }
+}
+
+/// A name that the certificate of a service carries beside its identity, for clients that know of no SPIFFE.
+#[must_use]
+pub fn dns_name(service: &str) -> String {
+    format!("{service}.{}", crate::place::TRUST_DOMAIN)
+}
+
+/// What pins a process to the addresses it had.
+fn listens(name: &str, address: Address) -> [(String, String); 2] {
+    let listen = if name == "issuer" { "AVOUCH_ISSUER__LISTEN" } else { "AVOUCH_SERVICE__LISTEN" };
+    [
+        (listen.to_owned(), address.grpc.to_string()),
+        ("AVOUCH_HEALTH__LISTEN".to_owned(), address.health.to_string()),
+    ]
+}
+
+fn key(name: &str, key: &str) -> String {
+    format!("AVOUCH_{}__{key}", name.to_uppercase())
+}
+
+fn settings<const N: usize>(pairs: [(&str, OsString); N]) -> BTreeMap<String, OsString> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Removes everything in a directory but what is named.
+fn empty(dir: &Path, but: &[&str]) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if but.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_emptied_but_for_what_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("orders")).unwrap();
+        for name in ["demo.lock", "report.html", "orders/log.jsonl"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        empty(dir.path(), &["demo.lock"]).unwrap();
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["demo.lock"]);
+    }
+
+    #[test]
+    fn every_service_comes_after_those_it_calls() {
+        for (at, service) in SERVICES.iter().enumerate() {
+            for upstream in upstreams(service) {
+                assert!(SERVICES[..at].contains(upstream), "{service} before {upstream}");
+            }
+        }
+    }
+}
