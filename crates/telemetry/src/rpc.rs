@@ -80,8 +80,13 @@ impl Call {
         Self { side, method, started: Instant::now(), context, timeout, open: true }
     }
 
+    /// Makes the call's context the current one. A made call that is not sampled already runs in its caller's.
     fn enter(&self) -> Option<ContextGuard> {
-        self.context.clone().map(Context::attach)
+        let context = match self.side {
+            Side::Server => self.context.as_ref(),
+            Side::Client => self.sampled(),
+        };
+        context.cloned().map(Context::attach)
     }
 
     fn sampled(&self) -> Option<&Context> {
