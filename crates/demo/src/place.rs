@@ -44,18 +44,18 @@ pub struct Place {
 }
 
 impl Place {
-    /// The demo of the repository at `root`, with the binaries beside this one.
+    /// The demo of the repository that `start` is in, else of the one this binary was built in; with the binaries
+    /// beside this one.
     ///
     /// # Errors
-    /// When this is not the repository, or the system does not say where this binary is.
-    pub fn of(root: &Path) -> std::io::Result<Self> {
-        let root = root.canonicalize()?;
-        if !root.join("deploy/demo/policy.toml").is_file() {
-            let message =
-                format!("{} is not the repository: it has no deploy/demo/policy.toml", root.display());
-            return Err(std::io::Error::other(message));
-        }
-        let bin = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
+    /// When neither is in the repository, or the system does not say where this binary is.
+    pub fn of(start: &Path) -> std::io::Result<Self> {
+        let (start, binary) = (start.canonicalize()?, std::env::current_exe()?);
+        let is_root = |dir: &&Path| dir.join("deploy/demo/policy.toml").is_file();
+        let root = start.ancestors().find(is_root).or_else(|| binary.ancestors().find(is_root));
+        let missing = || std::io::Error::other("this is not avouch's repository: there is no deploy/demo/policy.toml");
+        let root = root.ok_or_else(missing)?.to_path_buf();
+        let bin = binary.parent().map(Path::to_path_buf).unwrap_or_default();
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
         let runtime =
             runtime.unwrap_or_else(std::env::temp_dir).join(format!("avouch-demo-{}", std::process::id()));
