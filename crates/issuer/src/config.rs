@@ -99,7 +99,7 @@ pub enum ConfigError {
         window: Duration,
     },
     /// The socket's path cannot be used.
-    #[error("issuer.admin_socket cannot be used")]
+    #[error(transparent)]
     AdminSocket(#[from] SocketPathError),
 }
 
@@ -108,8 +108,9 @@ pub const MAX_RECOVERY_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 const MAX_RETENTION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The checked configuration.
-#[derive(Debug, Clone)]
+/// The checked configuration. Reading one from a file runs the checks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "IssuerSettings")]
 pub struct IssuerConfig {
     /// The trust domain.
     pub trust_domain: TrustDomain,
@@ -184,8 +185,7 @@ mod tests {
 
     fn parse(more: &str) -> Result<IssuerConfig, String> {
         let text = format!("{LEAST}{more}");
-        let settings: IssuerSettings = toml::from_str(&text).map_err(|error| error.to_string())?;
-        IssuerConfig::try_from(settings).map_err(|error| error.to_string())
+        toml::from_str(&text).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Issuing {
     }
 
     /// Checks, signs, checks again. Nothing signed here may leave before [`Issuing::commit`].
-    #[tracing::instrument(name = "sign", level = "debug", skip_all)]
+    #[tracing::instrument(name = "sign", skip_all)]
     pub(crate) fn sign(&self, request: Request, now: SystemTime) -> Result<Issued, IssueError> {
         let authority = self.authorities.signing();
         let (profile, entropy) = (&self.authorities.profiles().svid, self.authorities.entropy());
@@ -146,7 +146,7 @@ impl Issuing {
     }
 
     /// Makes the record durable; then, and only then, the certificate may be handed out.
-    #[tracing::instrument(name = "store", level = "debug", skip_all)]
+    #[tracing::instrument(name = "record", skip_all)]
     pub(crate) async fn commit(&self, commit: Commit, issued: &Issued) -> Result<CommitOutcome, IssueError> {
         let issuance = commit.issuance.clone();
         let outcome = self.store.commit(commit).await?;

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// How often the wall clock is looked at while waiting.
-const LOOK: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two attempts after a failure, at most.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const SHORTEST_RETRY: Duration = Duration::from_millis(500);

@@ -8,6 +8,8 @@ mod administration;
 mod enrolment;
 #[path = "issuer/hostile.rs"]
 mod hostile;
+#[path = "issuer/killed.rs"]
+mod killed;
 #[path = "issuer/recovery.rs"]
 mod recovery;
 #[path = "issuer/renewal.rs"]

@@ -35,8 +35,14 @@ pub(super) fn new_entry(entry: admin::Entry, now: SystemTime) -> Result<NewEntry
         svid_ttl: span("svid_ttl", entry.svid_ttl)?,
         recovery_window: span("recovery_window", entry.recovery_window)?,
         dns_names: entry.dns_names,
-        created_at: now,
+        created_at: whole_milliseconds(now),
     })
+}
+
+/// What the store keeps of a time, so that the answer is what will be listed later.
+fn whole_milliseconds(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    at - Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000))
 }
 
 pub(super) fn span(field: &str, span: Option<prost_types::Duration>) -> Result<Option<Duration>, Status> {

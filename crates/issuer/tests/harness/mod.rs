@@ -23,7 +23,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -144,6 +144,15 @@ impl World {
         for task in running.tasks {
             let _ = tokio::time::timeout(Duration::from_secs(5), task).await.expect("it drains");
         }
+    }
+
+    /// Sets the clock forward, and waits until the issuer has renewed what that made stale.
+    pub(crate) async fn until(&self, now: SystemTime) {
+        self.clock.set(now);
+        eventually("the renewal of the issuer's own certificate", async || {
+            (self.issuer().identity().snapshot().svid.not_after() > now).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn restart(&mut self) {

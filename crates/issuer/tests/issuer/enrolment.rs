@@ -1,11 +1,12 @@
 //! Join tokens over the wire.
 
 use crate::harness::{ORDERS, World, csr, reason};
-use avouch_api::admin::v1::CreateTokenRequest;
+use avouch_api::admin::v1::{CreateEntryRequest, CreateTokenRequest, Entry};
 use avouch_api::issuer::v1::EnrollRequest;
 use avouch_issuer::config::RateLimitSettings;
 use avouch_issuer::store::{IssuanceFilter, Origin};
 use avouch_spiffe::Reason;
+use avouch_spiffe::clock::Clock;
 use avouch_spiffe::x509::Authority;
 use rcgen::KeyPair;
 use std::num::NonZeroU32;
@@ -73,7 +74,7 @@ async fn the_same_token_with_the_same_key_may_be_retried_until_it_expires_and_no
     let key = KeyPair::generate().unwrap();
     let mut raw = world.connect(None).await;
     let first = raw.enroll(token.secret(), csr(&key, &[])).await.unwrap();
-    world.clock.advance(Duration::from_secs(599));
+    world.until(world.clock.now() + Duration::from_secs(599)).await;
     let mut raw = world.connect(None).await;
     let second = raw.enroll(token.secret(), csr(&key, &[])).await.unwrap();
     assert_ne!(first.chain[0], second.chain[0], "each time a certificate of its own");
@@ -96,7 +97,7 @@ async fn unknown_and_expired_tokens_are_refused_without_saying_more() {
     }
     let none = raw.client.enroll(EnrollRequest { evidence: None, csr: csr(&key, &[]) }).await;
     assert_eq!(reason(none), Some(Reason::NoMatchingEntry));
-    world.clock.advance(Duration::from_secs(601));
+    world.until(world.clock.now() + Duration::from_secs(601)).await;
     assert_eq!(reason(world.enroll(&token).await), Some(Reason::JoinTokenExpired));
 }
 
@@ -166,4 +167,17 @@ async fn an_address_that_asks_too_often_is_told_when_to_come_back() {
     let refused = outcomes.into_iter().find_map(Result::err).unwrap();
     assert_eq!(avouch_identity::reason(&refused), Some(Reason::RateLimited));
     assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn an_entrys_own_life_and_names_are_what_the_workload_gets() {
+    let world = World::new().await;
+    let ttl = Some(Duration::from_secs(60).try_into().unwrap());
+    let dns_names = vec!["localhost".to_owned()];
+    let entry = Entry { spiffe_id: ORDERS.to_owned(), svid_ttl: ttl, dns_names, ..Entry::default() };
+    world.admin().await.create_entry(CreateEntryRequest { entry: Some(entry) }).await.unwrap();
+    let leaf = world.enroll(&world.token(ORDERS).await).await.unwrap().leaf();
+    let left = leaf.not_after().duration_since(world.clock.now()).unwrap();
+    assert!(left > Duration::from_secs(58) && left <= Duration::from_secs(60), "{left:?}");
+    assert_eq!(leaf.dns_names(), ["localhost"]);
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 async fn away() -> (World, Held) {
     let world = World::new().await;
     let held = world.enroll(&world.invited(ORDERS).await).await.unwrap();
-    world.clock.advance(Duration::from_secs(600));
+    world.until(held.leaf().not_after() + Duration::from_secs(600)).await;
     (world, held)
 }
 
@@ -96,10 +96,10 @@ async fn nonces_are_used_up_by_failures_too_and_are_few() {
 #[tokio::test]
 async fn after_the_window_it_is_over() {
     let (world, held) = away().await;
-    world.clock.set(held.leaf().not_after() + Duration::from_secs(3_600));
+    world.until(held.leaf().not_after() + Duration::from_secs(3_600)).await;
     let svid = world.connect(None).await.recover_honestly(&held).await.unwrap();
     drop(svid);
-    world.clock.set(held.leaf().not_after() + Duration::from_secs(3_601));
+    world.until(held.leaf().not_after() + Duration::from_secs(3_601)).await;
     let refused = world.connect(None).await.recover_honestly(&held).await;
     assert_eq!(reason(refused), Some(Reason::RecoveryWindowOver));
 }
@@ -111,7 +111,7 @@ async fn an_entry_may_have_a_window_of_its_own() {
     let entry = Entry { spiffe_id: ORDERS.to_owned(), recovery_window: window, ..Entry::default() };
     world.admin().await.create_entry(CreateEntryRequest { entry: Some(entry) }).await.unwrap();
     let held = world.enroll(&world.token(ORDERS).await).await.unwrap();
-    world.clock.set(held.leaf().not_after() + Duration::from_secs(61));
+    world.until(held.leaf().not_after() + Duration::from_secs(61)).await;
     let refused = world.connect(None).await.recover_honestly(&held).await;
     assert_eq!(reason(refused), Some(Reason::RecoveryWindowOver));
 }
