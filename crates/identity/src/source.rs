@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use avouch_spiffe::SpiffeId;
+use avouch_spiffe::{Reason, SpiffeId};
 use avouch_spiffe::clock::{self, SharedClock};
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
@@ -95,7 +95,10 @@ impl IdentityError {
     /// Whether trying again, unchanged, can help.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Refused { status, .. } => match crate::status::reason(status) {
+            Self::Refused { action, status } => match crate::status::reason(status) {
+                // Only a renewal presents a certificate of ours; else it is the issuer's that is outside its dates,
+                // until it renews itself or somebody sets a clock.
+                Some(Reason::CertExpired | Reason::CertNotYetValid) => *action != "renew",
                 Some(reason) => reason.retryable(),
                 None => matches!(
                     status.code(),
