@@ -14,8 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use avouch_spiffe::{Reason, SpiffeId};
 use avouch_spiffe::clock::{self, SharedClock};
+use avouch_spiffe::{Reason, SpiffeId};
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
@@ -147,9 +147,19 @@ pub trait IdentityObserver: Send + Sync + fmt::Debug {
 pub(crate) struct Surroundings {
     pub(crate) clock: SharedClock,
     pub(crate) observer: Option<Arc<dyn IdentityObserver>>,
+    pub(crate) outgoing: Option<fn(&mut http::HeaderMap)>,
 }
 
 impl Surroundings {
+    /// A request to the issuer, with the headers the process adds to its calls.
+    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        if let Some(outgoing) = self.outgoing {
+            outgoing(request.metadata_mut().as_mut());
+        }
+        request
+    }
+
     pub(crate) fn tell(&self, event: &IdentityEvent) {
         match event {
             IdentityEvent::Issued { how, spiffe_id, serial, .. } => {
@@ -193,6 +203,13 @@ impl IdentityStarter {
         self
     }
 
+    /// Adds headers to every request to the issuer, as a trace's: this crate knows no tracing of its own.
+    #[must_use]
+    pub fn outgoing(mut self, add: fn(&mut http::HeaderMap)) -> Self {
+        self.surroundings.outgoing = Some(add);
+        self
+    }
+
     /// Judges certificates by `clock`.
     #[must_use]
     pub fn clock(mut self, clock: SharedClock) -> Self {
@@ -223,6 +240,9 @@ impl Identity {
 
     /// As [`Identity::start`], with an observer or a clock.
     pub fn starter(config: IdentityConfig) -> IdentityStarter {
-        IdentityStarter { config, surroundings: Surroundings { clock: clock::system(), observer: None } }
+        IdentityStarter {
+            config,
+            surroundings: Surroundings { clock: clock::system(), observer: None, outgoing: None },
+        }
     }
 }

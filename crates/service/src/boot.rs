@@ -164,7 +164,10 @@ impl Boot {
         let missing = || ConfigError::from(crate::ConfigFault::MissingSection("identity".to_owned()));
         let config = self.config.identity.take().ok_or_else(missing)?;
         let observer = Observer(self.telemetry.metrics().clone());
-        let start = Identity::starter(config).observer(std::sync::Arc::new(observer)).start();
+        let start = Identity::starter(config)
+            .observer(std::sync::Arc::new(observer))
+            .outgoing(avouch_telemetry::inject_current)
+            .start();
         let parent = avouch_telemetry::context_from_env();
         let start = self.telemetry.tracing().scope("boot", parent, start);
         let identity = tokio::select! {

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 
 /// Flags that every service has.
+// No group: its id would be the type's name, and a service's own flags may be called `Flags` too.
 #[derive(Debug, Clone, Default, Args)]
+#[group(skip)]
 pub struct Flags {
     /// Configuration file (TOML). Its keys can be overridden by AVOUCH_SECTION__KEY and by --set.
     #[arg(long, value_name = "FILE", env = "AVOUCH_CONFIG")]

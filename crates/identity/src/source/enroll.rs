@@ -6,11 +6,10 @@ use avouch_api::issuer::v1::enroll_request::Evidence;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{EnrollRequest, IssuedSvid};
 use avouch_spiffe::JoinToken;
-use avouch_spiffe::clock::SharedClock;
 
 use super::issuer::{Target, connect};
 use super::key::SvidKey;
-use super::{IdentityError, pem};
+use super::{IdentityError, Surroundings, pem};
 use crate::verify::Trust;
 
 /// Reads a join token from its file.
@@ -27,17 +26,24 @@ pub(super) fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
 /// Enrolls `key` with the token. The issuer is verified against the roots the token pins.
 pub(super) async fn enroll(
     target: &Target,
-    clock: &SharedClock,
+    surroundings: &Surroundings,
     token: &JoinToken,
     key: &SvidKey,
 ) -> Result<IssuedSvid, IdentityError> {
     let trust = Trust::Pins(token.root_pins().into());
-    let connection =
-        connect(target, clock, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll").await?;
+    let connection = connect(
+        target,
+        &surroundings.clock,
+        trust,
+        token.trust_domain().clone(),
+        token.issuer().clone(),
+        "enroll",
+    )
+    .await?;
     let request =
         EnrollRequest { evidence: Some(Evidence::JoinToken(token.secret().to_owned())), csr: key.request()? };
     let response = IssuerClient::new(connection)
-        .enroll(request)
+        .enroll(surroundings.request(request))
         .await
         .map_err(|status| IdentityError::Refused { action: "enroll", status: Box::new(status) })?;
     response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))

@@ -171,7 +171,7 @@ impl Source {
                 key
             }
         };
-        let outcome = enroll::enroll(&self.target, &self.surroundings.clock, &token, &key).await;
+        let outcome = enroll::enroll(&self.target, &self.surroundings, &token, &key).await;
         let issued = match outcome {
             Ok(issued) => issued,
             Err(error) => {
@@ -185,13 +185,13 @@ impl Source {
 
     async fn recover(&self, svid: &Svid, key: &SvidKey, bundle: &Bundle) -> Result<Current, IdentityError> {
         let next = SvidKey::generate()?;
-        let issued = recover(&self.target, &self.surroundings.clock, bundle, (svid, key), &next).await?;
+        let issued = recover(&self.target, &self.surroundings, bundle, (svid, key), &next).await?;
         self.accept("recover", issued, next, svid.spiffe_id().trust_domain()).await
     }
 
     async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
         let key = SvidKey::generate()?;
-        let mut request = tonic::Request::new(RenewRequest { csr: key.request()? });
+        let mut request = self.surroundings.request(RenewRequest { csr: key.request()? });
         request.set_timeout(self.config.timeout());
         let response = IssuerClient::new(channel.clone())
             .renew(request)

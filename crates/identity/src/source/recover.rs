@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{BeginRecoveryRequest, IssuedSvid, RecoverRequest};
-use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{Bundle, BundleSet};
 
-use super::IdentityError;
 use super::issuer::{Target, connect, issuer_id};
 use super::key::SvidKey;
+use super::{IdentityError, Surroundings};
 use crate::svid::Svid;
 use crate::trust::TrustStore;
 use crate::verify::Trust;
@@ -31,7 +30,7 @@ pub fn recovery_message(exporter: &[u8; 32], nonce: &[u8], csr: &[u8]) -> Vec<u8
 /// Recovers the identity of the expired `svid` for the new `key`.
 pub(super) async fn recover(
     target: &Target,
-    clock: &SharedClock,
+    surroundings: &Surroundings,
     bundle: &Bundle,
     expired: (&Svid, &SvidKey),
     key: &SvidKey,
@@ -41,14 +40,20 @@ pub(super) async fn recover(
     bundles.insert(bundle.clone());
     let trust = Trust::Store(Arc::new(TrustStore::new(bundles)));
     let domain = svid.spiffe_id().trust_domain().clone();
-    let connection = connect(target, clock, trust, domain.clone(), issuer_id(&domain)?, "recover").await?;
+    let connection =
+        connect(target, &surroundings.clock, trust, domain.clone(), issuer_id(&domain)?, "recover").await?;
     let exporter = connection
         .link()
         .exporter
         .ok_or_else(|| IdentityError::Crypto("the connection exports no keying material".to_owned()))?;
     let mut client = IssuerClient::new(connection);
     let refused = |status| IdentityError::Refused { action: "recover", status: Box::new(status) };
-    let nonce = client.begin_recovery(BeginRecoveryRequest {}).await.map_err(refused)?.into_inner().nonce;
+    let nonce = client
+        .begin_recovery(surroundings.request(BeginRecoveryRequest {}))
+        .await
+        .map_err(refused)?
+        .into_inner()
+        .nonce;
     let csr = key.request()?;
     let request = RecoverRequest {
         expired_chain: svid.chain().iter().map(|der| der.to_vec()).collect(),
@@ -56,6 +61,6 @@ pub(super) async fn recover(
         nonce,
         csr,
     };
-    let response = client.recover(request).await.map_err(refused)?;
+    let response = client.recover(surroundings.request(request)).await.map_err(refused)?;
     response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))
 }
