@@ -9,7 +9,7 @@ use crate::StoreError;
 const BATCH: usize = 64;
 
 /// Hands a job's answer out, or the reason why the commit failed.
-pub(crate) type Finish = Box<dyn FnOnce(Result<(), &str>) + Send>;
+pub(crate) type Finish = Box<dyn FnOnce(Option<&str>) + Send>;
 
 /// Runs inside the open transaction.
 pub(crate) type Job = Box<dyn FnOnce(&Connection) -> Finish + Send>;
@@ -23,10 +23,10 @@ where
 {
     Box::new(move |connection| {
         let result = in_savepoint(connection, run);
-        Box::new(move |commit| {
-            let result = match commit {
-                Ok(()) => result,
-                Err(error) => Err(E::from(StoreError::Commit(error.to_owned()))),
+        Box::new(move |failed| {
+            let result = match failed {
+                None => result,
+                Some(error) => Err(E::from(StoreError::Commit(error.to_owned()))),
             };
             // Nobody may be waiting any more: the work is done all the same.
             drop(answer.send(result));
@@ -67,8 +67,8 @@ fn commit(connection: &Connection, batch: &mut Vec<Job>) {
         return;
     }
     let finish: Vec<Finish> = batch.drain(..).map(|job| job(connection)).collect();
-    let result = connection.execute_batch("COMMIT").map_err(|error| error.to_string());
-    if let Err(error) = &result {
+    let failed = connection.execute_batch("COMMIT").err().map(|error| error.to_string());
+    if let Some(error) = &failed {
         tracing::error!(%error, "the store cannot commit");
         // Some failures end the transaction, others leave it open: the next BEGIN needs it ended.
         if !connection.is_autocommit()
@@ -78,6 +78,6 @@ fn commit(connection: &Connection, batch: &mut Vec<Job>) {
         }
     }
     for finish in finish {
-        finish(result.as_ref().map(|()| ()).map_err(String::as_str));
+        finish(failed.as_deref());
     }
 }
