@@ -7,14 +7,19 @@ use std::time::Duration;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]
-#[command(name = "avouch", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "avouch",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   avouch entry add spiffe://market.example/orders --dns localhost
   avouch token create spiffe://market.example/orders > orders.token
   avouch cert list
   avouch cert inspect orders.pem
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage.")]
+Exit status: 0 done, 1 refused or failed, 2 wrong usage."
+)]
 pub(crate) struct Arguments {
     /// The issuer's administration socket [default: the one of the issuer this user runs]
     #[arg(long, global = true, env = "AVOUCH_ADMIN_SOCKET", value_name = "PATH")]
@@ -52,10 +57,13 @@ Examples:
   avouch entry add spiffe://market.example/web --dns web.market.example --dns localhost")]
     Add(EntryAdd),
     /// List the registered identities
-    #[command(visible_alias = "ls", after_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
 Examples:
   avouch entry list
-  avouch entry list --json")]
+  avouch entry list --json"
+    )]
     List,
     /// Show one registered identity
     #[command(after_help = "\
@@ -141,11 +149,14 @@ Examples:
 Needs no issuer. Exit status 1 if a check fails.")]
     Inspect(CertInspect),
     /// List issued certificates, newest first
-    #[command(visible_alias = "ls", after_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
 Examples:
   avouch cert list
   avouch cert list --all --id spiffe://market.example/orders
-  avouch cert list --json")]
+  avouch cert list --json"
+    )]
     List(CertList),
 }
 
@@ -178,7 +189,8 @@ mod tests {
 
     fn examples(command: &clap::Command, found: &mut Vec<String>) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let lines = help.lines().filter_map(|line| line.split_once("avouch ")).map(|(_, rest)| rest.to_owned());
+        let lines =
+            help.lines().filter_map(|line| line.split_once("avouch ")).map(|(_, rest)| rest.to_owned());
         found.extend(lines);
         command.get_subcommands().for_each(|sub| examples(sub, found));
     }

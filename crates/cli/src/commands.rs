@@ -28,5 +28,6 @@ fn proto_duration(span: Duration) -> Result<prost_types::Duration, CliError> {
 }
 
 fn span(span: Option<&prost_types::Duration>) -> Result<Option<Duration>, CliError> {
-    span.map(|span| Duration::try_from(*span).map_err(|error| CliError::Answer(error.to_string()))).transpose()
+    span.map(|span| Duration::try_from(*span).map_err(|error| CliError::Answer(error.to_string())))
+        .transpose()
 }

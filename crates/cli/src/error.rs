@@ -69,9 +69,11 @@ impl Diagnostic for CliError {
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let help = match self {
-            Self::NoSocket { .. } => "start an issuer with `avouch-issuer --config issuer.toml`, or name the socket \
+            Self::NoSocket { .. } => {
+                "start an issuer with `avouch-issuer --config issuer.toml`, or name the socket \
                 of a running one with --socket PATH or AVOUCH_ADMIN_SOCKET"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::ManySockets { .. } => "choose one with --socket PATH or AVOUCH_ADMIN_SOCKET".to_owned(),
             Self::Unreachable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run this as the user the issuer runs as, or as root".to_owned()

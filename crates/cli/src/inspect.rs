@@ -48,7 +48,9 @@ pub(crate) fn inspect(der: &[u8]) -> Inspection {
             Inspection { checks: checks::authority(der), facts: Ok(facts), kind: "signing certificate" }
         }
         Ok(facts) => Inspection { checks: checks::leaf(der), facts: Ok(facts), kind: "X.509-SVID" },
-        Err(error) => Inspection { facts: Err(error.to_string()), kind: "no certificate", checks: Vec::new() },
+        Err(error) => {
+            Inspection { facts: Err(error.to_string()), kind: "no certificate", checks: Vec::new() }
+        }
     }
 }
 

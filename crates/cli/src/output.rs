@@ -59,6 +59,9 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {
         let rows = [["a".to_owned(), "long cell".to_owned()], ["bcd".to_owned(), String::new()]];
         assert_eq!(table(["ID", "X"], &rows), "ID   X\na    long cell\nbcd\n");
-        assert_eq!(fields(2, &[("id", "x".to_owned()), ("expires", String::new())]), "  id       x\n  expires\n");
+        assert_eq!(
+            fields(2, &[("id", "x".to_owned()), ("expires", String::new())]),
+            "  id       x\n  expires\n"
+        );
     }
 }

@@ -69,7 +69,9 @@ mod tests {
         for (text, seconds) in [("20s", 20), ("10m", 600), ("1h30m", 5_400), ("30d", 2_592_000)] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)));
         }
-        for text in ["", "20", "s", "1m1h", "1s1s", "-1s", "1 h", "1y", "99999999999d", "99999999999999999999s"] {
+        for text in
+            ["", "20", "s", "1m1h", "1s1s", "-1s", "1 h", "1y", "99999999999d", "99999999999999999999s"]
+        {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }

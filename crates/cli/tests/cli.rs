@@ -1,6 +1,8 @@
 //! The program as a shell sees it: what it prints where, what it says when something is wrong, how it exits. The issuer
 //! is a stand-in on a real Unix socket.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
+
 use avouch_api::admin::v1::admin_server::{Admin, AdminServer};
 use avouch_api::admin::v1::*;
 use std::path::Path;
@@ -85,10 +87,7 @@ impl Admin for StandIn {
         }
     }
 
-    async fn get_bundle(
-        &self,
-        _: Request<GetBundleRequest>,
-    ) -> Result<Response<GetBundleResponse>, Status> {
+    async fn get_bundle(&self, _: Request<GetBundleRequest>) -> Result<Response<GetBundleResponse>, Status> {
         let trust_domain = "market.example".to_owned();
         Ok(Response::new(GetBundleResponse { trust_domain, spiffe_bundle: self.bundle.clone() }))
     }
@@ -106,7 +105,8 @@ impl Admin for StandIn {
             origin: "enroll".to_owned(),
             last_seen: None,
         };
-        let certificates = if request.include_expired { vec![certificate.clone(), certificate] } else { vec![certificate] };
+        let certificates =
+            if request.include_expired { vec![certificate.clone(), certificate] } else { vec![certificate] };
         Ok(Response::new(ListCertificatesResponse { certificates }))
     }
 }
@@ -142,10 +142,12 @@ async fn with_issuer(test: impl FnOnce(&Path) + Send + 'static) {
     let temp = tempfile::tempdir().unwrap();
     let socket = temp.path().join("admin.sock");
     let listener = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
-    let bundle = avouch_spiffe::Bundle::from_ders("market.example".parse().unwrap(), &[root().der()], 7).unwrap();
+    let bundle =
+        avouch_spiffe::Bundle::from_ders("market.example".parse().unwrap(), &[root().der()], 7).unwrap();
     let stand_in = StandIn { bundle: bundle.to_json().into_bytes() };
-    let server =
-        tonic::transport::Server::builder().add_service(AdminServer::new(stand_in)).serve_with_incoming(listener);
+    let server = tonic::transport::Server::builder()
+        .add_service(AdminServer::new(stand_in))
+        .serve_with_incoming(listener);
     let server = tokio::spawn(server);
     tokio::task::spawn_blocking(move || test(&socket)).await.unwrap();
     server.abort();
@@ -159,7 +161,10 @@ async fn success_without_a_result_says_nothing() {
             &["entry", "rm", ORDERS],
         ] {
             let output = avouch(Some(socket), words);
-            assert_eq!((output.status.code(), stdout(&output), stderr(&output)), (Some(0), String::new(), String::new()));
+            assert_eq!(
+                (output.status.code(), stdout(&output), stderr(&output)),
+                (Some(0), String::new(), String::new())
+            );
         }
     })
     .await;
@@ -190,7 +195,9 @@ async fn lists_are_aligned_tables_or_json() {
         let output = stdout(&avouch(Some(socket), &["cert", "list"]));
         let lines: Vec<_> = output.lines().collect();
         assert_eq!(lines.len(), 2, "{output}");
-        for (column, cell) in [("SERIAL", "0a1b"), ("LAST SEEN", "never"), ("ORIGIN", "enroll"), ("EXPIRES", "in ")] {
+        for (column, cell) in
+            [("SERIAL", "0a1b"), ("LAST SEEN", "never"), ("ORIGIN", "enroll"), ("EXPIRES", "in ")]
+        {
             assert_eq!(lines[0].find(column), lines[1].find(cell), "{output}");
         }
         assert_eq!(stdout(&avouch(Some(socket), &["cert", "list", "--all"])).lines().count(), 3);
@@ -200,8 +207,12 @@ async fn lists_are_aligned_tables_or_json() {
         assert_eq!(value[0]["serial"], "0a1b");
         assert!(value[0]["last_seen"].is_null());
         let value: serde_json::Value =
-            serde_json::from_str(&stdout(&avouch(Some(socket), &["entry", "show", ORDERS, "--json"]))).unwrap();
-        assert_eq!((&value["svid_ttl_seconds"], &value["created_at"]), (&20.into(), &"2027-01-15T08:00:00Z".into()));
+            serde_json::from_str(&stdout(&avouch(Some(socket), &["entry", "show", ORDERS, "--json"])))
+                .unwrap();
+        assert_eq!(
+            (&value["svid_ttl_seconds"], &value["created_at"]),
+            (&20.into(), &"2027-01-15T08:00:00Z".into())
+        );
     })
     .await;
 }
@@ -210,7 +221,10 @@ async fn lists_are_aligned_tables_or_json() {
 async fn the_bundle_is_shown_as_text_pem_and_spiffe_json() {
     with_issuer(|socket| {
         let text = stdout(&avouch(Some(socket), &["bundle", "show"]));
-        assert!(text.contains("trust domain  market.example\n") && text.contains("sequence      7\n"), "{text}");
+        assert!(
+            text.contains("trust domain  market.example\n") && text.contains("sequence      7\n"),
+            "{text}"
+        );
         let pem = stdout(&avouch(Some(socket), &["bundle", "show", "--pem"]));
         assert!(pem.starts_with("-----BEGIN CERTIFICATE-----\n"), "{pem}");
         let json: serde_json::Value =
@@ -264,12 +278,17 @@ fn without_any_socket_the_places_that_were_searched_are_named() {
         let sockets: Vec<_> = (0..count)
             .map(|n| {
                 std::fs::create_dir_all(directory.join(format!("avouch-{n}"))).unwrap();
-                std::os::unix::net::UnixListener::bind(directory.join(format!("avouch-{n}/admin.sock"))).unwrap()
+                std::os::unix::net::UnixListener::bind(directory.join(format!("avouch-{n}/admin.sock")))
+                    .unwrap()
             })
             .collect();
         let output = Command::new(env!("CARGO_BIN_EXE_avouch"))
             .env_clear()
-            .envs([("NO_COLOR", "1".as_ref()), ("XDG_RUNTIME_DIR", directory.as_os_str()), ("TMPDIR", directory.as_os_str())])
+            .envs([
+                ("NO_COLOR", "1".as_ref()),
+                ("XDG_RUNTIME_DIR", directory.as_os_str()),
+                ("TMPDIR", directory.as_os_str()),
+            ])
             .args(["entry", "list"])
             .output()
             .unwrap();

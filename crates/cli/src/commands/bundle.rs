@@ -86,6 +86,9 @@ mod tests {
         let text = pem(&[7; 100]);
         assert!(text.lines().all(|line| line.len() <= 64));
         assert_eq!(text.lines().filter(|line| line.len() == 64).count(), 2);
-        assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n") && text.ends_with("-----END CERTIFICATE-----\n"));
+        assert!(
+            text.starts_with("-----BEGIN CERTIFICATE-----\n")
+                && text.ends_with("-----END CERTIFICATE-----\n")
+        );
     }
 }

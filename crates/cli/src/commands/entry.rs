@@ -106,7 +106,8 @@ async fn rm(arguments: &Arguments, entry: &OneEntry) -> Result<(), CliError> {
 }
 
 fn refused(status: &Status) -> CliError {
-    let help = (status.code() == Code::NotFound).then(|| "list what is registered with `avouch entry list`".to_owned());
+    let help = (status.code() == Code::NotFound)
+        .then(|| "list what is registered with `avouch entry list`".to_owned());
     CliError::refused(status, help)
 }
 

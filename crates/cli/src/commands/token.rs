@@ -18,12 +18,11 @@ pub(crate) async fn run(arguments: &Arguments, command: &TokenCommand) -> Result
 
 async fn create(arguments: &Arguments, token: &TokenCreate) -> Result<(), CliError> {
     let id = token.spiffe_id.as_str();
-    let request = CreateTokenRequest {
-        spiffe_id: id.to_owned(),
-        ttl: token.ttl.map(proto_duration).transpose()?,
-    };
+    let request =
+        CreateTokenRequest { spiffe_id: id.to_owned(), ttl: token.ttl.map(proto_duration).transpose()? };
     let answer = client::connect(arguments).await?.create_token(request).await.map_err(|status| {
-        let help = (status.code() == Code::NotFound).then(|| format!("register it first: avouch entry add {id}"));
+        let help =
+            (status.code() == Code::NotFound).then(|| format!("register it first: avouch entry add {id}"));
         CliError::refused(&status, help)
     })?;
     let answer = answer.into_inner();

@@ -26,7 +26,12 @@ pub(crate) fn leaf(der: &[u8]) -> Vec<Check> {
         check("AV-004", "X509-SVID 3.1", "names are critical if the subject is empty", names_critical(&view)),
         check("AV-005", "X509-SVID 4.1", "not a CA", unless(!view.facts.ca, "cA is set")),
         check("AV-006", "X509-SVID 4.3", "key usage is there and critical", usage_critical(&view)),
-        check("AV-007", "X509-SVID 4.3", "may sign handshakes (digitalSignature)", view.uses("digitalSignature")),
+        check(
+            "AV-007",
+            "X509-SVID 4.3",
+            "may sign handshakes (digitalSignature)",
+            view.uses("digitalSignature"),
+        ),
         check("AV-008", "X509-SVID 4.3", "may not sign certificates or CRLs", view.may_not_sign()),
         check("AV-009", "X509-SVID 4.4", "extended key usage is serverAuth and clientAuth", extended(&view)),
         check("AV-010", "RFC 5280 4.1.2.2", "a positive serial of 20 bytes at most", serial(&view)),
@@ -100,8 +105,13 @@ impl View {
     }
 
     fn may_not_sign(&self) -> Found {
-        let found: Vec<_> =
-            self.facts.key_usage.iter().copied().filter(|usage| matches!(*usage, "keyCertSign" | "cRLSign")).collect();
+        let found: Vec<_> = self
+            .facts
+            .key_usage
+            .iter()
+            .copied()
+            .filter(|usage| matches!(*usage, "keyCertSign" | "cRLSign"))
+            .collect();
         unless(found.is_empty(), &found.join(", "))
     }
 }
@@ -123,7 +133,8 @@ fn has_path(view: &View) -> Found {
 }
 
 fn no_path(view: &View) -> Found {
-    let with_path = view.facts.uris.iter().find(|uri| uri.parse::<SpiffeId>().is_ok_and(|id| !id.path().is_empty()));
+    let with_path =
+        view.facts.uris.iter().find(|uri| uri.parse::<SpiffeId>().is_ok_and(|id| !id.path().is_empty()));
     with_path.cloned()
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ fn params(uris: &[&str]) -> CertificateParams {
         uris.iter().map(|uri| SanType::URI((*uri).to_owned().try_into().unwrap())).collect();
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.serial_number = Some(SerialNumber::from_slice(&[1, 2, 3]));
     params
 }
@@ -60,10 +61,7 @@ fn each_broken_rule_is_named_by_its_item() {
     assert_eq!(change(|p| p.extended_key_usages.clear()), ["AV-009"]);
     assert_eq!(change(|p| p.extended_key_usages.truncate(1)), ["AV-009"]);
     assert_eq!(change(|p| p.extended_key_usages.push(ExtendedKeyUsagePurpose::Any)), ["AV-009"]);
-    assert_eq!(
-        change(|p| p.serial_number = Some(SerialNumber::from_slice(&[0x7f; 21]))),
-        ["AV-010"]
-    );
+    assert_eq!(change(|p| p.serial_number = Some(SerialNumber::from_slice(&[0x7f; 21]))), ["AV-010"]);
     assert_eq!(
         change(|p| {
             let mut unknown = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);

@@ -1,14 +1,12 @@
 //! An issuer in this process, over real TLS on loopback, with a clock that tests set; its administrator over the real
 //! socket; and a client that can misbehave.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part of it, and only tests do")]
-
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::admin::v1::{CreateEntryRequest, CreateTokenRequest, Entry};
 use avouch_api::issuer::v1::enroll_request::Evidence;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{BeginRecoveryRequest, EnrollRequest, IssuedSvid, RecoverRequest, RenewRequest};
-use avouch_identity::{IdentityConfig, recovery_message};
+use avouch_identity::recovery_message;
 use avouch_issuer::config::{IssuerConfig, RateLimitSettings};
 use avouch_issuer::data_dir::DataDirError;
 use avouch_issuer::{Issuer, StartError};
@@ -195,24 +193,6 @@ impl World {
         let csr = csr(&key, &[]);
         let svid = self.connect(None).await.enroll(token.secret(), csr).await?;
         Ok(Held { key, chain: svid.chain })
-    }
-
-    /// The configuration of an honest workload.
-    pub(crate) fn workload(&self, state_dir: Option<&Path>, token_file: Option<&Path>) -> IdentityConfig {
-        IdentityConfig::Issuer(avouch_identity::IssuerConfig {
-            address: self.address.to_string(),
-            join_token_file: token_file.map(Into::into),
-            state_dir: state_dir.map(Into::into),
-            addresses: vec!["orders.market.example:7001".to_owned()],
-            timeout_ms: 2_000,
-        })
-    }
-
-    /// Writes a token to a file.
-    pub(crate) fn token_file(&self, token: &JoinToken) -> std::path::PathBuf {
-        let path = self.temp.path().join("join.token");
-        std::fs::write(&path, token.encode()).unwrap();
-        path
     }
 
     /// Profiles that allow SVIDs of five seconds, and a signing authority of this life.

@@ -1,0 +1,19 @@
+//! The issuer as workloads, attackers and its administrator meet it: real TLS, real socket, real files.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers"
+)]
+
+mod administration;
+mod enrolment;
+mod harness;
+mod hostile;
+mod killed;
+mod recovery;
+mod renewal;
+mod restart;
+mod trust;
