@@ -30,8 +30,8 @@ pub enum StoreError {
     /// SQLite refused: disk full, a constraint, a damaged file.
     #[error("the database refused: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// The commit that contained the job failed; nothing of it was kept.
-    #[error("the commit failed: {0}")]
+    /// The transaction that contained the job could not be begun or committed; nothing of it was kept.
+    #[error("nothing was kept: {0}")]
     Commit(String),
     /// The file was written by a newer program.
     #[error("the database has schema {found}, this program knows {known}")]

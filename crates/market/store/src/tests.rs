@@ -135,3 +135,19 @@ async fn the_file_is_in_wal_mode_and_synchronous_full() {
         .unwrap();
     assert_eq!((mode.as_str(), sync), ("wal", 2));
 }
+
+#[tokio::test]
+async fn a_file_that_somebody_else_holds_is_an_error_and_works_again_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    store
+        .call::<_, StoreError, _>(|c| Ok(c.busy_timeout(std::time::Duration::from_millis(10))?))
+        .await
+        .unwrap();
+    let other = Connection::open(folder.path().join("deep/er/store.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert!(matches!(insert(&store, 1, 1).await, Err(StoreError::Commit(_))));
+    other.execute_batch("ROLLBACK").unwrap();
+    insert(&store, 1, 1).await.unwrap();
+    assert_eq!(count(&store).await, 1);
+}

@@ -11,8 +11,8 @@ const BATCH: usize = 64;
 /// Hands a job's answer out, or the reason why the commit failed.
 pub(crate) type Finish = Box<dyn FnOnce(Option<&str>) + Send>;
 
-/// Runs inside the open transaction.
-pub(crate) type Job = Box<dyn FnOnce(&Connection) -> Finish + Send>;
+/// Runs inside the open transaction; given an error instead, it only passes that on.
+pub(crate) type Job = Box<dyn FnOnce(Result<&Connection, &str>) -> Finish + Send>;
 
 /// Wraps a closure so that its answer waits for the commit.
 pub(crate) fn job<T, E, F>(run: F, answer: oneshot::Sender<Result<T, E>>) -> Job
@@ -22,7 +22,10 @@ where
     F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
 {
     Box::new(move |connection| {
-        let result = in_savepoint(connection, run);
+        let result = match connection {
+            Ok(connection) => in_savepoint(connection, run),
+            Err(error) => Err(E::from(StoreError::Commit(error.to_owned()))),
+        };
         Box::new(move |failed| {
             let result = match failed {
                 None => result,
@@ -62,11 +65,13 @@ pub(crate) fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
 fn commit(connection: &Connection, batch: &mut Vec<Job>) {
     if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
         tracing::error!(%error, "the store cannot begin a transaction");
-        // Dropping the jobs drops their answer channels, which their callers see as a closed store.
-        batch.clear();
+        let error = error.to_string();
+        for job in batch.drain(..) {
+            job(Err(&error))(None);
+        }
         return;
     }
-    let finish: Vec<Finish> = batch.drain(..).map(|job| job(connection)).collect();
+    let finish: Vec<Finish> = batch.drain(..).map(|job| job(Ok(connection))).collect();
     let failed = connection.execute_batch("COMMIT").err().map(|error| error.to_string());
     if let Some(error) = &failed {
         tracing::error!(%error, "the store cannot commit");

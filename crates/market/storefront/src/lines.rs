@@ -85,11 +85,17 @@ fn parse(line: &[u8]) -> Option<Result<OrderJson, String>> {
     if line.trim_ascii().is_empty() {
         return None;
     }
-    // What serde quotes from the line may hold anything: no control character reaches a log or a terminal.
-    let reason = |error: serde_json::Error| {
-        error.to_string().chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
-    };
-    Some(serde_json::from_slice(line).map_err(reason))
+    Some(serde_json::from_slice(line).map_err(|error| reason(&error)))
+}
+
+/// The line's number is ours to tell, and what is quoted from the line may hold anything: no control character reaches a
+/// log or a terminal.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = text.strip_suffix(&place).unwrap_or(&text);
+    let what: String = what.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+    format!("{what} (column {})", error.column())
 }
 
 #[cfg(test)]
@@ -126,7 +132,8 @@ mod tests {
         let text = format!("{ORDER}\n\n{{\"order_id\":\n  \nnot json\n[]\n{ORDER}\n");
         let lines = read(text.as_bytes()).await;
         assert_eq!(numbers(&lines), [(1, true), (3, false), (5, false), (6, false), (7, true)]);
-        assert!(lines[1].order.as_ref().unwrap_err().starts_with("EOF"));
+        let reason = lines[1].order.as_ref().unwrap_err();
+        assert_eq!(reason, "EOF while parsing a value (column 12)");
     }
 
     #[tokio::test]
