@@ -25,6 +25,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS, // as in `avouch cert list | head -1`
         Err(error) => {
+            // Unwrapped, so that paths and commands stay whole, to be copied. A second hook is refused; the first is the same.
+            let _ = miette::set_hook(Box::new(|_| {
+                Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
+            }));
             let report = miette::Report::new(error);
             let _ = writeln!(std::io::stderr().lock(), "{report:?}");
             ExitCode::FAILURE
