@@ -188,7 +188,8 @@ fn forge(claimed: &SpiffeId) -> Result<Svid, String> {
     let key = KeyPair::generate().map_err(made)?;
     let certificate = leaf.signed_by(&key, &ca).map_err(made)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    Svid::new(vec![certificate.der().clone()], &key).map_err(|error| error.to_string())
+    // With its issuer: a chain that is merely incomplete would be refused for that.
+    Svid::new(vec![certificate.der().clone(), ca.der().clone()], &key).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

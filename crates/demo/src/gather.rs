@@ -91,7 +91,7 @@ pub fn edges(spans: &[SpanRecord], place: &Place, refusals: &[Refusal]) -> Vec<E
             let refused = refusals.iter().find(|r| r.caller == caller && r.callee == callee);
             let peer = id(&caller);
             let connection =
-                negotiated.get(callee.as_str()).and_then(|all| all.iter().rev().find(|n| n.peer == peer));
+                negotiated.get(callee.as_str()).and_then(|all| all.iter().find(|n| n.peer == peer));
             // A connection in the name that was forged is the rightful owner's.
             let connection = connection.filter(|_| caller != "impostor" && caller != "nobody");
             Edge {

@@ -53,7 +53,8 @@ impl Place {
         let (start, binary) = (start.canonicalize()?, std::env::current_exe()?);
         let is_root = |dir: &&Path| dir.join("deploy/demo/policy.toml").is_file();
         let root = start.ancestors().find(is_root).or_else(|| binary.ancestors().find(is_root));
-        let missing = || std::io::Error::other("this is not avouch's repository: there is no deploy/demo/policy.toml");
+        let missing =
+            || std::io::Error::other("this is not avouch's repository: there is no deploy/demo/policy.toml");
         let root = root.ok_or_else(missing)?.to_path_buf();
         let bin = binary.parent().map(Path::to_path_buf).unwrap_or_default();
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());

@@ -4,6 +4,7 @@
 //! Everything happens on one thread, the main one, since processes must be started from there (see
 //! [`crate::launch`]). A failed check does not end a run; what makes going on impossible does.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -69,7 +70,6 @@ struct Evidence {
     books: Option<Books>,
     stream: Stream,
     certificates: Vec<avouch_api::admin::v1::Certificate>,
-    ingress_port: u16,
 }
 
 /// The demo's own identities.
@@ -84,18 +84,18 @@ struct Own {
 struct FirstTrace {
     trace_id: [u8; 16],
     root: [u8; 8],
-    start_ns: u64,
+    start_ns: Cell<u64>,
 }
 
 impl FirstTrace {
-    fn begin(watch: &Stopwatch) -> Result<Self, SetupError> {
+    fn new() -> Result<Self, SetupError> {
         let (mut trace_id, mut root) = ([0; 16], [0; 8]);
         let random = |bytes: &mut [u8]| {
             aws_lc_rs::rand::fill(bytes).map_err(|_| SetupError::Other("the system has no randomness".into()))
         };
         random(&mut trace_id)?;
         random(&mut root)?;
-        Ok(Self { trace_id, root, start_ns: watch.now_ns() })
+        Ok(Self { trace_id, root, start_ns: Cell::new(0) })
     }
 
     /// W3C trace context, sampled.
@@ -103,16 +103,19 @@ impl FirstTrace {
         format!("00-{}-{}-01", traces::hex(&self.trace_id), traces::hex(&self.root))
     }
 
-    fn end(&self, collector: &Collector, watch: &Stopwatch) {
+    /// Adds the root to the spans, as long as all that is below it.
+    fn end(&self, collector: &Collector) {
+        let below = collector.spans().into_iter().filter(|span| span.trace_id == self.trace_id);
+        let end_ns = below.map(|span| span.end_ns).max().unwrap_or(self.start_ns.get());
         collector.add(&SpanRecord {
             service: "demo".into(),
             trace_id: self.trace_id.to_vec(),
             span_id: self.root.to_vec(),
             parent_id: Vec::new(),
-            name: "storefront’s start and first order".into(),
+            name: "start and first order".into(),
             kind: Kind::Internal,
-            start_ns: self.start_ns,
-            end_ns: watch.now_ns(),
+            start_ns: self.start_ns.get(),
+            end_ns,
             attributes: BTreeMap::new(),
         });
     }
@@ -131,7 +134,7 @@ pub async fn run(place: Place, options: &RunOptions, console: &Console) -> Resul
     let set_up = Options { otlp: Some(format!("http://{otlp}")), feed: true, ..Options::default() };
     let market = Market::start(place, set_up).await?;
     let run = Run { market: &market, collector: &collector, console, checks: &checks, watch, options };
-    let trace = FirstTrace::begin(&watch)?;
+    let trace = FirstTrace::new()?;
     let evidence = tokio::select! {
         evidence = run.everything(&trace) => evidence,
         stopped = interrupted() => Err(stopped),
@@ -173,32 +176,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn everything(&self, trace: &FirstTrace) -> Result<Evidence, SetupError> {
-        let own = self.set_up(trace).await?;
         let feed = Feed::default();
-        self.first_order(&own, trace, &feed).await?;
-        let ingress_port = self.market.ingress().await?.port();
-
-        let watchdog = async {
-            loop {
-                self.market.all_running()?;
-                self.market.note_keys();
-                tokio::time::sleep(Duration::from_millis(300)).await;
+        let (own, (kills, refusals, stream)) = tokio::select! {
+            outcome = self.live(trace, &feed) => outcome?,
+            ended = self.watch_over() => return Err(ended),
+            () = tokio::time::sleep(SCENARIO + STREAM) => {
+                return Err(SetupError::Other("the run takes too long".into()));
             }
         };
-        let trust_domain = trust_domain()?;
-        let keep = async {
-            let kept = own.files.keep(own.dev.clone(), &trust_domain).await;
-            kept.map_err(|source| SetupError::System { action: "keep certs/dev fresh".into(), source })?;
-            std::future::pending::<Result<(), SetupError>>().await
-        };
-        let outcome = tokio::select! {
-            outcome = tokio::time::timeout(SCENARIO + STREAM, self.scenario(&own, &feed, ingress_port)) => {
-                outcome.map_err(|_| SetupError::Other("the run takes too long".into()))?
-            }
-            ended = watchdog => ended,
-            failed = keep => failed.and(Err(SetupError::Other("certs/dev is not kept any more".into()))),
-        };
-        let (kills, refusals, stream) = outcome?;
 
         self.console.progress("comparing the books");
         let auditor = Auditor::new(self.market, &own.auditor).map_err(SetupError::Other)?;
@@ -215,7 +200,55 @@ impl Run<'_> {
         let ended =
             if bad.is_empty() { Ok("SIGTERM, each within its drain time") } else { Err(bad.join(", ")) };
         self.checks.note("every process ended by itself when asked to", ended);
-        Ok(Evidence { kills, refusals, books: books.ok(), stream, certificates, ingress_port })
+        Ok(Evidence { kills, refusals, books: books.ok(), stream, certificates })
+    }
+
+    /// The orders flow from the moment the storefront is there to take them; the rest happens meanwhile.
+    async fn live(
+        &self,
+        trace: &FirstTrace,
+        feed: &Feed,
+    ) -> Result<(Own, (Vec<Kill>, Vec<Refusal>, Stream)), SetupError> {
+        let shipped = self.market.place.shipped("orders.jsonl");
+        let source = self.options.orders.as_ref().unwrap_or(&shipped);
+        let feeding = async {
+            let started = async || self.market.storefront_input().ok_or_else(|| "it is not".to_owned());
+            let input = wait::until("the storefront is started", SCENARIO, started).await?;
+            let fed = feed.run(source, STREAM, input).await;
+            fed.map_err(|source| SetupError::System { action: "hand over the orders".into(), source })
+        };
+        let rest = async {
+            let own = self.set_up(trace).await?;
+            self.shop(&own, feed).await?;
+            let ingress_port = self.market.ingress().await?.port();
+            let trust_domain = trust_domain()?;
+            let kept = |outcome: std::io::Result<()>| match outcome {
+                Ok(()) => SetupError::Other("certs/dev is not kept fresh any more".into()),
+                Err(source) => SetupError::System { action: "keep certs/dev fresh".into(), source },
+            };
+            let (kills, refusals) = tokio::select! {
+                happened = self.scenario(&own, feed, ingress_port) => happened?,
+                outcome = own.files.keep(own.dev.clone(), &trust_domain) => return Err(kept(outcome)),
+            };
+            feed.hurry();
+            Ok((own, kills, refusals))
+        };
+        let ((), (own, kills, refusals)) = tokio::try_join!(feeding, rest)?;
+        self.console.progress("waiting for the last orders");
+        let stream = self.stream_end().await?;
+        self.note_stream(&stream, feed);
+        Ok((own, (kills, refusals, stream)))
+    }
+
+    /// Notices a process that ends although nobody told it to, and notes keys while they exist.
+    async fn watch_over(&self) -> SetupError {
+        loop {
+            if let Err(ended) = self.market.all_running() {
+                return ended;
+            }
+            self.market.note_keys();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// Everybody up, each after those it calls.
@@ -231,6 +264,7 @@ impl Run<'_> {
                 ("TRACEPARENT".to_owned(), trace.parent().into()),
                 ("AVOUCH_STOREFRONT__ORDERS_FILE".to_owned(), "-".into()),
             ]);
+            trace.start_ns.set(self.watch.now_ns());
             market.service("storefront", env).await
         };
         let identities = async {
@@ -252,10 +286,10 @@ impl Run<'_> {
         Ok(Own { dev, auditor, intern, files })
     }
 
-    /// The first order goes through the front door, as the shopper `dev`, in the trace of the storefront's start.
-    async fn first_order(&self, own: &Own, trace: &FirstTrace, feed: &Feed) -> Result<(), SetupError> {
+    /// An order through the front door, by the shopper `dev`.
+    async fn shop(&self, own: &Own, feed: &Feed) -> Result<(), SetupError> {
         let order = Order {
-            order_id: "demo-first-order".into(),
+            order_id: "demo-shopper-1".into(),
             currency: "EUR".into(),
             lines: vec![crate::orders::Line {
                 sku: "BOOK-0001".into(),
@@ -263,18 +297,14 @@ impl Run<'_> {
                 unit_price_minor: 1_250,
             }],
         };
-        let mut request = tonic::Request::new(PlaceOrderRequest {
+        let request = PlaceOrderRequest {
             order_id: order.order_id.clone(),
             customer_id: "demo-shopper".into(),
             currency: order.currency.clone(),
             lines: order.lines.iter().map(Into::into).collect(),
-        });
-        if let Ok(parent) = trace.parent().parse() {
-            request.metadata_mut().insert("traceparent", parent);
-        }
+        };
         let channel = channel(self.market, &own.dev, "storefront").map_err(SetupError::Other)?;
         let answer = StorefrontClient::new(channel).place_order(request).await;
-        trace.end(self.collector, &self.watch);
         feed.note(order);
         let state = answer.map(|answer| answer.into_inner().order.unwrap_or_default().state());
         let seen = match state {
@@ -292,30 +322,14 @@ impl Run<'_> {
         own: &Own,
         feed: &Feed,
         ingress_port: u16,
-    ) -> Result<(Vec<Kill>, Vec<Refusal>, Stream), SetupError> {
-        let input = self.market.storefront_input();
-        let input = input.ok_or_else(|| SetupError::Other("the storefront reads no orders".into()))?;
-        let shipped = self.market.place.shipped("orders.jsonl");
-        let source = self.options.orders.as_ref().unwrap_or(&shipped);
-        let feeding = async {
-            let fed = feed.run(source, STREAM, input).await;
-            fed.map_err(|source| SetupError::System { action: "hand over the orders".into(), source })
-        };
-        let rest = async {
-            let happened = tokio::try_join!(
-                self.kills(feed),
-                self.attacks(own),
-                self.seen_from_outside(ingress_port, feed),
-                self.renewals(feed)
-            );
-            feed.hurry();
-            happened
-        };
-        let ((), (kills, refusals, (), ())) = tokio::try_join!(feeding, rest)?;
-        self.console.progress("waiting for the last orders");
-        let stream = self.stream_end().await?;
-        self.note_stream(&stream, feed);
-        Ok((kills, refusals, stream))
+    ) -> Result<(Vec<Kill>, Vec<Refusal>), SetupError> {
+        let (kills, refusals, (), ()) = tokio::try_join!(
+            self.kills(feed),
+            self.attacks(own),
+            self.seen_from_outside(ingress_port, feed),
+            self.renewals(feed)
+        )?;
+        Ok((kills, refusals))
     }
 
     async fn kills(&self, feed: &Feed) -> Result<Vec<Kill>, SetupError> {
@@ -440,14 +454,15 @@ impl Run<'_> {
                 let text = |name| records::field(&record, name).map(str::to_owned);
                 refusal.server_reason = text("reason");
                 refusal.record = text("decision_id").or_else(|| text("connection_id"));
-                refusal.detail = text("detail").unwrap_or_else(|| attempt.message.clone());
+                let roles = || Some(format!("needs {}, has {}", text("need")?, nothing(text("have")?)));
+                refusal.detail = text("detail").or_else(roles).unwrap_or_else(|| attempt.message.clone());
             }
             Err(error) => refusal.detail = error.to_string(),
         }
         refusal.answer = attempt.answer;
         refusal.caller_reason = attempt.reason;
         let told = refusal.caller_reason.as_deref().unwrap_or_default();
-        let both = format!("{expected} (the caller: {} {told})", refusal.answer);
+        let both = format!("{expected} (the caller: {})", [&refusal.answer, told].join(" ").trim_end());
         // Only the server knows for certain; the caller may be told less, but nothing else.
         let fits =
             told.is_empty() || told == expected || told == "HANDSHAKE_REFUSED" || told == "CERT_UNTRUSTED";
@@ -580,8 +595,9 @@ impl Run<'_> {
     /// Draws the facts from what is left behind.
     async fn facts(&self, evidence: Evidence, trace: &FirstTrace) -> Result<Facts, SetupError> {
         self.console.progress("drawing the report");
-        let Evidence { mut kills, refusals, books, stream, certificates, ingress_port } = evidence;
+        let Evidence { mut kills, refusals, books, stream, certificates } = evidence;
         let place = &self.market.place;
+        trace.end(self.collector);
         let spans = self.collector.spans();
         let contracts = [&market_api::CONTRACT, &avouch_api::CONTRACT];
         let streams: Vec<&str> = contracts
@@ -655,7 +671,7 @@ impl Run<'_> {
             matrix,
             trace: tree.ok(),
             totals,
-            next: crate::next_commands(ingress_port),
+            next: crate::next_commands(crate::up::INGRESS_PORT),
         })
     }
 
@@ -676,6 +692,10 @@ impl Run<'_> {
         };
         self.checks.note("no key and no token is in any log", seen);
     }
+}
+
+fn nothing(roles: String) -> String {
+    if roles.is_empty() { "none".to_owned() } else { roles }
 }
 
 fn trust_domain() -> Result<TrustDomain, SetupError> {

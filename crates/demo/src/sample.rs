@@ -106,7 +106,9 @@ fn edges() -> Vec<Edge> {
         edge("payments", "ledger", &["Post"], 288, None),
         edge("reports", "ledger", &["Tail"], 3, None),
         edge("auditor", "reports", &["GetSummary"], 1, None),
-        edge("auditor", "ledger", &["GetTotals"], 1, None),
+        edge("auditor", "ledger", &["GetTotals"], 2, None),
+        edge("auditor", "orders", &["GetOrder"], 309, None),
+        edge("auditor", "inventory", &["GetStock"], 42, None),
         edge("intern", "payments", &["Charge"], 1, Some("ROLE_MISSING")),
         Edge {
             tls: None,

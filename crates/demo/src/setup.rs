@@ -219,7 +219,7 @@ impl Market {
         let mut spec = spec.ok_or_else(|| SetupError::Other(format!("{name} was never started")))?;
         let address = self.address(name)?;
         // Others know the address it had.
-        for (key, at) in listens(name, address) {
+        for (key, at) in listens(address) {
             spec.env.insert(key, at.into());
         }
         self.run(name, &spec).await
@@ -323,8 +323,6 @@ impl Market {
         env.extend(settings([
             ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::place::TRUST_DOMAIN.into()),
             ("AVOUCH_ISSUER__DATA_DIR", dir.join("data").into()),
-            ("AVOUCH_ISSUER__LISTEN", "127.0.0.1:0".into()),
-            ("AVOUCH_ISSUER__ADDRESS_FILE", self.place.address_file("issuer").into()),
             ("AVOUCH_ISSUER__ADMIN_SOCKET", self.place.socket().into()),
             ("AVOUCH_ISSUER__PROFILES", self.place.root.join("certs").into()),
         ]));
@@ -336,9 +334,6 @@ impl Market {
         let dir = self.place.of_process(name);
         let issuer = self.address("issuer").map(|address| address.grpc.to_string()).unwrap_or_default();
         env.extend(settings([
-            ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0".into()),
-            ("AVOUCH_SERVICE__ADDRESS_FILE", self.place.address_file(name).into()),
-            ("AVOUCH_SERVICE__DRAIN_TIMEOUT", format!("{}s", DRAIN.as_secs()).into()),
             ("AVOUCH_IDENTITY__SOURCE", "issuer".into()),
             ("AVOUCH_IDENTITY__ADDRESS", issuer.into()),
             ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.place.token(name).into()),
@@ -372,6 +367,9 @@ impl Market {
 
     fn common_env(&self, name: &str) -> BTreeMap<String, OsString> {
         let mut env = settings([
+            ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0".into()),
+            ("AVOUCH_SERVICE__ADDRESS_FILE", self.place.address_file(name).into()),
+            ("AVOUCH_SERVICE__DRAIN_TIMEOUT", format!("{}s", DRAIN.as_secs()).into()),
             ("AVOUCH_HEALTH__LISTEN", "127.0.0.1:0".into()),
             // Connections that were accepted are told at the debug level; the report shows what they negotiated.
             ("RUST_LOG", "info,avouch_identity::record=debug".into()),
@@ -402,10 +400,9 @@ pub fn dns_name(service: &str) -> String {
 }
 
 /// What pins a process to the addresses it had.
-fn listens(name: &str, address: Address) -> [(String, String); 2] {
-    let listen = if name == "issuer" { "AVOUCH_ISSUER__LISTEN" } else { "AVOUCH_SERVICE__LISTEN" };
+fn listens(address: Address) -> [(String, String); 2] {
     [
-        (listen.to_owned(), address.grpc.to_string()),
+        ("AVOUCH_SERVICE__LISTEN".to_owned(), address.grpc.to_string()),
         ("AVOUCH_HEALTH__LISTEN".to_owned(), address.health.to_string()),
     ]
 }

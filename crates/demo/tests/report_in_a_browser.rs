@@ -27,6 +27,7 @@ struct Seen {
     failed: u64,
     background: String,
     tiny: Vec<String>,
+    cut: Vec<String>,
 }
 
 /// Looks at the page from the inside of a frame of the wanted width. The page itself forbids scripts, so this is
@@ -51,6 +52,10 @@ addEventListener("load", () => {
     spans: all(".spans li").filter(shown).length,
     failed: all(".check .failed").length,
     background: getComputedStyle(document.body).backgroundColor,
+    cut: [...svg.querySelectorAll("text")].filter((e) => {
+      const [own, all] = [e.getBoundingClientRect(), svg.getBoundingClientRect()];
+      return own.left < all.left || own.right > all.right || own.bottom > all.bottom;
+    }).map((e) => e.textContent),
     tiny: [...svg.querySelectorAll("text")].filter((e) => e.getBoundingClientRect().height < 10).map((e) => e.textContent),
   };
   parent.postMessage(JSON.stringify(seen), "*");
@@ -111,6 +116,7 @@ fn the_page_shows_the_facts_on_a_desk_and_on_a_phone_in_light_and_in_dark() {
         assert_eq!(seen.width, u64::from(width), "{place}");
         assert!(seen.page_width <= seen.width, "the page scrolls sideways at {place}");
         assert!(seen.too_wide.is_empty(), "{place}");
+        assert!(seen.cut.is_empty(), "{place}");
         assert!(seen.tiny.is_empty() || width < 390, "text that nobody can read at {place}");
         assert_eq!(seen.verdict, "all of it held", "{place}");
         let mut parties: Vec<_> = facts.parties.iter().map(|party| party.name.clone()).collect();

@@ -15,7 +15,7 @@ pub(super) fn head(out: &mut String, facts: &Facts) {
              An issuer and {services} services in <code>spiffe://{}</code>, each with certificates that live {} s. {}</p>",
             esc(&facts.trust_domain),
             facts.svid_seconds,
-            esc(&facts.started_at)
+            esc(&facts.started_at.replace('T', " ").replace('Z', " UTC"))
         ),
     );
 }
