@@ -76,8 +76,9 @@ table "$@" | while read -r name programs _; do
     ln -s "usr/bin/${programs%%,*}" "$context/rootfs/entrypoint"
     chmod -R u=rwX,go=rX "$context"
     chmod 700 "$context/state"
+    chmod 1777 "$context/rootfs/run/avouch" # a tmpfs that is mounted there takes this mode over
 
-    tag=$(cd "$context" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-16)
+    tag=$(cd "$context" && { find . -printf '%p %m\n'; find . -type f -exec sha256sum {} +; } | LC_ALL=C sort | sha256sum | cut -c1-16)
     image=avouch/$name:$tag
     if ! docker image inspect "$image" >/dev/null 2>&1; then
         # The classic builder: every engine has it. It says at length that it is deprecated.

@@ -79,8 +79,9 @@ pub(crate) fn url(service: &Node) -> String {
 
 async fn start_issuer(world: &World) -> Outcome<Arc<Node>> {
     let config = format!(
-        "[issuer]\ntrust_domain = \"market.example\"\ndata_dir = \"/var/lib/avouch/issuer\"\n\
-         listen = \"0.0.0.0:{ISSUER_PORT}\"\nadmin_socket = \"/run/avouch/admin/admin.sock\"\nsvid_ttl = \"60s\"\n"
+        "[service]\nlisten = \"0.0.0.0:{ISSUER_PORT}\"\n\
+         [issuer]\ntrust_domain = \"market.example\"\ndata_dir = \"/var/lib/avouch/issuer\"\n\
+         admin_socket = \"/run/avouch/admin/admin.sock\"\nsvid_ttl = \"60s\"\n"
     );
     let spec = world.node("issuer", "issuer").file("issuer.toml", config);
     let spec = spec.env("AVOUCH_CONFIG", "/etc/avouch/issuer.toml");
@@ -115,5 +116,5 @@ async fn token(issuer: &Node, name: &str) -> Outcome<String> {
 }
 
 fn ready(record: &Value) -> bool {
-    record["message"] == "ready"
+    record["message"] == "serving"
 }

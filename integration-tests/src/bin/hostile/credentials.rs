@@ -32,7 +32,7 @@ impl Credentials {
         leaf.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = leaf.signed_by(&key, &root)?;
-        Ok(Self { chain: vec![certificate.der().clone()], key: pkcs8(&key) })
+        Ok(Self { chain: vec![certificate.der().clone(), root.der().clone()], key: pkcs8(&key) })
     }
 }
 

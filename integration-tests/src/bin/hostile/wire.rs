@@ -39,20 +39,13 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Refusal {
     fn from(error: E) -> Self {
         let error = error.into();
         let mut text = error.to_string();
-        let mut alert = None;
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+        let mut next = error.source();
         while let Some(cause) = next {
-            // An io::Error hides what it wraps from source().
-            let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            let tls = wrapped.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
-            if let Some(rustls::Error::AlertReceived(received)) = tls {
-                alert = Some(format!("{received:?}"));
-            }
+            text = format!("{text}: {cause}");
             next = cause.source();
-            if let Some(cause) = next {
-                text = format!("{text}: {cause}");
-            }
         }
+        // HTTP/2 passes on only the words of what ended its connection.
+        let alert = text.split_once("received fatal alert: ").map(|(_, alert)| alert.to_owned());
         Self { alert, text }
     }
 }

@@ -78,7 +78,7 @@ impl<'a> NodeSpec<'a> {
             .with_readonly_rootfs(true)
             .with_cap_drop("ALL")
             .with_security_opt("no-new-privileges")
-            .with_mount(Mount::tmpfs_mount("/run/avouch").with_mode(0o1777))
+            .with_mount(Mount::tmpfs_mount("/run/avouch"))
             .with_host_config_modifier(|config| config.publish_all_ports = Some(false));
         if !self.files.is_empty() {
             let folder = self.write_files()?;
