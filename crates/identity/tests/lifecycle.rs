@@ -219,3 +219,23 @@ async fn a_call_made_under_a_deadline_inherits_it() {
     assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
     assert!(Instant::now() < deadline + Duration::from_millis(400));
 }
+
+#[tokio::test]
+async fn a_server_that_says_goodbye_at_once_is_not_asked_in_circles() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let running = serve(server, options(|options| options.max_connection_age = Duration::ZERO)).await;
+    let channel = client
+        .channel(&running.url(), id("/server"))
+        .patience(Duration::from_secs(1))
+        .default_timeout(Some(Duration::from_secs(2)))
+        .build()
+        .expect("a channel");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        let _ = check(&channel).await;
+    }
+    let connections = running.records.all().len();
+    assert!(connections < 200, "{connections} connections in two seconds");
+}

@@ -15,6 +15,9 @@ use crate::verify::Trust;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// A connection that ended sooner than this counts as a failed attempt: a server that accepts and says goodbye at
+/// once must not be asked in circles.
+const SHORT_LIFE: Duration = Duration::from_millis(10);
 
 /// Runs as long as the channel has handles.
 pub(super) async fn keep(shared: Arc<Shared>) {
@@ -37,24 +40,34 @@ async fn open(shared: &Arc<Shared>, backoff: &mut Duration) -> bool {
     }
     match connect(shared).await {
         Ok(link) => {
-            *backoff = FIRST_BACKOFF;
+            let began = tokio::time::Instant::now();
             let link = Arc::new(link);
             shared.publish(link.clone());
-            hold(shared, &link).await
+            let replace = hold(shared, &link).await;
+            if began.elapsed() < SHORT_LIFE {
+                pause(backoff).await;
+            } else {
+                *backoff = FIRST_BACKOFF;
+            }
+            replace
         }
         Err(failure) => {
             tracing::debug!(target = shared.authority.as_str(), reason = %failure.reason, "connection failed");
             if !replacing {
                 shared.phase.send_replace(Phase::Down(Arc::new(failure)));
             }
-            tokio::time::sleep(jitter::around(*backoff, 0.2)).await;
-            *backoff = (*backoff * 2).min(LONGEST_BACKOFF);
+            pause(backoff).await;
             if shared.current().is_none() {
                 shared.phase.send_replace(Phase::Idle);
             }
             shared.current().is_some()
         }
     }
+}
+
+async fn pause(backoff: &mut Duration) {
+    tokio::time::sleep(jitter::around(*backoff, 0.2)).await;
+    *backoff = (*backoff * 2).min(LONGEST_BACKOFF);
 }
 
 /// Waits until the connection ends or must be replaced. Says whether to open the next one at once.
