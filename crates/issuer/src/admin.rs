@@ -26,11 +26,11 @@ pub(crate) async fn serve(
     let own_uid = rustix::process::geteuid().as_raw();
     let who = tower::util::MapRequestLayer::new(move |mut request: Request<tonic::body::Body>| {
         let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
-        match peer.map(|peer| peer.uid()) {
-            Some(uid) if uid == own_uid || uid == 0 => {
-                request.extensions_mut().insert(LocalAdminCaller);
-            }
-            uid => tracing::warn!(uid, "the administration socket was reached by another user"),
+        let uid = peer.map(|peer| peer.uid());
+        if is_administrator(uid, own_uid) {
+            request.extensions_mut().insert(LocalAdminCaller);
+        } else {
+            tracing::warn!(uid, "the administration socket was reached by another user");
         }
         request
     });
@@ -40,4 +40,23 @@ pub(crate) async fn serve(
         .add_service(AdminServer::new(issuer.admin_service()).max_decoding_message_size(MAX_REQUEST))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
         .await
+}
+
+/// The issuer's own user and root; a peer the kernel says nothing about is nobody.
+fn is_administrator(uid: Option<u32>, own_uid: u32) -> bool {
+    uid.is_some_and(|uid| uid == own_uid || uid == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_administrator;
+
+    #[test]
+    fn only_the_issuers_own_user_and_root_administrate() {
+        assert!(is_administrator(Some(1000), 1000) && is_administrator(Some(0), 1000));
+        for stranger in [Some(1001), Some(65_534), None] {
+            assert!(!is_administrator(stranger, 1000), "{stranger:?}");
+        }
+        assert!(!is_administrator(Some(1000), 0));
+    }
 }
