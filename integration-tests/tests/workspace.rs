@@ -1,6 +1,11 @@
 //! Tests over the workspace as a whole, without containers: what the documentation says of it is so.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, outside of any test function")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of any test function"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -41,12 +41,18 @@ fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
+/// A process that has been killed and not yet waited for has no command line any more.
+fn runs(process: &str) -> bool {
+    let file = Path::new("/proc").join(process).join("cmdline");
+    std::fs::read(file).is_ok_and(|command| !command.is_empty())
+}
+
 /// Removes what belongs to processes of this machine that are no more.
 pub(super) async fn sweep(docker: &Docker) -> Outcome {
     let gone = |labels: &Option<HashMap<String, String>>| {
         let owner = labels.as_ref().and_then(|labels| labels.get(OWNER))?;
         let (boot, process) = owner.split_once('/')?;
-        (boot == boot_id() && !Path::new("/proc").join(process).exists()).then_some(())
+        (boot == boot_id() && !runs(process)).then_some(())
     };
     for container in containers(docker, OWNER).await? {
         if let (Some(()), Some(id)) = (gone(&container.1), container.0) {
