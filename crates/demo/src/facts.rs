@@ -38,6 +38,8 @@ pub struct Facts {
     pub trace: Option<Trace>,
     /// Counts and sums.
     pub totals: Totals,
+    /// Lines of the stream that became no order with an end; at most a hundred.
+    pub problems: Vec<Problem>,
     /// Commands to try next.
     pub next: Vec<String>,
 }
@@ -238,6 +240,17 @@ pub struct Span {
     pub decision: Option<String>,
     /// gRPC status, where there is one.
     pub status: Option<String>,
+}
+
+/// A line of the stream that became no order with an end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Which line, from 1.
+    pub line: u64,
+    /// `malformed`, `invalid`, `conflict` and others.
+    pub kind: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Counts and sums of the run.

@@ -10,8 +10,12 @@ use avouch_demo::facts::Facts;
 use avouch_demo::place::{Place, TRUST_DOMAIN};
 use avouch_demo::processes::PidFile;
 use avouch_demo::run::RunOptions;
+use avouch_demo::setup::SetupError;
 use avouch_demo::{launch, report, run, up, waterfall};
 use clap::{Parser, Subcommand};
+
+/// The exit status of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
 
 /// Printed lines of the waterfall, so that all of it stays within one screen.
 const WATERFALL: usize = 9;
@@ -69,8 +73,11 @@ fn main() -> ExitCode {
                 Ok(true) => ExitCode::SUCCESS,
                 Ok(false) => ExitCode::FAILURE,
                 Err(error) => {
-                    console.line(Mark::Failed, &error);
-                    ExitCode::FAILURE
+                    console.line(Mark::Failed, &error.to_string());
+                    match error {
+                        SetupError::Stopped(_) => ExitCode::from(INTERRUPTED),
+                        _ => ExitCode::FAILURE,
+                    }
                 }
             }
         }
@@ -78,17 +85,17 @@ fn main() -> ExitCode {
 }
 
 /// One thread: what it starts must be started by the thread that lives as long as the demo, see `launch`.
-fn on_this_thread<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+fn on_this_thread<T>(work: impl Future<Output = Result<T, SetupError>>) -> Result<T, SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
+    let runtime = runtime.map_err(system("start a runtime"))?;
     let outcome = runtime.block_on(work);
     // A read of standard input that nobody ends must not keep the process.
     runtime.shutdown_background();
     outcome
 }
 
-async fn act(command: Command, console: &Console) -> Result<bool, String> {
-    let place = Place::of(Path::new(".")).map_err(|error| error.to_string())?;
+async fn act(command: Command, console: &Console) -> Result<bool, SetupError> {
+    let place = Place::of(Path::new(".")).map_err(system("find the repository"))?;
     match command {
         Command::Run { orders, json } => {
             let line = format!(
@@ -96,26 +103,25 @@ async fn act(command: Command, console: &Console) -> Result<bool, String> {
             );
             console.line(Mark::Bold, &line);
             let options = RunOptions { orders };
-            let facts =
-                run::run(place.clone(), &options, console).await.map_err(|error| error.to_string())?;
+            let facts = run::run(place.clone(), &options, console).await?;
             finish(&facts, &place, json.as_deref(), console)?;
             Ok(facts.held())
         }
         Command::Up { orders } => {
-            up::up(place, orders, console).await.map_err(|error| error.to_string())?;
+            up::up(place, orders, console).await?;
             Ok(true)
         }
-        Command::Clean => clean(&place, console).map_err(|error| error.to_string()),
+        Command::Clean => clean(&place, console).map_err(system("clear away")),
         Command::Launch { .. } => Ok(false),
     }
 }
 
 /// Writes the report and the facts, and prints the end.
-fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(facts).map_err(|error| error.to_string())?;
+fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) -> Result<(), SetupError> {
+    let text = serde_json::to_string_pretty(facts).map_err(|error| SetupError::Other(error.to_string()))?;
     let page = place.dir.join("report.html");
     let write = |path: &Path, text: &str| {
-        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+        std::fs::write(path, text).map_err(system(&format!("write {}", path.display())))
     };
     write(&place.dir.join("facts.json"), &text)?;
     write(&page, &report::render(facts))?;
@@ -151,6 +157,11 @@ fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) 
         console.line(Mark::Plain, &format!("  {command}"));
     }
     Ok(())
+}
+
+fn system(action: &str) -> impl FnOnce(std::io::Error) -> SetupError {
+    let action = action.to_owned();
+    move |source| SetupError::System { action, source }
 }
 
 fn clean(place: &Place, console: &Console) -> std::io::Result<bool> {

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -22,6 +24,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status};
+
+use crate::wait;
 
 /// Batches waiting for the user's collector; more are dropped.
 const FORWARD_QUEUE: usize = 256;
@@ -76,6 +80,8 @@ pub enum Kind {
 pub struct Collector {
     spans: Arc<Mutex<Vec<SpanRecord>>>,
     forward: Option<mpsc::Sender<ExportTraceServiceRequest>>,
+    // Batches that were taken for passing on and have not been.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Collector {
@@ -84,8 +90,9 @@ impl Collector {
     /// # Errors
     /// When no port can be had, or `forward_to` is no plain `http` URL.
     pub async fn start(forward_to: Option<&str>) -> Result<(Self, SocketAddr), String> {
-        let forward = forward_to.map(forwarder).transpose()?;
-        let collector = Self { spans: Arc::default(), forward };
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let forward = forward_to.map(|url| forwarder(url, under_way.clone())).transpose()?;
+        let collector = Self { spans: Arc::default(), forward, under_way };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let service = TraceServiceServer::new(collector.clone()).max_decoding_message_size(64 << 20);
@@ -111,6 +118,15 @@ impl Collector {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Waits until the user's collector has been told everything, at most so long.
+    pub async fn passed_on(&self, limit: Duration) -> bool {
+        let done = async || match self.under_way.load(Ordering::Acquire) {
+            0 => Ok(()),
+            left => Err(format!("{left} batches")),
+        };
+        wait::until("everything is passed on", limit, done).await.is_ok()
     }
 
     /// Adds a span of the demo's own, and passes it on as any other.
@@ -148,7 +164,9 @@ impl Collector {
         }
         if let Some(forward) = &self.forward {
             // A slow collector of the user's must not slow the demo.
-            let _ = forward.try_send(request);
+            if forward.try_send(request).is_ok() {
+                self.under_way.fetch_add(1, Ordering::AcqRel);
+            }
         }
     }
 }
@@ -164,7 +182,10 @@ impl TraceService for Collector {
     }
 }
 
-fn forwarder(url: &str) -> Result<mpsc::Sender<ExportTraceServiceRequest>, String> {
+fn forwarder(
+    url: &str,
+    under_way: Arc<AtomicUsize>,
+) -> Result<mpsc::Sender<ExportTraceServiceRequest>, String> {
     if !url.starts_with("http://") {
         return Err(format!(
             "OTEL_EXPORTER_OTLP_ENDPOINT is `{url}`: the demo passes spans on over plain http:// only"
@@ -177,6 +198,7 @@ fn forwarder(url: &str) -> Result<mpsc::Sender<ExportTraceServiceRequest>, Strin
         while let Some(batch) = batches.recv().await {
             // Whether anybody listens there is the user's affair; the run does not depend on it.
             let _ = client.export(batch).await;
+            under_way.fetch_sub(1, Ordering::AcqRel);
         }
     });
     Ok(sender)
@@ -243,6 +265,7 @@ mod tests {
         let (ours, address) = Collector::start(Some(&format!("http://{users_address}"))).await.unwrap();
         let (elsewhere, _) = Collector::start(Some(&format!("http://{address}"))).await.unwrap();
         elsewhere.add(&own("first order"));
+        assert!(elsewhere.passed_on(Duration::from_secs(5)).await);
         crate::wait::until("the span arrives", std::time::Duration::from_secs(5), async || {
             if users.len() == 1 { Ok(()) } else { Err(format!("{} spans", users.len())) }
         })

@@ -8,6 +8,9 @@ pub const SERVICES: [&str; 6] = ["ledger", "inventory", "payments", "orders", "r
 /// The trust domain of the demo.
 pub const TRUST_DOMAIN: &str = "market.example";
 
+/// What the runtime directory of a demo is called, up to its process ID. `avouch` looks for it.
+pub const RUNTIME_PREFIX: &str = "avouch-demo-";
+
 /// Whom a service calls.
 #[must_use]
 pub fn upstreams(service: &str) -> &'static [&'static str] {
@@ -58,8 +61,9 @@ impl Place {
         let root = root.ok_or_else(missing)?.to_path_buf();
         let bin = binary.parent().map(Path::to_path_buf).unwrap_or_default();
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
-        let runtime =
-            runtime.unwrap_or_else(std::env::temp_dir).join(format!("avouch-demo-{}", std::process::id()));
+        let runtime = runtime
+            .unwrap_or_else(std::env::temp_dir)
+            .join(format!("{RUNTIME_PREFIX}{}", std::process::id()));
         Ok(Self { dir: root.join("target/demo"), certs: root.join("certs/dev"), bin, runtime, root })
     }
 

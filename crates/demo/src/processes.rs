@@ -196,6 +196,12 @@ fn sweep_one(line: &str) -> Option<()> {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok()
 }
 
+/// Whether there is a process of this ID; where the system does not say, whether there may be.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    start_time(pid).is_some() || !Path::new("/proc/self/stat").exists()
+}
+
 /// When a process was started, in ticks since boot; `None` when there is none, it is a zombie, or the system does
 /// not say.
 fn start_time(pid: u32) -> Option<u64> {

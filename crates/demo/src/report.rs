@@ -33,6 +33,7 @@ pub fn render(facts: &Facts) -> String {
         "matrix" => tables::matrix(out, facts),
         "waterfall" => waterfall::draw(out, facts),
         "checks" => tables::checks(out, facts),
+        "problems" => tables::problems(out, facts),
         "next" => tables::next(out, facts),
         "foot" => tables::foot(out, facts),
         unknown => push(out, esc(unknown)),
@@ -154,6 +155,7 @@ mod tests {
                 "matrix",
                 "waterfall",
                 "checks",
+                "problems",
                 "next",
                 "foot",
             ];

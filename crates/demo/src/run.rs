@@ -20,10 +20,10 @@ use serde::Deserialize;
 use crate::attacks::{self, Attempt};
 use crate::audit::{Auditor, Books, channel};
 use crate::checks::Checks;
-use crate::console::Console;
+use crate::console::{Console, Mark};
 use crate::dev::DevFiles;
 use crate::external::{self, Target};
-use crate::facts::{Facts, Kill, Outcome, Refusal, Totals};
+use crate::facts::{Facts, Kill, Outcome, Problem, Refusal, Totals};
 use crate::orders::{Feed, Order};
 use crate::otlp::{Collector, Kind, SpanRecord};
 use crate::place::{Place, SERVICES, TRUST_DOMAIN, id};
@@ -40,6 +40,9 @@ const SCENARIO: Duration = Duration::from_secs(150);
 
 /// Renewals of each service that have to be seen.
 const RENEWALS: usize = 2;
+
+/// Lines of the stream that became no order are printed up to this many.
+const SHOWN_PROBLEMS: usize = 2;
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
@@ -61,6 +64,14 @@ struct Stream {
     completed: u64,
     rejected: BTreeMap<String, u64>,
     revenue: BTreeMap<String, i64>,
+    problems: Vec<Problem>,
+}
+
+impl Stream {
+    /// Whether the same came of it, whatever is said about single lines.
+    fn came_to(&self, expected: &Self) -> bool {
+        Self { problems: Vec::new(), ..self.clone() } == Self { problems: Vec::new(), ..expected.clone() }
+    }
 }
 
 /// What a run leaves behind.
@@ -144,6 +155,7 @@ pub async fn run(place: Place, options: &RunOptions, console: &Console) -> Resul
         market.stop().await;
     }
     let facts = run.facts(evidence?, &trace).await;
+    collector.passed_on(Duration::from_secs(3)).await;
     let checks = checks.into_all();
     Ok(Facts { checks, ..facts? })
 }
@@ -162,7 +174,7 @@ pub async fn interrupted() -> SetupError {
         _ = tokio::signal::ctrl_c() => "Ctrl-C",
         _ = term.recv() => "SIGTERM",
     };
-    SetupError::Other(format!("stopped by {name}; everything that was started has been ended"))
+    SetupError::Stopped(name)
 }
 
 struct Run<'a> {
@@ -219,7 +231,7 @@ impl Run<'_> {
         };
         let rest = async {
             let own = self.set_up(trace).await?;
-            self.shop(&own, feed).await?;
+            self.shop(&own, feed, trace).await?;
             let ingress_port = self.market.ingress().await?.port();
             let trust_domain = trust_domain()?;
             let kept = |outcome: std::io::Result<()>| match outcome {
@@ -287,7 +299,10 @@ impl Run<'_> {
     }
 
     /// An order through the front door, by the shopper `dev`.
-    async fn shop(&self, own: &Own, feed: &Feed) -> Result<(), SetupError> {
+    ///
+    /// What the user's own first order goes through is not known beforehand, so then it is this one that has to be in
+    /// the trace of the storefront's start from end to end.
+    async fn shop(&self, own: &Own, feed: &Feed, trace: &FirstTrace) -> Result<(), SetupError> {
         let order = Order {
             order_id: "demo-shopper-1".into(),
             currency: "EUR".into(),
@@ -297,12 +312,15 @@ impl Run<'_> {
                 unit_price_minor: 1_250,
             }],
         };
-        let request = PlaceOrderRequest {
+        let mut request = tonic::Request::new(PlaceOrderRequest {
             order_id: order.order_id.clone(),
             customer_id: "demo-shopper".into(),
             currency: order.currency.clone(),
             lines: order.lines.iter().map(Into::into).collect(),
-        };
+        });
+        if let (true, Ok(parent)) = (self.options.orders.is_some(), trace.parent().parse()) {
+            request.metadata_mut().insert("traceparent", parent);
+        }
         let channel = channel(self.market, &own.dev, "storefront").map_err(SetupError::Other)?;
         let answer = StorefrontClient::new(channel).place_order(request).await;
         feed.note(order);
@@ -564,13 +582,21 @@ impl Run<'_> {
             Err(format!("{} lines were sent; the storefront says {stream:?}", feed.sent()))
         };
         self.checks.note("every order of the stream came to its end", seen);
+        for problem in stream.problems.iter().take(SHOWN_PROBLEMS) {
+            let line = format!("    line {}: {}: {}", problem.line, problem.kind, problem.reason);
+            self.console.line(Mark::Plain, &line);
+        }
+        if let Some(more) = stream.problems.len().checked_sub(SHOWN_PROBLEMS).filter(|more| *more > 0) {
+            self.console
+                .line(Mark::Plain, &format!("    … and {more} more lines, all of them in the report"));
+        }
         if self.options.orders.is_none() {
             let file = self.market.place.shipped("expected.json");
             let expected = std::fs::read(&file).map_err(|error| error.to_string());
             let expected =
                 expected.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
             let seen = match expected {
-                Ok(expected) if *stream == expected => Ok("expected.json"),
+                Ok(expected) if stream.came_to(&expected) => Ok("expected.json"),
                 Ok(expected) => Err(format!("expected {expected:?}, got {stream:?}")),
                 Err(error) => Err(error),
             };
@@ -671,6 +697,7 @@ impl Run<'_> {
             matrix,
             trace: tree.ok(),
             totals,
+            problems: stream.problems,
             next: crate::next_commands(crate::up::INGRESS_PORT),
         })
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::facts::{
-    Certificate, Check, Edge, Facts, Kill, Matrix, Outcome, Party, PartyKind, Refusal, Rpc, Span, Totals,
-    Trace,
+    Certificate, Check, Edge, Facts, Kill, Matrix, Outcome, Party, PartyKind, Problem, Refusal, Rpc, Span,
+    Totals, Trace,
 };
 
 const TD: &str = "spiffe://market.example";
@@ -45,6 +45,11 @@ pub fn facts() -> Facts {
             postings: 288,
             pieces: 911,
         },
+        problems: vec![Problem {
+            line: 17,
+            kind: "malformed".into(),
+            reason: "EOF while parsing an object (column 44)".into(),
+        }],
         next: vec![
             "./just up".into(),
             "openssl verify -x509_strict -CAfile certs/dev/bundle.pem -untrusted certs/dev/svid.pem certs/dev/svid.pem".into(),

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use crate::admin::Admin;
 use crate::http;
 use crate::place::{Place, SERVICES, id, upstreams};
-use crate::processes::{PidFile, Process, Spec};
+use crate::processes::{PidFile, Process, Spec, is_alive};
 use crate::secrets::Secrets;
 use crate::wait;
 
@@ -69,6 +69,9 @@ pub enum SetupError {
         /// Why not.
         source: Box<avouch_identity::IdentityError>,
     },
+    /// Somebody asked the demo to stop.
+    #[error("stopped by {0}; everything that was started has been ended")]
+    Stopped(&'static str),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -127,6 +130,7 @@ impl Market {
     pub async fn start(place: Place, options: Options) -> Result<Self, SetupError> {
         let (pids, _swept) = PidFile::take(&place.dir).map_err(system("use the demo's directory"))?;
         empty(&place.dir, &PidFile::names()).map_err(system("empty the demo's directory"))?;
+        sweep_runtime_dirs(&place.runtime);
         private_dir(&place.runtime).map_err(system("make the runtime directory"))?;
         let admin = Admin::new(place.socket());
         let market = Self {
@@ -417,6 +421,19 @@ fn settings<const N: usize>(pairs: [(&str, OsString); N]) -> BTreeMap<String, Os
 
 fn private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Removes the runtime directories of demos that were killed. What can't be removed is somebody else's.
+fn sweep_runtime_dirs(own: &Path) {
+    let Some(entries) = own.parent().and_then(|parent| std::fs::read_dir(parent).ok()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix(crate::place::RUNTIME_PREFIX)?.parse().ok());
+        if pid.is_some_and(|pid| !is_alive(pid)) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Removes everything in a directory but what is named.

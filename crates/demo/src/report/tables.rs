@@ -207,6 +207,26 @@ pub(super) fn checks(out: &mut String, facts: &Facts) {
     out.push_str("</ul>");
 }
 
+/// Lines that were no orders: part of every run's orders, on purpose.
+pub(super) fn problems(out: &mut String, facts: &Facts) {
+    if facts.problems.is_empty() {
+        return;
+    }
+    push(
+        out,
+        format_args!("<details><summary>{} lines that became no order</summary>", facts.problems.len()),
+    );
+    open(out, "cards", &["Line", "Kind", "Why"]);
+    for problem in &facts.problems {
+        out.push_str("<tr>");
+        cell(out, "Line", &problem.line.to_string());
+        cell(out, "Kind", &problem.kind);
+        cell(out, "Why", &problem.reason);
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table></details>");
+}
+
 pub(super) fn next(out: &mut String, facts: &Facts) {
     out.push_str("<ul class=\"commands\">");
     for command in &facts.next {
