@@ -42,3 +42,30 @@ async fn ask(address: &str, path: &str) -> Result<(u16, String), String> {
         () = async { let _ = connection.await; std::future::pending().await } => Err("closed".to_owned()),
     }
 }
+
+/// The sum of a metric's values over all of its labels, on a page in the Prometheus text format.
+#[must_use]
+pub fn metric(page: &str, name: &str) -> Option<f64> {
+    let values = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.strip_prefix('{') {
+            Some(labelled) => labelled.rsplit_once("} ")?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.trim().parse::<f64>().ok()
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metric;
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name_and_added_up_over_its_labels() {
+        let page = "# HELP a_b x\na_b_total 3\na_b 1.5e3\nc{x=\"} 9\"} 2\nc{x=\"2\"} 5\n";
+        assert_eq!(metric(page, "a_b"), Some(1500.0));
+        assert_eq!(metric(page, "c"), Some(7.0));
+        assert_eq!(metric(page, "a"), None);
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use avouch_spiffe::clock::{Clock as _, SystemClock};
 
 use crate::facts::Kill;
-use crate::http;
+use crate::http::metric;
 use crate::setup::{Market, SetupError};
 use crate::wait;
 
@@ -56,29 +56,11 @@ pub async fn kill(
 
 /// When the certificate of a process expires, by what it says itself; in seconds since the epoch.
 async fn expiry(market: &Market, name: &str) -> Result<f64, SetupError> {
-    let (_, metrics) =
-        http::get(&market.address(name)?.health.to_string(), "/metrics").await.map_err(SetupError::Other)?;
-    let value = metric(&metrics, "avouch_svid_not_after_timestamp_seconds");
+    let page = market.metrics(name).await?;
+    let value = metric(&page, "avouch_svid_not_after_timestamp_seconds");
     value.ok_or_else(|| SetupError::Other(format!("{name} does not say when its certificate expires")))
-}
-
-/// The value of a metric without labels.
-fn metric(page: &str, name: &str) -> Option<f64> {
-    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 fn seconds() -> f64 {
     SystemClock.now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::metric;
-
-    #[test]
-    fn a_metric_is_found_by_its_whole_name() {
-        let page = "# HELP a_b x\na_b_total 3\na_b 1.5e3\n";
-        assert_eq!(metric(page, "a_b"), Some(1500.0));
-        assert_eq!(metric(page, "a"), None);
-    }
 }

@@ -3,6 +3,8 @@
 //! Nothing is shared beforehand but the code: each run makes its own root, and each process enrols with a token of
 //! its own that works once. Tokens are handed over in files of their process's private directory.
 
+mod environment;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +20,7 @@ use serde::Deserialize;
 
 use crate::admin::Admin;
 use crate::http;
-use crate::place::{Place, SERVICES, id, upstreams};
+use crate::place::{Place, SERVICES, id};
 use crate::processes::{PidFile, Process, Spec, is_alive};
 use crate::secrets::Secrets;
 use crate::wait;
@@ -195,6 +197,16 @@ impl Market {
         address.ok_or_else(|| SetupError::Other(format!("{name} has no address yet")))
     }
 
+    /// The metrics page of a process.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self, name: &str) -> Result<String, SetupError> {
+        let address = self.address(name)?.health.to_string();
+        let (_, page) = http::get(&address, "/metrics").await.map_err(SetupError::Other)?;
+        Ok(page)
+    }
+
     /// The port of the storefront's ingress.
     ///
     /// # Errors
@@ -223,7 +235,7 @@ impl Market {
         let mut spec = spec.ok_or_else(|| SetupError::Other(format!("{name} was never started")))?;
         let address = self.address(name)?;
         // Others know the address it had.
-        for (key, at) in listens(address) {
+        for (key, at) in environment::listens(address) {
             spec.env.insert(key, at.into());
         }
         self.run(name, &spec).await
@@ -320,75 +332,6 @@ impl Market {
             (status, text) => Err(format!("/readyz: {status} {}", text.trim())),
         }
     }
-
-    fn issuer_env(&self) -> BTreeMap<String, OsString> {
-        let mut env = self.common_env("issuer");
-        let dir = self.place.of_process("issuer");
-        env.extend(settings([
-            ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::place::TRUST_DOMAIN.into()),
-            ("AVOUCH_ISSUER__DATA_DIR", dir.join("data").into()),
-            ("AVOUCH_ISSUER__ADMIN_SOCKET", self.place.socket().into()),
-            ("AVOUCH_ISSUER__PROFILES", self.place.root.join("certs").into()),
-        ]));
-        env
-    }
-
-    fn service_env(&self, name: &str) -> BTreeMap<String, OsString> {
-        let mut env = self.common_env(name);
-        let dir = self.place.of_process(name);
-        let issuer = self.address("issuer").map(|address| address.grpc.to_string()).unwrap_or_default();
-        env.extend(settings([
-            ("AVOUCH_IDENTITY__SOURCE", "issuer".into()),
-            ("AVOUCH_IDENTITY__ADDRESS", issuer.into()),
-            ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.place.token(name).into()),
-            ("AVOUCH_IDENTITY__STATE_DIR", self.place.state(name).into()),
-            ("AVOUCH_AUTHZ__POLICY", self.place.shipped("policy.toml").into()),
-        ]));
-        if name != "storefront" {
-            env.insert(key(name, "DATABASE"), dir.join(format!("{name}.db")).into());
-        }
-        for upstream in upstreams(name) {
-            let url =
-                self.address(upstream).map(|address| format!("https://{}", address.grpc)).unwrap_or_default();
-            env.insert(format!("AVOUCH_UPSTREAMS__{}__URL", upstream.to_uppercase()), url.into());
-            env.insert(format!("AVOUCH_UPSTREAMS__{}__ID", upstream.to_uppercase()), id(upstream).into());
-        }
-        match name {
-            "inventory" => {
-                env.insert(key(name, "STOCK"), self.place.shipped("stock.toml").into());
-            }
-            "storefront" => {
-                let ingress = format!("127.0.0.1:{}", self.options.ingress_port);
-                env.insert(key(name, "INGRESS_LISTEN"), ingress.into());
-                env.insert(key(name, "INGRESS_ADDRESS_FILE"), dir.join("ingress").into());
-                env.insert(key(name, "RESULT_FILE"), dir.join("result.json").into());
-                env.extend(self.options.storefront.clone());
-            }
-            _ => {}
-        }
-        env
-    }
-
-    fn common_env(&self, name: &str) -> BTreeMap<String, OsString> {
-        let mut env = settings([
-            ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0".into()),
-            ("AVOUCH_SERVICE__ADDRESS_FILE", self.place.address_file(name).into()),
-            ("AVOUCH_SERVICE__DRAIN_TIMEOUT", format!("{}s", DRAIN.as_secs()).into()),
-            ("AVOUCH_HEALTH__LISTEN", "127.0.0.1:0".into()),
-            // Connections that were accepted are told at the debug level; the report shows what they negotiated.
-            ("RUST_LOG", "info,avouch_identity::record=debug".into()),
-            ("AVOUCH_TELEMETRY__LOG_FORMAT", "json".into()),
-            ("OTEL_SERVICE_NAME", name.into()),
-            ("NO_COLOR", "1".into()),
-        ]);
-        if let Some(otlp) = &self.options.otlp {
-            env.insert("OTEL_EXPORTER_OTLP_ENDPOINT".into(), otlp.into());
-            env.insert("OTEL_TRACES_SAMPLER".into(), "parentbased_always_on".into());
-            // The page is drawn soon after the last call.
-            env.insert("OTEL_BSP_SCHEDULE_DELAY".into(), "500".into());
-        }
-        env
-    }
 }
 
 impl Drop for Market {
@@ -401,22 +344,6 @@ impl Drop for Market {
 #[must_use]
 pub fn dns_name(service: &str) -> String {
     format!("{service}.{}", crate::place::TRUST_DOMAIN)
-}
-
-/// What pins a process to the addresses it had.
-fn listens(address: Address) -> [(String, String); 2] {
-    [
-        ("AVOUCH_SERVICE__LISTEN".to_owned(), address.grpc.to_string()),
-        ("AVOUCH_HEALTH__LISTEN".to_owned(), address.health.to_string()),
-    ]
-}
-
-fn key(name: &str, key: &str) -> String {
-    format!("AVOUCH_{}__{key}", name.to_uppercase())
-}
-
-fn settings<const N: usize>(pairs: [(&str, OsString); N]) -> BTreeMap<String, OsString> {
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 fn private_dir(dir: &Path) -> io::Result<()> {
@@ -455,6 +382,7 @@ fn empty(dir: &Path, but: &[&str]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::upstreams;
 
     #[test]
     fn a_directory_is_emptied_but_for_what_is_named() {

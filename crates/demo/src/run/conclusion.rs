@@ -1,0 +1,122 @@
+//! The end of a run: what its spans, logs and inventory say, as checks and as facts.
+
+use std::path::PathBuf;
+
+use super::trace::FirstTrace;
+use super::{Evidence, Run};
+use crate::facts::{Facts, Totals};
+use crate::place::{SERVICES, TRUST_DOMAIN, id};
+use crate::setup::{SVID_LIFE, SetupError};
+use crate::{gather, traces};
+
+impl Run<'_> {
+    /// Draws the facts from what is left behind.
+    pub(super) async fn facts(&self, evidence: Evidence, trace: &FirstTrace) -> Result<Facts, SetupError> {
+        self.console.progress("drawing the report");
+        let Evidence { mut kills, refusals, books, stream, certificates, counted } = evidence;
+        let place = &self.market.place;
+        trace.end(self.collector);
+        let spans = self.collector.spans();
+        let contracts = [&market_api::CONTRACT, &avouch_api::CONTRACT];
+        let streams: Vec<&str> = contracts
+            .iter()
+            .flat_map(|contract| contract.methods)
+            .filter(|method| method.server_streaming)
+            .map(|method| method.path)
+            .collect();
+        let made = traces::calls(&spans);
+        let calls = gather::calls(&made, &streams, &mut kills, &self.watch);
+        let untold = counted.iter().find_map(|(name, counted)| {
+            let traced = made.iter().filter(|call| call.caller == *name).count();
+            let missing =
+                counted.checked_sub(u64::try_from(traced).unwrap_or(u64::MAX)).filter(|m| *m > 0)?;
+            Some(format!("{name} counted {counted} calls, {missing} of them left no span"))
+        });
+        let seen = match calls.failed {
+            0 if untold.is_some() => Err(untold.unwrap_or_default()),
+            0 if calls.all > 0 => {
+                Ok(format!("{} calls, {} failed while a process was dead", calls.all, calls.excused))
+            }
+            0 => Err("no call was seen at all".to_owned()),
+            failed => Err(format!("{failed} of {}: {}", calls.all, calls.examples.join("; "))),
+        };
+        self.checks.note("no call failed outside the kill windows", seen);
+
+        let tree = traces::tree(&spans, &trace.trace_id);
+        let expected: Vec<&str> =
+            SERVICES.iter().copied().filter(|name| *name != "reports").chain(["issuer"]).collect();
+        let seen = match &tree {
+            Ok(tree) => {
+                match expected.iter().find(|name| !tree.services.iter().any(|service| service == *name)) {
+                    Some(missing) => Err(format!("{missing} is not in the trace")),
+                    None => Ok(format!("{} spans of {} processes", tree.spans.len(), tree.services.len())),
+                }
+            }
+            Err(error) => Err(error.clone()),
+        };
+        self.checks
+            .note("one order is one connected trace over all processes, the issuer’s spans included", seen);
+
+        let matrix = gather::matrix(&place.shipped("policy.toml"), &contracts).map_err(SetupError::Other)?;
+        let edges = gather::edges(&spans, place, &refusals);
+        let certificates = gather::certificates(&certificates, &self.watch);
+        let count = |origin: &str| {
+            let services: Vec<String> = SERVICES.iter().map(|name| id(name)).collect();
+            let own = certificates.iter().filter(|c| c.origin == origin && services.contains(&c.spiffe_id));
+            u64::try_from(own.count()).unwrap_or(u64::MAX)
+        };
+        let books = books.unwrap_or_default();
+        let totals = Totals {
+            lines: stream.lines,
+            malformed: stream.malformed,
+            orders: books.orders,
+            completed: books.completed,
+            rejected: books.rejected.clone(),
+            calls: calls.all,
+            failed_calls: calls.failed,
+            failed_in_kill_windows: calls.excused,
+            renewals: count("renew"),
+            recoveries: count("recover"),
+            sales: books.sales.clone(),
+            postings: books.postings,
+            pieces: books.pieces,
+        };
+        self.search_for_secrets();
+        Ok(Facts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.watch.started(),
+            lasted_ms: self.watch.ms(),
+            trust_domain: TRUST_DOMAIN.to_owned(),
+            svid_seconds: SVID_LIFE.as_secs(),
+            checks: Vec::new(),
+            parties: gather::parties(&matrix),
+            edges,
+            certificates,
+            kills,
+            refusals,
+            matrix,
+            trace: tree.ok(),
+            totals,
+            problems: stream.problems,
+            next: crate::next_commands(crate::up::INGRESS_PORT),
+        })
+    }
+
+    fn search_for_secrets(&self) {
+        self.market.note_keys();
+        let place = &self.market.place;
+        let logs: Vec<PathBuf> =
+            SERVICES.iter().copied().chain(["issuer"]).map(|name| place.log(name)).collect();
+        let secrets = self.market.secrets.borrow();
+        let leaks = secrets.leaks(&logs);
+        let bytes: u64 =
+            logs.iter().filter_map(|log| log.metadata().ok()).map(|metadata| metadata.len()).sum();
+        let seen = match leaks.first() {
+            None => Ok(format!("{} pieces looked for in {} kB", secrets.len(), bytes / 1024)),
+            Some(leak) => {
+                Err(format!("{} leaks, the first in {} line {}", leaks.len(), leak.file.display(), leak.line))
+            }
+        };
+        self.checks.note("no key and no token is in any log", seen);
+    }
+}

@@ -1,0 +1,132 @@
+//! The hostile callers of a run, and whether they were refused for the right reason on both sides.
+
+use std::time::Duration;
+
+use super::{Own, Run, trust_domain};
+use crate::attacks::{self, Attempt};
+use crate::audit::{Auditor, channel};
+use crate::facts::Refusal;
+use crate::place::id;
+use crate::setup::{SetupError, dns_name};
+use crate::{records, wait};
+
+impl Run<'_> {
+    pub(super) async fn attacks(&self, own: &Own) -> Result<Vec<Refusal>, SetupError> {
+        let market = self.market;
+        let auditor = Auditor::new(market, &own.auditor).map_err(SetupError::Other)?;
+        let bundle = market.admin.bundle(&trust_domain()?).await.map_err(SetupError::Other)?;
+        let storefront = market.address("storefront")?.grpc;
+        let payments = market.address("payments")?.grpc;
+        let forbidden =
+            attacks::charge(channel(market, &own.intern, "payments").map_err(SetupError::Other)?).await;
+        let anonymous =
+            attacks::without_certificate(&payments.to_string(), &dns_name("payments"), &bundle).await;
+        let url = format!("https://{storefront}");
+        let server = id("storefront").parse().map_err(|error| SetupError::Other(format!("{error}")))?;
+        let claimed = id("dev").parse().map_err(|error| SetupError::Other(format!("{error}")))?;
+        let forged = match attacks::impostor(&claimed, &url, server, bundle) {
+            Ok(channel) => attacks::order(channel).await,
+            Err(error) => Err(error),
+        };
+        // An allowed call right beside them, so that nobody takes an outage for a refusal. Its service may be away on
+        // purpose at this moment: then it is the books that show it.
+        let allowed = auditor.ledger_totals().await;
+        self.checks.note(
+            "a call with the role it needs is allowed",
+            allowed
+                .map(|postings| format!("auditor asked the ledger: {postings} postings"))
+                .map_err(|s| s.to_string()),
+        );
+        let mut refusals = Vec::new();
+        for (caller, callee, what, expected, outcome) in [
+            (
+                "intern",
+                "payments",
+                "a valid certificate of the market, but no role",
+                "ROLE_MISSING",
+                forbidden,
+            ),
+            ("nobody", "payments", "no certificate", "CLIENT_CERT_MISSING", anonymous),
+            (
+                "impostor",
+                "storefront",
+                "the identity of dev, certified by another CA",
+                "CERT_UNTRUSTED",
+                forged,
+            ),
+        ] {
+            refusals.push(self.refusal(caller, callee, what, expected, outcome).await);
+        }
+        Ok(refusals)
+    }
+
+    /// Looks the server's record up, and compares the reasons.
+    async fn refusal(
+        &self,
+        caller: &str,
+        callee: &str,
+        what: &str,
+        expected: &str,
+        outcome: Result<Attempt, String>,
+    ) -> Refusal {
+        let claim = format!("{caller} ({what}) is refused by {callee}");
+        let mut refusal = Refusal {
+            caller: caller.to_owned(),
+            callee: callee.to_owned(),
+            attempt: what.to_owned(),
+            expected: expected.to_owned(),
+            answer: String::new(),
+            caller_reason: None,
+            server_reason: None,
+            detail: String::new(),
+            record: None,
+        };
+        let attempt = match outcome {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                self.checks.note(&claim, Err::<String, _>(&error));
+                refusal.answer = error;
+                return refusal;
+            }
+        };
+        let log = self.market.place.log(callee);
+        let found = wait::until("the server's record", Duration::from_secs(5), async || {
+            let (field, value) =
+                attempt.record.as_ref().ok_or("the caller was told nothing to find it by")?;
+            let records = records::read(&log);
+            let record = records::refusal(&records, field, value);
+            record.cloned().ok_or_else(|| format!("no record with {field} {value} in {}", log.display()))
+        });
+        match found.await {
+            Ok(record) => {
+                let text = |name| records::field(&record, name).map(str::to_owned);
+                refusal.server_reason = text("reason");
+                refusal.record = text("decision_id").or_else(|| text("connection_id"));
+                let roles = || Some(format!("needs {}, has {}", text("need")?, nothing(text("have")?)));
+                refusal.detail = text("detail").or_else(roles).unwrap_or_else(|| attempt.message.clone());
+            }
+            Err(error) => refusal.detail = error.to_string(),
+        }
+        refusal.answer = attempt.answer;
+        refusal.caller_reason = attempt.reason;
+        let told = refusal.caller_reason.as_deref().unwrap_or_default();
+        let both = format!("{expected} (the caller: {})", [&refusal.answer, told].join(" ").trim_end());
+        // Only the server knows for certain; the caller may be told less, but nothing else.
+        let fits =
+            told.is_empty() || told == expected || told == "HANDSHAKE_REFUSED" || told == "CERT_UNTRUSTED";
+        let seen = if refusal.server_reason.as_deref() == Some(expected) && fits {
+            Ok(both)
+        } else {
+            Err(format!(
+                "{:?} in the server's record, {told} at the caller: {}",
+                refusal.server_reason, refusal.detail
+            ))
+        };
+        self.checks.note(&claim, seen);
+        refusal
+    }
+}
+
+fn nothing(roles: String) -> String {
+    if roles.is_empty() { "none".to_owned() } else { roles }
+}

@@ -1,0 +1,94 @@
+//! What each process is told on top of its configuration file: the environment of one run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use super::{Address, DRAIN, Market};
+use crate::place::{id, upstreams};
+
+impl Market {
+    pub(super) fn issuer_env(&self) -> BTreeMap<String, OsString> {
+        let mut env = self.common_env("issuer");
+        let dir = self.place.of_process("issuer");
+        env.extend(settings([
+            ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::place::TRUST_DOMAIN.into()),
+            ("AVOUCH_ISSUER__DATA_DIR", dir.join("data").into()),
+            ("AVOUCH_ISSUER__ADMIN_SOCKET", self.place.socket().into()),
+            ("AVOUCH_ISSUER__PROFILES", self.place.root.join("certs").into()),
+        ]));
+        env
+    }
+
+    pub(super) fn service_env(&self, name: &str) -> BTreeMap<String, OsString> {
+        let mut env = self.common_env(name);
+        let dir = self.place.of_process(name);
+        let issuer = self.address("issuer").map(|address| address.grpc.to_string()).unwrap_or_default();
+        env.extend(settings([
+            ("AVOUCH_IDENTITY__SOURCE", "issuer".into()),
+            ("AVOUCH_IDENTITY__ADDRESS", issuer.into()),
+            ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.place.token(name).into()),
+            ("AVOUCH_IDENTITY__STATE_DIR", self.place.state(name).into()),
+            ("AVOUCH_AUTHZ__POLICY", self.place.shipped("policy.toml").into()),
+        ]));
+        if name != "storefront" {
+            env.insert(key(name, "DATABASE"), dir.join(format!("{name}.db")).into());
+        }
+        for upstream in upstreams(name) {
+            let url =
+                self.address(upstream).map(|address| format!("https://{}", address.grpc)).unwrap_or_default();
+            env.insert(format!("AVOUCH_UPSTREAMS__{}__URL", upstream.to_uppercase()), url.into());
+            env.insert(format!("AVOUCH_UPSTREAMS__{}__ID", upstream.to_uppercase()), id(upstream).into());
+        }
+        match name {
+            "inventory" => {
+                env.insert(key(name, "STOCK"), self.place.shipped("stock.toml").into());
+            }
+            "storefront" => {
+                let ingress = format!("127.0.0.1:{}", self.options.ingress_port);
+                env.insert(key(name, "INGRESS_LISTEN"), ingress.into());
+                env.insert(key(name, "INGRESS_ADDRESS_FILE"), dir.join("ingress").into());
+                env.insert(key(name, "RESULT_FILE"), dir.join("result.json").into());
+                env.extend(self.options.storefront.clone());
+            }
+            _ => {}
+        }
+        env
+    }
+
+    fn common_env(&self, name: &str) -> BTreeMap<String, OsString> {
+        let mut env = settings([
+            ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0".into()),
+            ("AVOUCH_SERVICE__ADDRESS_FILE", self.place.address_file(name).into()),
+            ("AVOUCH_SERVICE__DRAIN_TIMEOUT", format!("{}s", DRAIN.as_secs()).into()),
+            ("AVOUCH_HEALTH__LISTEN", "127.0.0.1:0".into()),
+            // Connections that were accepted are told at the debug level; the report shows what they negotiated.
+            ("RUST_LOG", "info,avouch_identity::record=debug".into()),
+            ("AVOUCH_TELEMETRY__LOG_FORMAT", "json".into()),
+            ("OTEL_SERVICE_NAME", name.into()),
+            ("NO_COLOR", "1".into()),
+        ]);
+        if let Some(otlp) = &self.options.otlp {
+            env.insert("OTEL_EXPORTER_OTLP_ENDPOINT".into(), otlp.into());
+            env.insert("OTEL_TRACES_SAMPLER".into(), "parentbased_always_on".into());
+            // The page is drawn soon after the last call.
+            env.insert("OTEL_BSP_SCHEDULE_DELAY".into(), "500".into());
+        }
+        env
+    }
+}
+
+/// What pins a process to the addresses it had.
+pub(super) fn listens(address: Address) -> [(String, String); 2] {
+    [
+        ("AVOUCH_SERVICE__LISTEN".to_owned(), address.grpc.to_string()),
+        ("AVOUCH_HEALTH__LISTEN".to_owned(), address.health.to_string()),
+    ]
+}
+
+fn key(name: &str, key: &str) -> String {
+    format!("AVOUCH_{}__{key}", name.to_uppercase())
+}
+
+fn settings<const N: usize>(pairs: [(&str, OsString); N]) -> BTreeMap<String, OsString> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
