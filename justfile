@@ -44,7 +44,7 @@ test *OPTIONS:
 check:
     @'{{ step }}' "formatting" cargo fmt --all --check
     @'{{ step }}' "clippy, warnings denied" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
-    @RUSTDOCFLAGS="-D warnings" '{{ step }}' "documentation, warnings denied" cargo doc --locked --workspace --no-deps --document-private-items --quiet
+    @RUSTDOCFLAGS="-D warnings" '{{ step }}' "documentation, warnings denied" cargo doc --locked --workspace --no-deps --quiet
     @'{{ gate }}' tests
     @'{{ gate }}' container-tests
     @'{{ gate }}' standalone

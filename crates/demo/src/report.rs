@@ -1,7 +1,7 @@
 //! The report page: one self-contained HTML file drawn from the facts of a run.
 //!
 //! It refuses to run scripts or load anything (its own Content-Security-Policy says so), and every string of the
-//! facts is escaped on its way in: text goes through [`esc`], numbers are formatted as numbers. The template is
+//! facts is escaped on its way in: text goes through `esc`, numbers are formatted as numbers. The template is
 //! filled in one pass, so that no value is ever read as a placeholder.
 
 mod graph;
