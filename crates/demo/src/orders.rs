@@ -10,8 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::ChildStdin;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 
 /// Between two lines while the run goes on, if nobody knows how many there are.
 const PACE: Duration = Duration::from_millis(100);
@@ -83,7 +82,7 @@ impl Feed {
     ///
     /// # Errors
     /// When the file can't be read or the storefront does not take it.
-    pub async fn run(&self, source: &Path, span: Duration, sink: ChildStdin) -> io::Result<()> {
+    pub async fn run(&self, source: &Path, span: Duration, sink: impl AsyncWrite + Unpin) -> io::Result<()> {
         if source == Path::new("-") {
             self.pace.set(Some(PACE));
             return self.pass_on(BufReader::new(tokio::io::stdin()), sink).await;
@@ -95,7 +94,11 @@ impl Feed {
         self.pass_on(text.as_slice(), sink).await
     }
 
-    async fn pass_on(&self, mut reader: impl AsyncBufRead + Unpin, mut sink: ChildStdin) -> io::Result<()> {
+    async fn pass_on(
+        &self,
+        mut reader: impl AsyncBufRead + Unpin,
+        mut sink: impl AsyncWrite + Unpin,
+    ) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -119,5 +122,63 @@ impl Feed {
             }
         }
         sink.shutdown().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDER: &str = r#"{"order_id":"o-1","customer_id":"c","currency":"EUR","lines":[{"sku":"A","quantity":1,"unit_price_minor":5}]}"#;
+
+    async fn fed(text: &str, span: Duration) -> (Feed, String, Duration) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("orders.jsonl");
+        std::fs::write(&file, text).unwrap();
+        let (feed, mut sink) = (Feed::default(), Vec::new());
+        let began = tokio::time::Instant::now();
+        feed.run(&file, span, &mut sink).await.unwrap();
+        (feed, String::from_utf8(sink).unwrap(), began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_line_is_handed_over_as_it_is_and_only_orders_are_remembered() {
+        let text = format!("{ORDER}\n\nnot json\n{{\"order_id\":1}}\n{}", ORDER.replace("o-1", "o-2"));
+        let (feed, handed_over, _) = fed(&text, Duration::from_secs(4)).await;
+        assert_eq!(handed_over, format!("{text}\n"));
+        assert_eq!(feed.sent(), 4);
+        assert_eq!(feed.orders().keys().collect::<Vec<_>>(), ["o-1", "o-2"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_order_of_an_id_is_the_one_that_counts() {
+        let text = format!("{ORDER}\n{}\n", ORDER.replace("EUR", "USD"));
+        let (feed, ..) = fed(&text, Duration::from_secs(1)).await;
+        assert_eq!(feed.orders()["o-1"].currency, "EUR");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_lasts_as_long_as_it_is_meant_to_but_no_line_is_waited_for_too_long() {
+        let (_, _, lasted) = fed(&format!("{ORDER}\n").repeat(40), Duration::from_secs(20)).await;
+        assert_eq!(lasted.as_secs(), 20);
+        let (_, _, lasted) = fed(&format!("{ORDER}\n").repeat(2), Duration::from_secs(60)).await;
+        assert_eq!(lasted, SLOWEST * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_hurry_nothing_is_waited_for() {
+        let feed = Feed::default();
+        feed.hurry();
+        let began = tokio::time::Instant::now();
+        let text = format!("{ORDER}\n").repeat(1000);
+        feed.pass_on(text.as_bytes(), Vec::new()).await.unwrap();
+        assert!(began.elapsed().is_zero());
+        assert_eq!(feed.sent(), 1000);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_there_is_an_error() {
+        let outcome = Feed::default().run(Path::new("no/such/file"), Duration::ZERO, Vec::new()).await;
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -88,7 +88,11 @@ impl Run<'_> {
             let least =
                 SERVICES.iter().map(|name| renewed.get(*name).copied().unwrap_or(0)).min().unwrap_or(0);
             let counts: Vec<_> = renewed.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            self.console.progress(&format!("{} orders; renewals: {}", feed.sent(), counts.join(" ")));
+            let all: usize = renewed.values().sum();
+            self.console.progress(&format!(
+                "{} orders, {all} renewals, at least {least} of each service",
+                feed.sent()
+            ));
             tokio::time::sleep(Duration::from_millis(250)).await;
             if least >= RENEWALS { Ok(counts.join(", ")) } else { Err(counts.join(", ")) }
         };
