@@ -108,10 +108,10 @@ fn refusal_row(out: &mut String, refusal: &Refusal) {
     push(
         out,
         format_args!(
-            "<td data-label=\"Record\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{} {}</span></span></td>",
+            "<td data-label=\"Record\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}{}</span></span></td>",
             esc(refusal.server_reason.as_deref().unwrap_or("–")),
             esc(&refusal.detail),
-            esc(refusal.record.as_deref().unwrap_or_default())
+            esc(&refusal.record.as_ref().map(|record| format!(" · {record}")).unwrap_or_default())
         ),
     );
     let seen = [&refusal.caller_reason, &refusal.server_reason];

@@ -35,20 +35,6 @@ fn lane(out: &mut String, facts: &Facts, party: &Party, end: u64) {
             esc(&party.name)
         ),
     );
-    for kill in facts.kills.iter().filter(|kill| kill.party == party.name) {
-        let killed = kill.killed_ms.min(end);
-        let ready = kill.ready_ms.clamp(killed, end);
-        push(
-            out,
-            format_args!(
-                "<i class=\"down\" style=\"left:{};width:{}\" title=\"killed at {}, ready again at {}\"></i>",
-                percent(killed, end),
-                percent(ready - killed, end),
-                clock(killed),
-                clock(kill.ready_ms)
-            ),
-        );
-    }
     let id = party.spiffe_id.as_deref().unwrap_or_default();
     let own = facts.certificates.iter().filter(|c| c.spiffe_id == id);
     for (nth, certificate) in own.enumerate() {
@@ -66,6 +52,20 @@ fn lane(out: &mut String, facts: &Facts, party: &Party, end: u64) {
                 clock(from),
                 clock(u64::try_from(certificate.expires_ms).unwrap_or(0)),
                 esc(&certificate.serial)
+            ),
+        );
+    }
+    for kill in facts.kills.iter().filter(|kill| kill.party == party.name) {
+        let killed = kill.killed_ms.min(end);
+        let ready = kill.ready_ms.clamp(killed, end);
+        push(
+            out,
+            format_args!(
+                "<i class=\"down\" style=\"left:{};width:{}\" title=\"killed at {}, ready again at {}\"></i>",
+                percent(killed, end),
+                percent(ready - killed, end),
+                clock(killed),
+                clock(kill.ready_ms)
             ),
         );
     }
