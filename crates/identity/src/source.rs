@@ -86,6 +86,12 @@ pub enum IdentityError {
 
 fn message(status: &tonic::Status) -> String {
     match crate::status::reason(status) {
+        Some(
+            reason @ (Reason::JoinTokenInvalid | Reason::JoinTokenExpired | Reason::JoinTokenAlreadyUsed),
+        ) => format!(
+            "{reason}: {}; `avouch token create SPIFFE-ID` makes a new token for the join_token_file",
+            status.message()
+        ),
         Some(reason) => format!("{reason}: {}", status.message()),
         None => format!("{:?}: {}", status.code(), status.message()),
     }

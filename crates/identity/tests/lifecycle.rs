@@ -239,3 +239,25 @@ async fn a_server_that_says_goodbye_at_once_is_not_asked_in_circles() {
     let connections = running.records.all().len();
     assert!(connections < 200, "{connections} connections in two seconds");
 }
+
+#[tokio::test]
+async fn no_call_is_taken_on_a_connection_after_the_certificate_has_ended_whatever_the_grace() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity_for("/client", Duration::from_secs(2));
+    let running = serve(server, options(|options| options.retirement_grace = Duration::from_secs(600))).await;
+    let channel = channel(&client, &running);
+    let mut stream = HealthClient::new(channel)
+        .watch(HealthCheckRequest { service: String::new() })
+        .await
+        .expect("a stream")
+        .into_inner();
+    let began = Instant::now();
+    while let Ok(Some(_)) = stream.message().await {}
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "the stream outlived the certificate: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(running.stop().await.open_at_shutdown, 0);
+}

@@ -11,12 +11,16 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
+use super::outgoing::Pump;
+
 pin_project! {
     /// A response body as it arrives.
     pub struct ResponseBody {
         stream: RecvStream,
         data_ended: bool,
         deadline: Option<Instant>,
+        // Sends the rest of a streamed request as long as somebody reads the answer.
+        pump: Option<Pump>,
         // Made only when the body makes us wait.
         #[pin]
         timer: Option<Sleep>,
@@ -30,8 +34,8 @@ impl std::fmt::Debug for ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn new(stream: RecvStream, deadline: Option<Instant>) -> Self {
-        Self { stream, data_ended: false, deadline, timer: None }
+    pub(super) fn new(stream: RecvStream, deadline: Option<Instant>, pump: Option<Pump>) -> Self {
+        Self { stream, data_ended: false, deadline, pump, timer: None }
     }
 }
 

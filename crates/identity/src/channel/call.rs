@@ -21,17 +21,20 @@ use tonic::body::Body;
 use super::Shared;
 use super::body::{ResponseBody, broken};
 use super::link::is_unprocessed;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Pump};
 use crate::deadline;
 
 /// The longest deadline a timer is set for.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-type Continued = Pin<Box<dyn Future<Output = Result<Response<RecvStream>, Status>> + Send>>;
+/// A response, and what still sends the request it answers.
+type Answer = (Response<RecvStream>, Option<Pump>);
+
+type Continued = Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>;
 
 enum State {
     Start(Option<Request<Body>>),
-    Sent { response: ResponseFuture, outgoing: Option<Outgoing>, link: u64 },
+    Sent { response: ResponseFuture, pump: Option<Pump>, outgoing: Option<Outgoing>, link: u64 },
     Continued(Continued),
 }
 
@@ -76,9 +79,9 @@ impl Future for Call {
                     }
                     start(this.shared, outgoing)
                 }
-                State::Sent { response, outgoing, link } => match Pin::new(response).poll(cx) {
+                State::Sent { response, pump, outgoing, link } => match Pin::new(response).poll(cx) {
                     Poll::Ready(Ok(response)) => {
-                        return Poll::Ready(Ok(with_deadline(response, *this.deadline)));
+                        return Poll::Ready(Ok(with_deadline((response, pump.take()), *this.deadline)));
                     }
                     Poll::Ready(Err(error)) => {
                         let repeatable = outgoing.take().filter(|_| is_unprocessed(&error));
@@ -94,7 +97,7 @@ impl Future for Call {
                 State::Continued(continued) => match continued.as_mut().poll(cx) {
                     Poll::Ready(outcome) => {
                         let deadline = *this.deadline;
-                        return Poll::Ready(outcome.map(|response| with_deadline(response, deadline)));
+                        return Poll::Ready(outcome.map(|answer| with_deadline(answer, deadline)));
                     }
                     Poll::Pending => return expire(this.timer, cx),
                 },
@@ -108,9 +111,9 @@ impl Future for Call {
 fn start(shared: &Arc<Shared>, mut outgoing: Outgoing) -> State {
     let link = shared.current();
     if let Some(link) = &link
-        && let Ok(response) = link.send(&mut outgoing)
+        && let Ok((response, pump)) = link.send(&mut outgoing)
     {
-        return State::Sent { response, outgoing: Some(outgoing), link: link.serial };
+        return State::Sent { response, pump, outgoing: Some(outgoing), link: link.serial };
     }
     let dead = link.map(|link| link.serial);
     State::Continued(Box::pin(resend(shared.clone(), outgoing, dead)))
@@ -121,14 +124,14 @@ async fn resend(
     shared: Arc<Shared>,
     mut outgoing: Outgoing,
     mut dead: Option<u64>,
-) -> Result<Response<RecvStream>, Status> {
+) -> Result<Answer, Status> {
     loop {
         let link = shared.next_link(dead).await?;
         dead = Some(link.serial);
-        let Ok(response) = link.send(&mut outgoing) else { continue };
+        let Ok((response, pump)) = link.send(&mut outgoing) else { continue };
         drop(link);
         match response.await {
-            Ok(response) => return Ok(response),
+            Ok(response) => return Ok((response, pump)),
             Err(error) if is_unprocessed(&error) && outgoing.is_repeatable() => {}
             Err(error) => return Err(failed(&error)),
         }
@@ -143,8 +146,8 @@ fn failed(error: &h2::Error) -> Status {
     broken(error)
 }
 
-fn with_deadline(response: Response<RecvStream>, deadline: Option<Instant>) -> Response<ResponseBody> {
-    response.map(|stream| ResponseBody::new(stream, deadline))
+fn with_deadline((response, pump): Answer, deadline: Option<Instant>) -> Response<ResponseBody> {
+    response.map(|stream| ResponseBody::new(stream, deadline, pump))
 }
 
 fn expire<T>(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<Result<T, Status>> {

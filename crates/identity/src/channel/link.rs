@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connect::Connected;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Pump};
 
 /// Flow-control windows: the same as hyper's client uses.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
@@ -62,11 +62,10 @@ impl Link {
     }
 
     /// Sends a request. On an error nothing of it has left, and `outgoing` is as it was.
-    pub(crate) fn send(&self, outgoing: &mut Outgoing) -> Result<ResponseFuture, h2::Error> {
+    pub(crate) fn send(&self, outgoing: &mut Outgoing) -> Result<(ResponseFuture, Option<Pump>), h2::Error> {
         let mut sender = self.sender.clone();
         let (response, stream) = sender.send_request(outgoing.head(), outgoing.is_bodiless())?;
-        outgoing.send_body(stream);
-        Ok(response)
+        Ok((response, outgoing.send_body(stream)))
     }
 
     /// Resolves when the connection has ended.
@@ -108,19 +107,23 @@ async fn drive(
             }
         }
     };
-    tokio::select! {
-        result = &mut connection => {
-            if let Err(error) = result {
-                tracing::debug!(%error, "connection ended");
+    tokio::pin!(keep_alive);
+    let mut let_go = false;
+    loop {
+        tokio::select! {
+            result = &mut connection => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection ended");
+                }
+                break;
             }
-        }
-        () = keep_alive => tracing::info!("a peer stopped answering pings; its connection is closed"),
-        () = closing.cancelled() => {
-            // Dropping the last handle does not wake a parked h2 connection; polling it again lets it finish the
-            // calls under way and close.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            () = &mut keep_alive => {
+                tracing::info!("a peer stopped answering pings; its connection is closed");
+                break;
             }
+            // Dropping the last handle does not wake a parked h2 connection; going round polls it once more, and it
+            // ends after the calls under way.
+            () = closing.cancelled(), if !let_go => let_go = true,
         }
     }
     closed.send_replace(true);

@@ -11,6 +11,7 @@ use h2::SendStream;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header};
 use http_body::Body as _;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -22,6 +23,9 @@ pub(crate) struct Outgoing {
     headers: HeaderMap,
     body: Payload,
 }
+
+/// A streamed request body being sent; dropping it stops the sending, so that a cancelled call ends on both sides.
+pub(crate) type Pump = AbortOnDropHandle<()>;
 
 enum Payload {
     /// The whole body; may be sent any number of times.
@@ -75,7 +79,8 @@ impl Outgoing {
         matches!(&self.body, Payload::Whole(bytes) if bytes.is_empty())
     }
 
-    pub(super) fn send_body(&mut self, mut stream: SendStream<Bytes>) {
+    /// Sends a whole body at once; a streamed one goes on in the background as long as the returned handle lives.
+    pub(super) fn send_body(&mut self, mut stream: SendStream<Bytes>) -> Option<Pump> {
         match std::mem::replace(&mut self.body, Payload::Gone) {
             Payload::Whole(bytes) => {
                 if !bytes.is_empty() {
@@ -83,11 +88,15 @@ impl Outgoing {
                     let _ = stream.send_data(bytes.clone(), true);
                 }
                 self.body = Payload::Whole(bytes);
+                None
             }
             Payload::Stream { first, rest } => {
-                tokio::spawn(pump(first, rest, stream));
+                Some(AbortOnDropHandle::new(tokio::spawn(pump(first, rest, stream))))
             }
-            Payload::Gone => stream.send_reset(h2::Reason::INTERNAL_ERROR),
+            Payload::Gone => {
+                stream.send_reset(h2::Reason::INTERNAL_ERROR);
+                None
+            }
         }
     }
 }

@@ -52,10 +52,12 @@ impl tower_service::Service<Request<Body>> for SingleUse {
             let Some(outgoing) = outgoing.await else {
                 return Err(Status::internal("a request was polled twice"));
             };
-            let response = link.send(&mut outgoing?).map_err(|error| broken(&error))?;
+            let (response, pump) = link.send(&mut outgoing?).map_err(|error| broken(&error))?;
             let deadline = tokio::time::Instant::now() + timeout;
             match tokio::time::timeout_at(deadline, response).await {
-                Ok(Ok(response)) => Ok(response.map(|stream| ResponseBody::new(stream, Some(deadline)))),
+                Ok(Ok(response)) => {
+                    Ok(response.map(|stream| ResponseBody::new(stream, Some(deadline), pump)))
+                }
                 Ok(Err(error)) => Err(broken(&error)),
                 Err(_elapsed) => Err(super::call::deadline_exceeded()),
             }

@@ -1,15 +1,15 @@
 //! One connection, from handshake to the end of its life.
 //!
 //! A connection never outlives the certificates it was made with: at its retirement the peer gets GOAWAY, streams
-//! still open at half of the grace end with CONNECTION_RETIRING, and what is left after the grace is closed. The
-//! hard end is ours, since hyper's graceful shutdown can wait forever for a peer that never completes its preface.
+//! still open at half of the grace end with CONNECTION_RETIRING, and what is left after the grace, or when the first
+//! of the two certificates ends, is closed. The hard end is ours, since hyper's graceful shutdown can wait forever for a peer that never completes its preface.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use avouch_spiffe::PeerIdentity;
+use avouch_spiffe::{PeerIdentity, Reason};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -24,6 +24,7 @@ use super::guard::ConnectionService;
 use super::handshake::{self, Established};
 use super::{Shared, refused, retirement_margin};
 use crate::record::{ConnectionId, ConnectionInfo, ConnectionRecord, Verdict};
+use crate::verify::Rejection;
 
 /// Serves one accepted socket to its end.
 pub(super) async fn run<S, B>(
@@ -46,7 +47,9 @@ pub(super) async fn run<S, B>(
     let (Ok(peer_addr), local_addr) = (tcp.peer_addr(), tcp.local_addr().ok()) else { return };
     let outcome = tokio::select! {
         outcome = handshake::perform(&shared, tcp) => outcome,
-        () = retiring.cancelled() => return,
+        () = retiring.cancelled() => {
+            Err(Rejection::new(Reason::ConnectionRetiring, "the server is draining").into())
+        }
     };
     drop(handshaking);
     let established = match outcome {
@@ -81,7 +84,7 @@ async fn serve<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let retire_in = retire_in(shared, &established);
+    let span = LifeSpan::of(shared, &established);
     let id = info.id;
     let ending = CancellationToken::new();
     let service = ConnectionService::new(service, established.peer, Arc::new(info), ending.clone());
@@ -91,11 +94,11 @@ async fn serve<S, B>(
         builder.timer(TokioTimer::new()).header_read_timeout(shared.options.handshake_timeout);
         let connection = builder.serve_connection(io, service);
         let retire = |connection: std::pin::Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
-        live(shared, id, connection, retire, retire_in, &ending, retiring).await;
+        live(shared, id, connection, retire, span, &ending, retiring).await;
     } else {
         let connection = http2_builder(shared).serve_connection(io, service);
         let retire = |connection: std::pin::Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-        live(shared, id, connection, retire, retire_in, &ending, retiring).await;
+        live(shared, id, connection, retire, span, &ending, retiring).await;
     }
 }
 
@@ -118,7 +121,7 @@ async fn live<C>(
     id: ConnectionId,
     connection: C,
     retire: impl Fn(std::pin::Pin<&mut C>),
-    retire_in: Duration,
+    span: LifeSpan,
     ending: &CancellationToken,
     retiring: CancellationToken,
 ) where
@@ -128,10 +131,11 @@ async fn live<C>(
     tokio::select! {
         result = connection.as_mut() => return ended(id, result),
         () = retiring.cancelled() => {}
-        () = tokio::time::sleep(retire_in) => {}
+        () = tokio::time::sleep_until(span.retire_at) => {}
     }
     retire(connection.as_mut());
-    let half = shared.options.retirement_grace / 2;
+    let left = span.end_at.saturating_duration_since(tokio::time::Instant::now());
+    let half = shared.options.retirement_grace.min(left) / 2;
     if let Ok(result) = tokio::time::timeout(half, connection.as_mut()).await {
         return ended(id, result);
     }
@@ -151,18 +155,34 @@ fn ended(id: ConnectionId, result: hyper::Result<()>) {
     }
 }
 
-/// When this connection must retire: its age limit ± 10 %, or a margin before either certificate ends; near the end
-/// at half of what is left, so that nobody reconnects in circles.
-fn retire_in(shared: &Shared, established: &Established) -> Duration {
-    let now = shared.identity.clock().now();
-    let left = |not_before: SystemTime, not_after: SystemTime| {
-        let life = not_after.duration_since(not_before).unwrap_or_default();
-        let left = not_after.duration_since(now).unwrap_or_default();
-        left.saturating_sub(retirement_margin(life)).max(left / 2)
-    };
-    let own = left(established.own_not_before, established.own_not_after);
-    let peer = established.peer.as_ref().map_or(own, |peer| left(peer.not_before(), peer.not_after()));
-    crate::jitter::around(shared.options.max_connection_age, 0.1).min(own).min(peer)
+/// When a connection is asked to go, and when it is gone at the latest.
+#[derive(Clone, Copy)]
+struct LifeSpan {
+    /// Its age limit ± 10 %, or a margin before either certificate ends; near the end at half of what is left, so
+    /// that nobody reconnects in circles.
+    retire_at: tokio::time::Instant,
+    /// The end of the certificate that ends first.
+    end_at: tokio::time::Instant,
+}
+
+impl LifeSpan {
+    fn of(shared: &Shared, established: &Established) -> Self {
+        let wall = shared.identity.clock().now();
+        let now = tokio::time::Instant::now();
+        let left = |not_after: SystemTime| not_after.duration_since(wall).unwrap_or_default();
+        let margin = |not_before: SystemTime, not_after: SystemTime| {
+            let life = not_after.duration_since(not_before).unwrap_or_default();
+            left(not_after).saturating_sub(retirement_margin(life)).max(left(not_after) / 2)
+        };
+        let mut retire_in = crate::jitter::around(shared.options.max_connection_age, 0.1)
+            .min(margin(established.own_not_before, established.own_not_after));
+        let mut end_in = left(established.own_not_after);
+        if let Some(peer) = &established.peer {
+            retire_in = retire_in.min(margin(peer.not_before(), peer.not_after()));
+            end_in = end_in.min(left(peer.not_after()));
+        }
+        Self { retire_at: now + retire_in, end_at: now + end_in }
+    }
 }
 
 fn describe(

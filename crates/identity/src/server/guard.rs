@@ -1,7 +1,8 @@
 //! What surrounds every request of a connection: the caller's identity, the call's deadline, a defined end.
 //!
-//! Adds two extensions to a request. A call past its deadline ends with DEADLINE_EXCEEDED; a stream that outlives
-//! its connection ends with UNAVAILABLE and CONNECTION_RETIRING, never with a bare reset.
+//! Adds two extensions to a request. A call past its deadline ends with DEADLINE_EXCEEDED; a stream that would outlive
+//! its connection ends with UNAVAILABLE and CONNECTION_RETIRING. A call whose handler has not begun to answer has until
+//! the connection's hard end.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -150,6 +151,7 @@ fn guarded<B>(
         timer: None,
         ending,
         ended: None,
+        frames: 0,
     })
 }
 
@@ -161,6 +163,7 @@ fn deadline_exceeded<B>() -> http::Response<GuardedBody<B>> {
         timer: None,
         ending: None,
         ended: None,
+        frames: 0,
     })
 }
 
@@ -183,6 +186,7 @@ pin_project! {
         timer: Option<Sleep>,
         ending: Option<CancellationToken>,
         ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+        frames: u32,
     }
 }
 
@@ -202,7 +206,12 @@ where
         let StateProj::Open { body } = this.state.as_mut().project() else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = body.poll_frame(cx) {
+        // The first two frames are a unary answer's. What goes on after them is looked at even if it never pauses.
+        let is_due = *this.frames >= 2
+            && (this.deadline.is_some_and(|deadline| deadline <= Instant::now())
+                || this.ending.as_ref().is_some_and(CancellationToken::is_cancelled));
+        if !is_due && let Poll::Ready(frame) = body.poll_frame(cx) {
+            *this.frames = this.frames.saturating_add(1);
             return Poll::Ready(frame);
         }
         if let Some(deadline) = *this.deadline {

@@ -23,6 +23,7 @@ use crate::config::IssuerConfig;
 use crate::filter::IdentityFilter;
 use crate::snapshot::{Identity, Publisher, Snapshot};
 use crate::svid::Svid;
+use crate::trust::TrustStore;
 use crate::verify::{ChainLimits, Trust};
 
 /// Where the issuer is.
@@ -141,10 +142,12 @@ impl Source {
         }
     }
 
-    /// Recovers an expired identity; enrolls where there is none, or where recovery is refused and there is a token.
+    /// Recovers an identity; enrolls where there is none, or where recovery is refused and there is a token.
     async fn acquire(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
-        if let (Some((svid, key)), Some(bundle)) = (&stored.svid, &stored.bundle) {
-            match self.recover(svid, key, bundle).await {
+        if let Some((svid, key)) = &stored.svid
+            && let Some(trust) = self.trust_without_identity(stored.bundle.as_ref(), svid)
+        {
+            match self.recover(svid, key, trust).await {
                 Ok(current) => return Ok(current),
                 Err(error) if error.is_retryable() || self.config.join_token_file.is_none() => {
                     return Err(error);
@@ -156,6 +159,17 @@ impl Source {
             }
         }
         self.enroll(stored).await
+    }
+
+    /// What to verify the issuer by without an identity in use: the stored bundle, or, where that is lost, the roots
+    /// that the join token pins. A used token still knows them.
+    fn trust_without_identity(&self, bundle: Option<&Bundle>, svid: &Svid) -> Option<Trust> {
+        if let Some(bundle) = bundle {
+            return Some(trust_in(bundle));
+        }
+        let token = enroll::read_token(self.config.join_token_file.as_ref()?).ok()?;
+        let is_ours = token.trust_domain() == svid.spiffe_id().trust_domain();
+        is_ours.then(|| Trust::Pins(token.root_pins().into()))
     }
 
     async fn enroll(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
@@ -183,14 +197,14 @@ impl Source {
         self.accept("enroll", issued, key, token.trust_domain()).await
     }
 
-    async fn recover(&self, svid: &Svid, key: &SvidKey, bundle: &Bundle) -> Result<Current, IdentityError> {
-        let next = SvidKey::generate()?;
-        let issued = recover(&self.target, &self.surroundings, bundle, (svid, key), &next).await?;
+    async fn recover(&self, svid: &Svid, key: &SvidKey, trust: Trust) -> Result<Current, IdentityError> {
+        let next = self.next_key()?;
+        let issued = recover(&self.target, &self.surroundings, trust, (svid, key), &next).await?;
         self.accept("recover", issued, next, svid.spiffe_id().trust_domain()).await
     }
 
     async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
-        let key = SvidKey::generate()?;
+        let key = self.next_key()?;
         let mut request = self.surroundings.request(RenewRequest { csr: key.request()? });
         request.set_timeout(self.config.timeout());
         let response = IssuerClient::new(channel.clone())
@@ -207,6 +221,16 @@ impl Source {
             return Err(IdentityError::Answer(detail));
         }
         Ok(renewed)
+    }
+
+    /// A key for the successor of an SVID. On disk before it is used; but a full disk must not end an identity that
+    /// can be renewed from memory.
+    fn next_key(&self) -> Result<SvidKey, IdentityError> {
+        let key = SvidKey::generate()?;
+        if let Err(error) = self.state.store_pending(&key) {
+            tracing::error!(error = crate::verify::with_sources(&error), "the next key is not on disk");
+        }
+        Ok(key)
     }
 
     /// Checks what the issuer sent, puts it to disk and says so.
@@ -247,7 +271,11 @@ impl Source {
                 }
                 (svid, key, bundle)
             }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and this task with it.
+                Err(_cancelled) => std::future::pending().await,
+            },
         }
     }
 
@@ -274,8 +302,8 @@ impl Source {
                 let (how, outcome) = if now < current.svid.not_after() {
                     ("renew", self.renew(&channel, &current).await)
                 } else {
-                    let bundle = newest_bundle(&publisher, &current);
-                    ("recover", self.recover(&current.svid, &current.key, &bundle).await)
+                    let trust = trust_in(&newest_bundle(&publisher, &current));
+                    ("recover", self.recover(&current.svid, &current.key, trust).await)
                 };
                 match outcome {
                     Ok(renewed) => {
@@ -304,6 +332,12 @@ fn live(stored: &mut Stored, now: std::time::SystemTime) -> Option<Current> {
     }
     let (svid, key) = stored.svid.take()?;
     Some(Current { svid, key, bundle: stored.bundle.take()? })
+}
+
+fn trust_in(bundle: &Bundle) -> Trust {
+    let mut bundles = BundleSet::default();
+    bundles.insert(bundle.clone());
+    Trust::Store(Arc::new(TrustStore::new(bundles)))
 }
 
 fn newest_bundle(publisher: &Publisher, current: &Current) -> Bundle {

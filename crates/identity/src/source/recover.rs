@@ -3,17 +3,13 @@
 //! The expired SVID says who we are, a signature by its key over a fresh nonce, this very TLS connection and the new
 //! request proves it. Replaying the proof elsewhere proves nothing.
 
-use std::sync::Arc;
-
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{BeginRecoveryRequest, IssuedSvid, RecoverRequest};
-use avouch_spiffe::{Bundle, BundleSet};
 
 use super::issuer::{Target, connect, issuer_id};
 use super::key::SvidKey;
 use super::{IdentityError, Surroundings};
 use crate::svid::Svid;
-use crate::trust::TrustStore;
 use crate::verify::Trust;
 
 /// Label under which both ends export keying material for the proof (RFC 8446 §7.5).
@@ -27,18 +23,15 @@ pub fn recovery_message(exporter: &[u8; 32], nonce: &[u8], csr: &[u8]) -> Vec<u8
     [CONTEXT, exporter, nonce, digest.as_ref()].concat()
 }
 
-/// Recovers the identity of the expired `svid` for the new `key`.
+/// Recovers the identity of the `expired` SVID for the new `key`. The issuer is verified by `trust`.
 pub(super) async fn recover(
     target: &Target,
     surroundings: &Surroundings,
-    bundle: &Bundle,
+    trust: Trust,
     expired: (&Svid, &SvidKey),
     key: &SvidKey,
 ) -> Result<IssuedSvid, IdentityError> {
     let (svid, expired_key) = expired;
-    let mut bundles = BundleSet::default();
-    bundles.insert(bundle.clone());
-    let trust = Trust::Store(Arc::new(TrustStore::new(bundles)));
     let domain = svid.spiffe_id().trust_domain().clone();
     let connection =
         connect(target, &surroundings.clock, trust, domain.clone(), issuer_id(&domain)?, "recover").await?;

@@ -24,27 +24,31 @@ const SKEW: Duration = Duration::from_secs(10);
 pub(super) async fn follow(channel: &Channel, addresses: &[String], publisher: &Publisher, state: &State) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        match once(channel, addresses, publisher, state).await {
-            Ok(received) if received > 0 => backoff = FIRST_BACKOFF,
-            Ok(_) => {}
-            Err(status) => tracing::debug!(
+        let mut received = 0;
+        if let Err(status) = once(channel, addresses, publisher, state, &mut received).await {
+            tracing::debug!(
                 code = ?status.code(),
                 message = status.message(),
                 "the trust stream is interrupted; the bundle in use stays"
-            ),
+            );
+        }
+        // Connections retire all the time; only a stream that brought nothing was a failure.
+        if received > 0 {
+            backoff = FIRST_BACKOFF;
         }
         tokio::time::sleep(jitter::around(backoff, 0.3)).await;
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
 }
 
-/// Follows one stream to its end. Says how many states it brought.
+/// Follows one stream to its end, counting the states it brings.
 async fn once(
     channel: &Channel,
     addresses: &[String],
     publisher: &Publisher,
     state: &State,
-) -> Result<u64, tonic::Status> {
+    received: &mut u64,
+) -> Result<(), tonic::Status> {
     let (answers, outgoing) = mpsc::channel(2);
     let greeting = WatchTrustRequest {
         acknowledged_sequence: sequence_in_use(publisher),
@@ -54,9 +58,8 @@ async fn once(
     let _ = answers.send(greeting).await;
     let mut stream =
         IssuerClient::new(channel.clone()).watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
-    let mut received = 0;
     while let Some(message) = stream.message().await? {
-        received += 1;
+        *received += 1;
         compare_clocks(&message);
         if let Err(error) = apply(&message, publisher, state) {
             tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
@@ -70,7 +73,7 @@ async fn once(
             break;
         }
     }
-    Ok(received)
+    Ok(())
 }
 
 fn sequence_in_use(publisher: &Publisher) -> u64 {

@@ -217,6 +217,20 @@ async fn an_unusable_state_file_is_reported_and_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_bundle_is_made_good_by_the_roots_that_the_used_token_pins() {
+    let world = World::start().await;
+    world.register("/orders").await;
+    world.write_token("/orders").await;
+    let identity = world.workload().start().await.expect("an identity");
+    let first = serial(&identity);
+    drop(identity);
+    world.spoil("bundle.json").await;
+    let identity = world.start_again().await.expect("recovered with the used token's pins");
+    assert_eq!(identity.spiffe_id(), id("/orders"));
+    assert_ne!(serial(&identity), first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_the_same_state_is_refused() {
     let world = World::start().await;
     world.register("/orders").await;
