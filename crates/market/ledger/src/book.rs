@@ -82,14 +82,10 @@ impl Book {
         let by = by.as_str().to_owned();
         let now = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let at_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let posted = self.store.call(move |c| store::post(c, &posting, at_ms, &by)).await?;
-        // Commits answer in the order of their sequence numbers, but their callers may wake in any.
-        self.head.send_if_modified(|head| {
-            let newer = posted.sequence > *head;
-            *head = posted.sequence.max(*head);
-            newer
-        });
-        Ok(posted)
+        let head = self.head.clone();
+        let post = move |c: &_| store::post(c, &posting, at_ms, &by);
+        // By the store, not here: the caller may have gone away, and followers must not read what is beyond the head.
+        self.store.call_then(post, move |posted| advance(&head, posted.sequence)).await
     }
 
     /// Debits minus credits of an account; zero for one that was never used.
@@ -121,6 +117,15 @@ impl Book {
     pub(crate) fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
+}
+
+/// A repeated posting is older than the head.
+fn advance(head: &watch::Sender<u64>, sequence: u64) {
+    head.send_if_modified(|head| {
+        let newer = sequence > *head;
+        *head = sequence.max(*head);
+        newer
+    });
 }
 
 #[cfg(test)]

@@ -226,3 +226,20 @@ async fn postings_at_once_all_reach_the_follower_in_order() {
     }
     assert_eq!(following.await.unwrap(), (1..=100).collect::<Vec<u64>>());
 }
+
+#[tokio::test]
+async fn a_posting_whose_caller_went_away_reaches_the_follower_and_its_cursor_is_of_the_book() {
+    let office = Office::open().await;
+    let tail = tail::follow(office.book.clone(), 0, false, CancellationToken::new());
+    let following = tokio::spawn(collect(tail, 1));
+    {
+        // Polled once, it has handed its job to the store; then the call is cancelled.
+        let post = office.sell("p-1", "c-1", 1);
+        let mut post = std::pin::pin!(post);
+        let once = std::future::poll_fn(|context| std::task::Poll::Ready(post.as_mut().poll(context)));
+        drop(once.await);
+    }
+    assert_eq!(following.await.unwrap(), [1]);
+    let mut tail = tail::follow(office.book.clone(), 1, true, CancellationToken::new());
+    assert!(tail.recv().await.is_none(), "the cursor is refused");
+}

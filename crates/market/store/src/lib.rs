@@ -92,8 +92,24 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
+        self.call_then(job, |_value| ()).await
+    }
+
+    /// As [`Store::call`]; `durable` sees the value once it is durable, whether or not anybody still waits for the answer.
+    ///
+    /// It runs on the store's thread, before the answers to this and all later jobs: it must not block.
+    ///
+    /// # Errors
+    /// As [`Store::call`].
+    pub async fn call_then<T, E, F, D>(&self, job: F, durable: D) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        D: FnOnce(&T) + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let job = writer::job(job, answer);
+        let job = writer::job(job, durable, answer);
         self.jobs.send(job).await.map_err(|_closed| StoreError::Closed)?;
         answered.await.map_err(|_closed| StoreError::Closed)?
     }

@@ -14,12 +14,13 @@ pub(crate) type Finish = Box<dyn FnOnce(Option<&str>) + Send>;
 /// Runs inside the open transaction; given an error instead, it only passes that on.
 pub(crate) type Job = Box<dyn FnOnce(Result<&Connection, &str>) -> Finish + Send>;
 
-/// Wraps a closure so that its answer waits for the commit.
-pub(crate) fn job<T, E, F>(run: F, answer: oneshot::Sender<Result<T, E>>) -> Job
+/// Wraps a closure so that its answer, and what is to follow it, wait for the commit.
+pub(crate) fn job<T, E, F, D>(run: F, durable: D, answer: oneshot::Sender<Result<T, E>>) -> Job
 where
     T: Send + 'static,
     E: From<StoreError> + Send + 'static,
     F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    D: FnOnce(&T) + Send + 'static,
 {
     Box::new(move |connection| {
         let result = match connection {
@@ -31,6 +32,9 @@ where
                 None => result,
                 Some(error) => Err(E::from(StoreError::Commit(error.to_owned()))),
             };
+            if let Ok(value) = &result {
+                durable(value);
+            }
             // Nobody may be waiting any more: the work is done all the same.
             drop(answer.send(result));
         })
