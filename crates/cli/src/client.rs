@@ -13,6 +13,9 @@ use tonic::transport::{Channel, Endpoint};
 /// A call to a local process that takes longer than this is not going to be answered.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The largest answer: a list of several hundred thousand certificates.
+const MAX_ANSWER: usize = 64 << 20;
+
 /// Connects to the socket that the arguments name, or to the only one there is.
 pub(crate) async fn connect(arguments: &Arguments) -> Result<AdminClient<Channel>, CliError> {
     let socket = match &arguments.socket {
@@ -32,7 +35,7 @@ pub(crate) async fn connect(arguments: &Arguments) -> Result<AdminClient<Channel
         .connect_with_connector(connector)
         .await
         .map_err(|error| unreachable(std::io::Error::other(error)))?;
-    Ok(AdminClient::new(channel))
+    Ok(AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER))
 }
 
 fn only_socket(directories: Vec<PathBuf>) -> Result<PathBuf, CliError> {

@@ -14,6 +14,10 @@ use tonic::{Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 const ORDERS: &str = "spiffe://market.example/orders";
+/// Whose certificates are many.
+const STORM: &str = "spiffe://market.example/storm";
+/// Beyond what gRPC clients take unless told otherwise, 4 MiB.
+const MANY: usize = 100_000;
 
 /// An issuer that knows one entry and has issued one certificate.
 struct StandIn {
@@ -105,8 +109,12 @@ impl Admin for StandIn {
             origin: "enroll".to_owned(),
             last_seen: None,
         };
-        let certificates =
-            if request.include_expired { vec![certificate.clone(), certificate] } else { vec![certificate] };
+        let count = match request {
+            ListCertificatesRequest { spiffe_id, .. } if spiffe_id == STORM => MANY,
+            ListCertificatesRequest { include_expired: true, .. } => 2,
+            _ => 1,
+        };
+        let certificates = vec![certificate; count];
         Ok(Response::new(ListCertificatesResponse { certificates }))
     }
 }
@@ -179,6 +187,15 @@ async fn a_token_is_alone_on_standard_output() {
         let value: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!(value["token"], "avjt1.secret");
         assert_eq!(value["expires_at"], "2027-01-15T08:10:00Z");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_of_many_thousand_certificates_is_no_trouble() {
+    with_issuer(|socket| {
+        let output = avouch(Some(socket), &["cert", "list", "--id", STORM]);
+        assert_eq!(stdout(&output).lines().count(), MANY + 1, "{}", stderr(&output));
     })
     .await;
 }
