@@ -1,10 +1,9 @@
 //! [`App`]: a process with everything a service needs, ready to serve.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use avouch_authz::{Methods, PolicyHandle};
-use avouch_identity::{ChannelBuilder, Identity, Server};
-use avouch_spiffe::contract::Contract;
+use avouch_identity::{ChannelBuilder, Identity, IdentityFilter, Server};
 use avouch_telemetry::{Metrics, Telemetry, Tracing};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -13,10 +12,10 @@ use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
-use crate::boot::{Boot, BootError};
+use crate::boot::BootError;
 use crate::config::Config;
 use crate::health::{Health, HealthPort};
-use crate::launch::{Flags, Launch};
+use crate::observe::Observer;
 use crate::phase::Life;
 use crate::serve::{self, ServeError};
 use crate::signals::Stop;
@@ -46,16 +45,6 @@ pub struct App {
 }
 
 impl App {
-    /// Boots the process: flags and environment, configuration, telemetry, identity. [`run`](crate::run) calls it.
-    ///
-    /// # Errors
-    /// See [`BootError`]. Flags are not parsed here: only `AVOUCH_CONFIG` and the environment count.
-    pub async fn boot(name: &'static str, contracts: &[&'static Contract]) -> Result<Self, BootError> {
-        let config = std::env::var_os("AVOUCH_CONFIG").map(Into::into);
-        let launch = Launch::of_process(Flags { config, ..Flags::default() });
-        Boot::new(name, contracts, &launch).await?.start().await
-    }
-
     pub(crate) fn new(parts: Parts) -> Self {
         Self { parts, tasks: TaskTracker::new(), descriptors: Mutex::default() }
     }
@@ -144,6 +133,17 @@ impl App {
     /// `FileDescriptorSet`, as `avouch-build` writes it.
     pub fn reflect(&self, descriptors: &'static [u8]) {
         self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).push(descriptors);
+    }
+
+    /// A second listener's server, for the peers that `filter` admits: with this process's identity, the limits of
+    /// `[service.limits]`, and its handshakes counted with the others.
+    ///
+    /// It knows nothing of the policy: what it serves has to ask [`App::policy`] itself.
+    #[must_use]
+    pub fn server_for(&self, filter: IdentityFilter) -> Server {
+        Server::new(self.identity().clone(), filter)
+            .options(self.parts.config.service.options.clone())
+            .observer(Arc::new(Observer(self.metrics().clone())))
     }
 
     /// Serves `routes` over mutual TLS, behind the policy, until the process is asked to stop; then drains within

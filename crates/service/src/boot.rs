@@ -127,6 +127,8 @@ impl Boot {
         let telemetry = avouch_telemetry::init(name, VERSION, &config.telemetry)?;
         let stop = Stop::default();
         signals::listen(stop.clone()).map_err(BootError::Signals)?;
+        // From here on, not from the identity on: until it is handled, SIGHUP kills.
+        signals::reload_on_hangup(policy.clone(), stop.drain.clone()).map_err(BootError::Signals)?;
         let life = Life::new(clock::system());
         let health = Health::new().await;
         let address = config.health_listen;
@@ -186,7 +188,6 @@ impl Boot {
         let stop = self.stop.drain.clone();
         let metrics = self.telemetry.metrics().clone();
         tokio::spawn(self.life.clone().follow(identity.clone(), metrics, stop.clone()));
-        signals::reload_on_hangup(self.policy.clone(), stop.clone()).map_err(BootError::Signals)?;
         if self.policy.path().is_some() {
             let watch = self.policy.clone().watch(self.config.authz.watch_interval);
             tokio::spawn(async move { stop.run_until_cancelled(watch).await });

@@ -43,11 +43,36 @@ impl ConnectionObserver for Observer {
 impl IdentityObserver for Observer {
     fn event(&self, event: &IdentityEvent) {
         match event {
-            // What was there at the start was not renewed.
-            IdentityEvent::Issued { how: "stored", .. } => {}
-            IdentityEvent::Issued { .. } => self.0.svid_renewal(true),
-            IdentityEvent::Failed { .. } => self.0.svid_renewal(false),
+            // A first SVID, or one that was there at the start, renews nothing.
+            IdentityEvent::Issued { how: "renew" | "recover", .. } => self.0.svid_renewal(true),
+            IdentityEvent::Failed { how: "renew" | "recover", .. } => self.0.svid_renewal(false),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn only_renewing_and_recovering_count_as_renewals() {
+        let observer = Observer(Metrics::new("orders", "1.2.3").unwrap());
+        for how in ["enroll", "stored", "files", "renew", "recover"] {
+            observer.event(&IdentityEvent::Issued {
+                how,
+                spiffe_id: "spiffe://market.example/orders".parse().unwrap(),
+                serial: "0a".to_owned(),
+                not_after: SystemTime::UNIX_EPOCH,
+            });
+        }
+        for how in ["enroll", "files", "renew"] {
+            observer.event(&IdentityEvent::Failed { how, error: "away".to_owned() });
+        }
+        let page = observer.0.render().unwrap();
+        assert!(page.contains(r#"avouch_svid_renewals_total{result="success"} 2"#), "{page}");
+        assert!(page.contains(r#"avouch_svid_renewals_total{result="failure"} 1"#), "{page}");
     }
 }

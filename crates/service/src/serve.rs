@@ -164,9 +164,7 @@ fn server(app: &App) -> Server {
     } else {
         IdentityFilter::trust_domain(app.identity().spiffe_id().trust_domain().clone())
     };
-    Server::new(app.identity().clone(), filter)
-        .options(app.parts.config.service.options.clone())
-        .observer(Arc::new(Observer(app.metrics().clone())))
+    app.server_for(filter)
 }
 
 fn write_address_file(app: &App, grpc: SocketAddr) -> Result<(), ServeError> {

@@ -6,7 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use avouch_service::identity::reason;
+use avouch_service::identity::{IdentityFilter, reason};
 use avouch_service::{Boot, BootError, ServeError};
 use avouch_spiffe::Reason;
 use avouch_spiffe::contract::{Contract, MethodRule, Rule};
@@ -165,6 +165,27 @@ async fn health_over_mutual_tls_answers_an_identity_and_counts_the_call() {
     }
     running.stop.cancel();
     running.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_second_listener_has_the_limits_of_the_first_and_its_handshakes_count() {
+    let ca = Ca::new();
+    let config = config(&ca, HOUR, "limits = { max_certificate_bytes = 64 }\n");
+    let app = boot(&ca, &config).await.unwrap().start().await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, health, stop) = (listener.local_addr().unwrap(), app.health_address(), app.stopping());
+    let server = app.server_for(IdentityFilter::trust_domain(DOMAIN.parse().unwrap()));
+    let stopped = stop.clone();
+    let serving = tokio::spawn(server.serve(listener, Routes::default().prepare(), async move {
+        stopped.cancelled().await;
+    }));
+    let mut client = HealthClient::new(channel(&client(&ca).await, address));
+    client.check(HealthCheckRequest::default()).await.unwrap_err();
+    let (_, page) = get(health, "/metrics").await;
+    let line = r#"avouch_handshakes_total{reason="CERT_TOO_LARGE",result="refused"} "#;
+    assert!(page.contains(line), "{line} is missing in\n{page}");
+    stop.cancel();
+    serving.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -210,7 +210,7 @@ async fn sighup_reloads_the_policy_and_a_bad_one_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_process_waiting_for_its_issuer_lives_and_stops_on_sigterm() {
+async fn a_process_waiting_for_its_issuer_outlives_sighup_and_stops_on_sigterm() {
     let ca = Ca::new();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let health = {
@@ -227,6 +227,8 @@ async fn a_process_waiting_for_its_issuer_lives_and_stops_on_sigterm() {
     until("the health port", || async { tokio::net::TcpStream::connect(health).await.is_ok() }).await;
     assert_eq!(get(health, "/livez").await.0, 200);
     assert_eq!(get(health, "/readyz").await, (503, "not ready: there is no SVID yet\n".into()));
+    process.signal(Signal::HUP);
+    process.says("SIGHUP: there is no policy file to reload").await;
     process.signal(Signal::TERM);
     let (code, log) = process.end(Duration::from_secs(10)).await;
     assert_eq!(code, Some(0), "{log}");

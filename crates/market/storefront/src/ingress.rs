@@ -9,6 +9,7 @@
 //! before a body is read. Nothing that a request says about its caller is believed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use avouch_authz::layer::DecisionIds;
 use avouch_authz::{Caller, Denial, PolicyHandle};
@@ -36,6 +37,9 @@ pub(crate) const GET_ORDER: &str = "/market.storefront.v1.Storefront/GetOrder";
 
 /// The largest body that is read.
 const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive; deadlines are gRPC's, so nothing else would end the wait.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the ingress needs.
 #[derive(Clone, Debug)]
@@ -175,7 +179,14 @@ fn traceparent(request: &Request) -> Option<Context> {
 
 /// Whatever the content type says: `curl -d` calls everything a form.
 async fn read_order(body: Body) -> Result<OrderJson, Refusal> {
-    let body = to_bytes(body, MAX_BODY).await.map_err(|_too_large| {
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await.map_err(|_elapsed| {
+        Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "TOO_SLOW",
+            format!("a body arrives within {} s", BODY_TIMEOUT.as_secs()),
+        )
+    })?;
+    let body = body.map_err(|_too_large| {
         Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "TOO_LARGE",

@@ -111,6 +111,28 @@ async fn a_body_that_is_no_order_or_too_large_is_refused() {
     assert!(desk.orders().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
+    let desk = FakeDesk::default();
+    let ingress = Ingress {
+        desk: desk.clone(),
+        policy: policy(),
+        decisions: DecisionIds::seeded(0),
+        tracing: Tracing::off(),
+    };
+    // Each byte comes in time, the body never does.
+    let drops = tokio_stream::StreamExt::throttle(
+        tokio_stream::iter(std::iter::repeat_with(|| Ok::<_, std::io::Error>(" "))),
+        Duration::from_secs(1),
+    );
+    let mut request = http::Request::post("/orders").body(Body::from_stream(drops)).unwrap();
+    request.extensions_mut().insert(peer("dev"));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(router(ingress).oneshot(request).await.unwrap().status(), 408);
+    assert!(begun.elapsed() < BODY_TIMEOUT + Duration::from_secs(1));
+    assert!(desk.orders().is_empty());
+}
+
 #[tokio::test]
 async fn verdicts_on_an_order_reach_the_shopper_and_troubles_of_the_shop_do_not() {
     for (status, http, error) in [

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use avouch_authz::layer::DecisionIds;
-use avouch_identity::{IdentityFilter, Server};
+use avouch_identity::IdentityFilter;
 use avouch_service::{App, BoxError};
 use market_api::storefront::v1::storefront_server::StorefrontServer;
 use tokio::io::{AsyncBufRead, BufReader};
@@ -117,8 +117,7 @@ async fn open_ingress(app: &App, settings: &Settings, desk: &OrdersService) -> R
         tracing: app.tracing().clone(),
     });
     let trust_domain = app.identity().spiffe_id().trust_domain().clone();
-    let server =
-        Server::new(app.identity().clone(), IdentityFilter::trust_domain(trust_domain)).allow_http1();
+    let server = app.server_for(IdentityFilter::trust_domain(trust_domain)).allow_http1();
     let stopping = app.stopping();
     tracing::info!(%address, "the ingress is open");
     app.spawn(async move {
