@@ -206,7 +206,7 @@ pub struct Rpc {
     pub rule: String,
 }
 
-/// One order's way through all processes.
+/// One order's way through every process it passes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// Hex.

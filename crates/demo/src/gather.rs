@@ -159,8 +159,9 @@ pub struct Calls {
 /// Counts the calls, and notes with each kill how many failed because of it.
 ///
 /// A kill excuses a call only while the process was away, and only if the call goes to it, comes from it, or goes to
-/// a service that needs it. The issuer's death excuses nothing: certificates outlive it. Streams end when their
-/// connection retires, by design; whether anything was lost is for the audit to say.
+/// a service that needs it, or is one that the killed had asked for and that was dropped with it. The issuer's death
+/// excuses nothing: certificates outlive it. Streams end when their connection retires, by design; whether anything
+/// was lost is for the audit to say.
 pub fn calls(calls: &[Call], streams: &[&str], kills: &mut [Kill], watch: &Stopwatch) -> Calls {
     let mut counted = Calls::default();
     for call in calls.iter().filter(|call| !streams.iter().any(|stream| stream.ends_with(&call.method))) {
@@ -188,7 +189,8 @@ fn excuses(kill: &Kill, call: &Call, watch: &Stopwatch) -> bool {
     let until = at(kill.ready_ms) + i64::try_from(AFTERMATH.as_millis()).unwrap_or(0);
     let away = watch.at_ns(call.end_ns) >= at(kill.killed_ms) && watch.at_ns(call.start_ns) <= until;
     let callee = call.method.split('.').nth(1).unwrap_or_default();
-    away && kill.party != "issuer" && (call.caller == kill.party || needs(callee, &kill.party))
+    let dropped = call.status == "CANCELLED" && needs(&kill.party, &call.caller);
+    away && kill.party != "issuer" && (call.caller == kill.party || needs(callee, &kill.party) || dropped)
 }
 
 /// Whether a service can't do its work without another.
@@ -237,9 +239,20 @@ mod tests {
             (1, 0)
         );
         assert_eq!(failed(&of("payments", post, 5_100, 5_200), "reports", &watch), (1, 0));
+        assert_eq!(failed(&of("payments", post, 5_100, 5_200), "orders", &watch), (1, 0));
         assert_eq!(failed(&of("payments", post, 4_000, 4_900), "ledger", &watch), (1, 0));
         assert_eq!(failed(&of("payments", post, 8_000, 8_100), "ledger", &watch), (1, 0));
         assert_eq!(failed(&of("payments", post, 5_100, 5_200), "issuer", &watch), (1, 0));
+    }
+
+    #[test]
+    fn a_kill_excuses_what_was_dropped_with_the_killed_caller_and_nothing_else() {
+        let watch = Stopwatch::start();
+        let post = "market.ledger.v1.Ledger/Post";
+        let of = |caller: &str, from, to| [call(caller, post, "CANCELLED", &watch, from, to)];
+        assert_eq!(failed(&of("payments", 5_100, 5_200), "orders", &watch), (0, 1));
+        assert_eq!(failed(&of("payments", 8_000, 8_100), "orders", &watch), (1, 0));
+        assert_eq!(failed(&of("payments", 5_100, 5_200), "inventory", &watch), (1, 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use market_api::storefront::v1::PlaceOrderRequest;
 use market_api::storefront::v1::storefront_client::StorefrontClient;
 
 use self::trace::FirstTrace;
-use self::verdicts::Stream;
+use self::verdicts::{Counted, Stream};
 use crate::audit::{Auditor, Books, channel};
 use crate::checks::Checks;
 use crate::console::Console;
@@ -55,8 +55,8 @@ struct Evidence {
     books: Option<Books>,
     stream: Stream,
     certificates: Vec<avouch_api::admin::v1::Certificate>,
-    /// Calls that each service says it made, of those that were never killed.
-    counted: BTreeMap<&'static str, u64>,
+    /// Calls that each service says it made in its last life, and the storefront in its first too.
+    counted: Vec<Counted>,
 }
 
 /// The demo's own identities.
@@ -124,7 +124,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn everything(&self, trace: &FirstTrace) -> Result<Evidence, SetupError> {
         let feed = Feed::default();
-        let (own, (kills, refusals, stream)) = tokio::select! {
+        let (own, front, (kills, refusals, stream)) = tokio::select! {
             outcome = self.live(trace, &feed) => outcome?,
             ended = self.watch_over() => return Err(ended),
             () = tokio::time::sleep(SCENARIO + STREAM) => {
@@ -141,7 +141,8 @@ impl Run<'_> {
         let certificates =
             list.map_err(|status| SetupError::Issuer { action: action(), status: Box::new(status) })?;
 
-        let counted = self.counted(&kills).await?;
+        let mut counted = self.counted(&kills).await?;
+        counted.push(front);
 
         self.console.progress("ending all processes");
         drop(own);
@@ -157,7 +158,7 @@ impl Run<'_> {
         &self,
         trace: &FirstTrace,
         feed: &Feed,
-    ) -> Result<(Own, (Vec<Kill>, Vec<Refusal>, Stream)), SetupError> {
+    ) -> Result<(Own, Counted, (Vec<Kill>, Vec<Refusal>, Stream)), SetupError> {
         let shipped = self.market.place.shipped("orders.jsonl");
         let source = self.options.orders.as_ref().unwrap_or(&shipped);
         let feeding = async {
@@ -182,11 +183,13 @@ impl Run<'_> {
             feed.hurry();
             Ok((own, kills, refusals))
         };
-        let ((), (own, kills, refusals)) = tokio::try_join!(feeding, rest)?;
+        let ((), (own, mut kills, refusals)) = tokio::try_join!(feeding, rest)?;
         self.console.progress("waiting for the last orders");
         let stream = self.stream_end().await?;
         self.note_stream(&stream, feed);
-        Ok((own, (kills, refusals, stream)))
+        let (kill, counted) = self.front_again(&own, feed).await?;
+        kills.push(kill);
+        Ok((own, counted, (kills, refusals, stream)))
     }
 
     /// Notices a process that ends although nobody told it to, and notes keys while they exist.
@@ -240,8 +243,22 @@ impl Run<'_> {
     /// What the user's own first order goes through is not known beforehand, so then it is this one that has to be in
     /// the trace of the storefront's start from end to end.
     async fn shop(&self, own: &Own, feed: &Feed, trace: &FirstTrace) -> Result<(), SetupError> {
+        let parent = self.options.orders.is_some().then(|| trace.parent());
+        let seen = self.order_by_dev(own, feed, "demo-shopper-1", parent).await?;
+        self.checks.note("a shopper’s order is allowed on every hop", seen);
+        Ok(())
+    }
+
+    /// Places an order as `dev`, at the storefront's gRPC front.
+    async fn order_by_dev(
+        &self,
+        own: &Own,
+        feed: &Feed,
+        order_id: &str,
+        parent: Option<String>,
+    ) -> Result<Result<String, String>, SetupError> {
         let order = Order {
-            order_id: "demo-shopper-1".into(),
+            order_id: order_id.to_owned(),
             currency: "EUR".into(),
             lines: vec![crate::orders::Line {
                 sku: "BOOK-0001".into(),
@@ -255,20 +272,18 @@ impl Run<'_> {
             currency: order.currency.clone(),
             lines: order.lines.iter().map(Into::into).collect(),
         });
-        if let (true, Ok(parent)) = (self.options.orders.is_some(), trace.parent().parse()) {
+        if let Some(Ok(parent)) = parent.map(|parent| parent.parse()) {
             request.metadata_mut().insert("traceparent", parent);
         }
         let channel = channel(self.market, &own.dev, "storefront").map_err(SetupError::Other)?;
         let answer = StorefrontClient::new(channel).place_order(request).await;
         feed.note(order);
         let state = answer.map(|answer| answer.into_inner().order.unwrap_or_default().state());
-        let seen = match state {
+        Ok(match state {
             Ok(OrderState::Completed) => Ok("an order went through all services and is completed".to_owned()),
             Ok(state) => Err(state.as_str_name().to_owned()),
             Err(status) => Err(status.to_string()),
-        };
-        self.checks.note("a shopper’s order is allowed on every hop", seen);
-        Ok(())
+        })
     }
 }
 

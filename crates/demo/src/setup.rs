@@ -228,6 +228,8 @@ impl Market {
 
     /// Starts a process again that was taken out, where it was, and waits until it is ready.
     ///
+    /// The stream of orders and the trace of the start belong to a process's first life alone.
+    ///
     /// # Errors
     /// See [`SetupError`].
     pub async fn again(&self, name: &str) -> Result<(), SetupError> {
@@ -238,6 +240,11 @@ impl Market {
         for (key, at) in environment::listens(address) {
             spec.env.insert(key, at.into());
         }
+        if name == "storefront" {
+            spec.env.insert(environment::INGRESS.to_owned(), self.ingress().await?.to_string().into());
+        }
+        environment::FIRST_LIFE.iter().for_each(|key| drop(spec.env.remove(*key)));
+        spec.stdin = false;
         self.run(name, &spec).await
     }
 

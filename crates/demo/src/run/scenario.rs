@@ -1,9 +1,10 @@
 //! What happens to the market while the orders flow: kills, hostile callers, a look from outside, renewals.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::verdicts::Stream;
+use super::verdicts::{Counted, Stream};
 use super::{Own, Run, SCENARIO};
 use crate::external::{self, Target};
 use crate::facts::{Kill, Outcome, Refusal};
@@ -16,6 +17,13 @@ use crate::wait;
 /// Renewals of each service that have to be seen.
 const RENEWALS: usize = 2;
 
+/// What is killed and started again at once, one after the other in the middle of the stream.
+const AT_ONCE: [&str; 4] = ["ledger", "orders", "payments", "inventory"];
+
+/// Lines of the stream between two kills, or else the time between them: what one has broken must not hide among
+/// what the next one breaks.
+const APART: (u64, u64) = (40, 5_000);
+
 impl Run<'_> {
     /// All that happens at the same time.
     pub(super) async fn scenario(
@@ -24,16 +32,19 @@ impl Run<'_> {
         feed: &Feed,
         ingress_port: u16,
     ) -> Result<(Vec<Kill>, Vec<Refusal>), SetupError> {
-        let (kills, refusals, (), ()) = tokio::try_join!(
-            self.kills(feed),
-            self.attacks(own),
-            self.seen_from_outside(ingress_port, feed),
-            self.renewals(feed)
-        )?;
+        // Who is refused or served from outside must not be mistaken for somebody who met a dead service.
+        let looked = Cell::new(false);
+        let looks = async {
+            let (refusals, ()) =
+                tokio::try_join!(self.attacks(own), self.seen_from_outside(ingress_port, feed))?;
+            looked.set(true);
+            Ok(refusals)
+        };
+        let (kills, refusals, ()) = tokio::try_join!(self.kills(feed, &looked), looks, self.renewals(feed))?;
         Ok((kills, refusals))
     }
 
-    async fn kills(&self, feed: &Feed) -> Result<Vec<Kill>, SetupError> {
+    async fn kills(&self, feed: &Feed, looked: &Cell<bool>) -> Result<Vec<Kill>, SetupError> {
         let ms = || self.watch.ms();
         let reports = async {
             let kill = restarts::kill(self.market, "reports", Down::UntilExpired, ms).await?;
@@ -45,24 +56,70 @@ impl Run<'_> {
             Ok::<_, SetupError>(kill)
         };
         let others = async {
-            // In the middle of the stream, and the issuer while others renew.
             self.reach("the stream of orders runs", async || {
-                feed.sent() >= 20 || feed.sent() > 0 && ms() > 8_000
+                looked.get() && (feed.sent() >= 20 || feed.sent() > 0 && ms() > 8_000)
             })
             .await?;
-            let ledger = restarts::kill(self.market, "ledger", Down::AtOnce, ms).await?;
-            let seen = format!("kill -9, ready again {} ms later", ledger.ready_ms - ledger.killed_ms);
-            self.checks.note("the ledger comes back at once", Ok::<_, String>(seen));
+            let mut kills = Vec::new();
+            for name in AT_ONCE {
+                kills.push(restarts::kill(self.market, name, Down::AtOnce, ms).await?);
+                let (lines, began) = (feed.sent(), ms());
+                self.reach("the stream of orders goes on", async || {
+                    feed.sent() >= lines + APART.0 || ms() >= began + APART.1
+                })
+                .await?;
+            }
+            let claim = format!("{} come back at once, by the identity they have", AT_ONCE.join(", "));
+            self.checks.note(&claim, self.resumed(&kills).await?);
+            // The issuer while others renew.
             self.reach("a service has renewed", async || self.renewed().await.values().any(|n| *n > 0))
                 .await?;
             let issuer = restarts::kill(self.market, "issuer", Down::AtOnce, ms).await?;
             let seen = format!("kill -9, ready again {} ms later", issuer.ready_ms - issuer.killed_ms);
             self.checks.note("the issuer comes back at once", Ok::<_, String>(seen));
-            Ok::<_, SetupError>((ledger, issuer))
+            kills.push(issuer);
+            Ok::<_, SetupError>(kills)
         };
-        let (reports, (ledger, issuer)) = tokio::try_join!(reports, others)?;
-        Ok(vec![reports, ledger, issuer])
+        let (reports, mut kills) = tokio::try_join!(reports, others)?;
+        kills.push(reports);
+        kills.sort_by_key(|kill| kill.killed_ms);
+        Ok(kills)
     }
+
+    /// Kills the storefront when it has worked its stream off, and places an order with its next life.
+    pub(super) async fn front_again(&self, own: &Own, feed: &Feed) -> Result<(Kill, Counted), SetupError> {
+        let mut counted = self.count("storefront", 0).await?;
+        // Only what it has not told yet may be lost with it; if that is never told, the count shows it.
+        let told = async || {
+            if self.told(&counted) >= counted.calls { Ok(()) } else { Err("not all".to_owned()) }
+        };
+        let _ = wait::until("the storefront's spans", Duration::from_secs(3), told).await;
+        let kill = restarts::kill(self.market, "storefront", Down::AtOnce, || self.watch.ms()).await?;
+        counted.to_ms = kill.killed_ms;
+        let resumed = self.resumed(std::slice::from_ref(&kill)).await?;
+        let ingress = self.market.ingress().await?;
+        let open =
+            tokio::net::TcpStream::connect(ingress).await.map_err(|error| format!("{ingress}: {error}"));
+        let ordered = self.order_by_dev(own, feed, "demo-shopper-2", None).await?;
+        let seen =
+            resumed.and_then(|seen| open.and(ordered).map(|_| format!("{seen}; an order is completed")));
+        self.checks.note("the storefront comes back at once, by the identity it has", seen);
+        Ok((kill, counted))
+    }
+
+    /// How soon killed services were back; an error when one of them needed more than the identity it had stored.
+    async fn resumed(&self, kills: &[Kill]) -> Result<Result<String, String>, SetupError> {
+        for kill in kills {
+            let (enrolled, recovered) =
+                (self.issued(&kill.party, "enroll").await?, self.issued(&kill.party, "recover").await?);
+            if (enrolled, recovered) != (1, 0) {
+                return Ok(Err(format!("{}: enrolled {enrolled}×, recovered {recovered}×", kill.party)));
+            }
+        }
+        let back: Vec<_> = kills.iter().map(|kill| (kill.ready_ms - kill.killed_ms).to_string()).collect();
+        Ok(Ok(format!("kill -9, ready again {} ms later", back.join(", "))))
+    }
+
     /// openssl and curl at the storefront's ingress.
     async fn seen_from_outside(&self, port: u16, feed: &Feed) -> Result<(), SetupError> {
         let file = self.market.place.shipped("order.json");

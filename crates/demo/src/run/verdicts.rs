@@ -12,6 +12,8 @@ use crate::http;
 use crate::orders::Feed;
 use crate::place::SERVICES;
 use crate::setup::SetupError;
+use crate::stopwatch::Stopwatch;
+use crate::traces::{self, Call};
 
 /// Lines of the stream that became no order are printed up to this many.
 const SHOWN_PROBLEMS: usize = 2;
@@ -38,18 +40,51 @@ impl Stream {
         Self { problems: Vec::new(), ..self.clone() } == Self { problems: Vec::new(), ..expected.clone() }
     }
 }
+
+/// How many calls a service says it made in one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub(super) name: &'static str,
+    from_ms: u64,
+    pub(super) to_ms: u64,
+    pub(super) calls: u64,
+}
+
+impl Counted {
+    /// How many of the calls that left spans are of this life.
+    pub(super) fn traced(&self, calls: &[Call], watch: &Stopwatch) -> u64 {
+        let at = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let life = at(self.from_ms)..=at(self.to_ms);
+        let own = |call: &&Call| call.caller == self.name && life.contains(&watch.at_ns(call.start_ns));
+        u64::try_from(calls.iter().filter(own).count()).unwrap_or(u64::MAX)
+    }
+}
+
 impl Run<'_> {
-    /// What the services that lived all the time say how many calls they made: none may be missing among the spans.
-    pub(super) async fn counted(&self, kills: &[Kill]) -> Result<BTreeMap<&'static str, u64>, SetupError> {
-        let mut counted = BTreeMap::new();
-        for name in SERVICES.into_iter().filter(|name| kills.iter().all(|kill| kill.party != *name)) {
-            let page = self.market.metrics(name).await?;
-            let calls = http::metric(&page, "rpc_client_call_duration_seconds_count").unwrap_or(0.0);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of calls")]
-            counted.insert(name, calls as u64);
+    /// What every service says how many calls it made in its present life: none may be missing among the spans.
+    pub(super) async fn counted(&self, kills: &[Kill]) -> Result<Vec<Counted>, SetupError> {
+        let mut counted = Vec::new();
+        for name in SERVICES {
+            let lives = kills.iter().filter(|kill| kill.party == name).map(|kill| kill.restarted_ms);
+            counted.push(self.count(name, lives.max().unwrap_or(0)).await?);
         }
         Ok(counted)
     }
+
+    /// What a service says how many calls it has made in its present life, which began then.
+    pub(super) async fn count(&self, name: &'static str, from_ms: u64) -> Result<Counted, SetupError> {
+        let page = self.market.metrics(name).await?;
+        let calls = http::metric(&page, "rpc_client_call_duration_seconds_count").unwrap_or(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of calls")]
+        let calls = calls as u64;
+        Ok(Counted { name, from_ms, to_ms: u64::MAX, calls })
+    }
+
+    /// How many of them have left a span by now.
+    pub(super) fn told(&self, counted: &Counted) -> u64 {
+        counted.traced(&traces::calls(&self.collector.spans()), &self.watch)
+    }
+
     pub(super) fn note_stream(&self, stream: &Stream, feed: &Feed) {
         let rejected: u64 = stream.rejected.values().sum();
         let ends = stream.completed

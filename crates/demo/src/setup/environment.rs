@@ -77,6 +77,12 @@ impl Market {
     }
 }
 
+/// Where the storefront's ingress listens.
+pub(super) const INGRESS: &str = "AVOUCH_STOREFRONT__INGRESS_LISTEN";
+
+/// What a process is given at its first start only.
+pub(super) const FIRST_LIFE: [&str; 2] = ["TRACEPARENT", "AVOUCH_STOREFRONT__ORDERS_FILE"];
+
 /// What pins a process to the addresses it had.
 pub(super) fn listens(address: Address) -> [(String, String); 2] {
     [
