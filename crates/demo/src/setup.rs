@@ -241,9 +241,10 @@ impl Market {
             spec.env.insert(key, at.into());
         }
         if name == "storefront" {
-            spec.env.insert(environment::INGRESS.to_owned(), self.ingress().await?.to_string().into());
+            let ingress = self.ingress().await?;
+            spec.env.extend(environment::front_again(ingress, &self.place.of_process(name)));
         }
-        environment::FIRST_LIFE.iter().for_each(|key| drop(spec.env.remove(*key)));
+        spec.env.remove("TRACEPARENT");
         spec.stdin = false;
         self.run(name, &spec).await
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use super::{Address, DRAIN, Market};
 use crate::place::{id, upstreams};
@@ -77,11 +79,15 @@ impl Market {
     }
 }
 
-/// Where the storefront's ingress listens.
-pub(super) const INGRESS: &str = "AVOUCH_STOREFRONT__INGRESS_LISTEN";
-
-/// What a process is given at its first start only.
-pub(super) const FIRST_LIFE: [&str; 2] = ["TRACEPARENT", "AVOUCH_STOREFRONT__ORDERS_FILE"];
+/// What a later life of the storefront is given: the ingress it had, and no stream. Its configuration file names one,
+/// so an empty one has to be said; what came of the first is kept.
+pub(super) fn front_again(ingress: SocketAddr, dir: &Path) -> BTreeMap<String, OsString> {
+    settings([
+        ("AVOUCH_STOREFRONT__INGRESS_LISTEN", ingress.to_string().into()),
+        ("AVOUCH_STOREFRONT__ORDERS_FILE", "/dev/null".into()),
+        ("AVOUCH_STOREFRONT__RESULT_FILE", dir.join("result-again.json").into()),
+    ])
+}
 
 /// What pins a process to the addresses it had.
 pub(super) fn listens(address: Address) -> [(String, String); 2] {
