@@ -23,9 +23,7 @@ fn serial(identity: &Identity) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fresh_with_a_token_becomes_live() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     assert_eq!(identity.spiffe_id(), id("/orders"));
     assert!(world.state_file("svid.pem").exists());
@@ -55,9 +53,7 @@ async fn fresh_refuses_an_issuer_that_the_token_does_not_pin() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asking_after_a_crash_asks_again_with_the_same_key() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     // As after a crash between the issuer's answer and the workload's disk: the key is there, the SVID is not.
     let identity = world.workload().start().await.expect("an identity");
     let first = identity.snapshot().svid.leaf().spki_der().to_vec();
@@ -74,9 +70,7 @@ async fn asking_after_a_crash_asks_again_with_the_same_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asking_while_the_issuer_is_away_waits_for_it() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     world.stop_issuer().await;
     let starting = tokio::spawn(world.workload().start());
     world.wait_for(|world| world.state_file("pending-key.pem").exists()).await;
@@ -88,9 +82,7 @@ async fn asking_while_the_issuer_is_away_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_starts_from_disk_without_the_issuer() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     drop(identity);
@@ -101,9 +93,7 @@ async fn live_starts_from_disk_without_the_issuer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_renews_before_half_its_life_is_over() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = identity.snapshot().svid.clone();
     let renewed = world.renewed(&identity, first.leaf().serial()).await;
@@ -113,9 +103,7 @@ async fn live_renews_before_half_its_life_is_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_outlasts_an_issuer_that_is_away() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     world.stop_issuer().await;
@@ -127,9 +115,7 @@ async fn live_outlasts_an_issuer_that_is_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_is_not_renewed_once_its_entry_is_deleted() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     world.delete("/orders").await;
@@ -140,9 +126,7 @@ async fn live_is_not_renewed_once_its_entry_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_recovers_with_its_key() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     drop(identity);
@@ -155,9 +139,7 @@ async fn expired_recovers_with_its_key() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_while_running_recovers_by_itself() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     world.stop_issuer().await;
@@ -170,9 +152,7 @@ async fn expired_while_running_recovers_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_past_the_window_is_refused() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     drop(world.workload().start().await.expect("an identity"));
     world.sleep_and_wake(Duration::from_secs(25 * 3600)).await;
     world.remove_token();
@@ -182,9 +162,7 @@ async fn expired_past_the_window_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_past_the_window_enrolls_with_a_new_token() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     drop(world.workload().start().await.expect("an identity"));
     world.sleep_and_wake(Duration::from_secs(25 * 3600)).await;
     world.write_token("/orders").await;
@@ -194,9 +172,7 @@ async fn expired_past_the_window_enrolls_with_a_new_token() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_is_not_recovered_once_its_entry_is_deleted() {
-    let mut world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let mut world = World::with_a_token().await;
     drop(world.workload().start().await.expect("an identity"));
     world.delete("/orders").await;
     world.sleep_and_wake(Duration::from_secs(3600)).await;
@@ -206,9 +182,7 @@ async fn expired_is_not_recovered_once_its_entry_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unusable_state_file_is_reported_and_replaced() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     drop(world.workload().start().await.expect("an identity"));
     world.spoil("svid.pem").await;
     world.write_token("/orders").await;
@@ -218,9 +192,7 @@ async fn an_unusable_state_file_is_reported_and_replaced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_bundle_is_made_good_by_the_roots_that_the_used_token_pins() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     drop(identity);
@@ -232,9 +204,7 @@ async fn a_lost_bundle_is_made_good_by_the_roots_that_the_used_token_pins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_the_same_state_is_refused() {
-    let world = World::start().await;
-    world.register("/orders").await;
-    world.write_token("/orders").await;
+    let world = World::with_a_token().await;
     let _identity = world.workload().start().await.expect("an identity");
     let error = world.workload().start().await.expect_err("in use");
     assert!(matches!(error, IdentityError::File { .. }), "{error:?}");

@@ -65,6 +65,14 @@ impl World {
         world
     }
 
+    /// A world in which `/orders` is registered and has a token.
+    pub(crate) async fn with_a_token() -> Self {
+        let world = Self::start().await;
+        world.register("/orders").await;
+        world.write_token("/orders").await;
+        world
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         use avouch_identity::spiffe::clock::Clock as _;
         self.clock.now()
