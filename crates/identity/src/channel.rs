@@ -136,9 +136,14 @@ fn parse_address(url: &str) -> Option<(Authority, String, u16)> {
     let uri: Uri = url.parse().ok()?;
     let bare = uri.scheme_str() == Some("https") && uri.path() == "/" && uri.query().is_none();
     let authority = uri.authority().filter(|authority| bare && !authority.as_str().contains('@'))?.clone();
-    let port = authority.port_u16()?;
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let (host, port) = host_and_port(&authority)?;
     Some((authority, host, port))
+}
+
+/// What to connect to: the host without the brackets of an IPv6 address, and the port, which must be there.
+pub(crate) fn host_and_port(authority: &Authority) -> Option<(String, u16)> {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    Some((host, authority.port_u16()?))
 }
 
 /// A cheap `Clone` handle to a connection that keeps itself up.

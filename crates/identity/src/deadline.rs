@@ -33,7 +33,11 @@ pub(crate) fn scoped<F: Future>(deadline: Instant, future: F) -> Scoped<F> {
     DEADLINE.scope(deadline, future)
 }
 
-/// Parses `grpc-timeout` (gRPC over HTTP/2: at most eight digits and a unit). A malformed value is no deadline.
+/// The longest timeout honoured; a timer beyond it could overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Parses `grpc-timeout` (gRPC over HTTP/2: at most eight digits and a unit), at most a year. A malformed value is no
+/// deadline.
 pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
@@ -41,15 +45,16 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
         return None;
     }
     let amount: u64 = digits.parse().ok()?;
-    match unit {
-        "H" => Some(Duration::from_secs(amount * 3600)),
-        "M" => Some(Duration::from_secs(amount * 60)),
-        "S" => Some(Duration::from_secs(amount)),
-        "m" => Some(Duration::from_millis(amount)),
-        "u" => Some(Duration::from_micros(amount)),
-        "n" => Some(Duration::from_nanos(amount)),
-        _ => None,
-    }
+    let timeout = match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    };
+    Some(timeout.min(LONGEST))
 }
 
 /// Writes a duration as a `grpc-timeout` value, in the finest unit that fits eight digits.

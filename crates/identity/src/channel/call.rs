@@ -7,7 +7,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use avouch_spiffe::Reason;
 use h2::RecvStream;
@@ -23,9 +22,6 @@ use super::body::{ResponseBody, broken};
 use super::link::is_unprocessed;
 use super::outgoing::{Outgoing, Pump};
 use crate::deadline;
-
-/// The longest deadline a timer is set for.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A response, and what still sends the request it answers.
 type Answer = (Response<RecvStream>, Option<Pump>);
@@ -168,7 +164,7 @@ struct Timeout {
 
 /// The nearest of: the request's own timeout, the deadline of the call being served, the channel's default.
 fn timeout(request: &Request<Body>, shared: &Shared) -> Timeout {
-    let own = deadline::from_headers(request.headers()).map(|own| own.min(LONGEST));
+    let own = deadline::from_headers(request.headers());
     let inherited = deadline::current();
     let now = Instant::now();
     let chosen = own.or(shared.default_timeout.as_ref().map(|(timeout, _)| *timeout));

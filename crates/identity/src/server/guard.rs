@@ -9,7 +9,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use avouch_spiffe::{PeerIdentity, Reason};
 use bytes::Bytes;
@@ -25,9 +24,6 @@ use crate::deadline::{self, Scoped};
 use crate::record::ConnectionInfo;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The longest deadline honoured; beyond it a timer would overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The service of one connection.
 #[derive(Clone)]
@@ -60,8 +56,7 @@ where
     type Future = Guarded<S, S::Future>;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
-        let deadline =
-            deadline::from_headers(request.headers()).map(|timeout| Instant::now() + timeout.min(LONGEST));
+        let deadline = deadline::from_headers(request.headers()).map(|timeout| Instant::now() + timeout);
         if let Some(peer) = &self.peer {
             request.extensions_mut().insert(peer.clone());
         }

@@ -18,7 +18,7 @@ use super::state::{State, Stored};
 use super::{IdentityError, Surroundings, enroll, schedule, trust_stream};
 use crate::channel::connect::Dial;
 use crate::channel::link::Keepalive;
-use crate::channel::{Channel, SingleUse};
+use crate::channel::{Channel, SingleUse, host_and_port};
 use crate::config::IssuerConfig;
 use crate::filter::IdentityFilter;
 use crate::snapshot::{Identity, Publisher, Snapshot};
@@ -38,8 +38,7 @@ impl Target {
     fn parse(config: &IssuerConfig) -> Result<Self, IdentityError> {
         let wrong = || IdentityError::Address(config.address.clone());
         let authority: Authority = config.address.parse().map_err(|_| wrong())?;
-        let port = authority.port_u16().ok_or_else(wrong)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (host, port) = host_and_port(&authority).ok_or_else(wrong)?;
         Ok(Self { authority, host, port, timeout: config.timeout() })
     }
 }
