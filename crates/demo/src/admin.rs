@@ -43,24 +43,14 @@ impl Admin {
         self.client.clone().get_bundle(GetBundleRequest {}).await.map(|_| ())
     }
 
-    /// An entry, and a join token for it.
+    /// Registers an entry, and makes a join token for it.
     ///
     /// # Errors
     /// What the issuer says.
-    pub async fn admit(
-        &self,
-        id: &str,
-        life: Duration,
-        dns_names: &[String],
-    ) -> Result<String, tonic::Status> {
-        let entry = Entry {
-            spiffe_id: id.to_owned(),
-            svid_ttl: life.try_into().ok(),
-            dns_names: dns_names.to_vec(),
-            ..Entry::default()
-        };
+    pub async fn admit(&self, entry: Entry) -> Result<String, tonic::Status> {
+        let spiffe_id = entry.spiffe_id.clone();
         self.client.clone().create_entry(CreateEntryRequest { entry: Some(entry) }).await?;
-        let request = CreateTokenRequest { spiffe_id: id.to_owned(), ttl: TOKEN_LIFE.try_into().ok() };
+        let request = CreateTokenRequest { spiffe_id, ttl: TOKEN_LIFE.try_into().ok() };
         Ok(self.client.clone().create_token(request).await?.into_inner().token)
     }
 

@@ -4,26 +4,30 @@
 //! * `nobody`: no certificate → `CLIENT_CERT_MISSING`.
 //! * `impostor`: somebody else's identity, certified by a CA of its own → `CERT_UNTRUSTED`.
 //!
-//! Each attempt gives both sides: what the caller was told, and how the server's record of it is found. None of
-//! them skips the verification of the server, so a refusal can't be mistaken for a broken connection.
+//! Each attempt gives both sides: what the caller was told, and how the server's record of it is found. These three are
+//! told as stories; [`Onslaught`] is the whole list.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod issuance;
+mod list;
+mod onslaught;
+mod peers;
 
-use avouch_identity::{Channel, Identity, Snapshot, Svid, crypto_provider, reason};
+use std::net::SocketAddr;
+
+use avouch_attacker::certificates::Workshop;
+use avouch_attacker::forge::{Authority, Credentials};
+use avouch_attacker::grpc;
+use avouch_attacker::tls::Approach;
+use avouch_identity::{Channel, Identity, Snapshot, Svid, reason};
 use avouch_spiffe::{Bundle, BundleSet, SpiffeId};
 use market_api::money::v1::Money;
 use market_api::orders::v1::Line;
 use market_api::payments::v1::{ChargeRequest, payments_client::PaymentsClient};
 use market_api::storefront::v1::{PlaceOrderRequest, storefront_client::StorefrontClient};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// The longest an attempt may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub use onslaught::{Onslaught, Sleepers};
 
 /// What a refused caller saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,60 +99,22 @@ fn code_name(code: tonic::Code) -> String {
     name
 }
 
-/// Connects without a certificate, as `server_name` of the trust domain of `bundle`.
+/// Connects to a service without a certificate.
 ///
 /// # Errors
 /// When the attempt was not refused, or not by TLS.
-pub async fn without_certificate(
-    address: &str,
-    server_name: &str,
-    bundle: &Bundle,
-) -> Result<Attempt, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    for authority in bundle.authorities() {
-        roots.add(CertificateDer::from(authority.der().to_vec())).map_err(|error| error.to_string())?;
-    }
-    let mut config = rustls::ClientConfig::builder_with_provider(crypto_provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let name = ServerName::try_from(server_name.to_owned()).map_err(|error| error.to_string())?;
-    let attempt = async {
-        let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        let local = tcp.local_addr().map_err(|error| error.to_string())?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        // In TLS 1.3 the client is done before the server has judged: the verdict arrives with the first read.
-        let outcome = match connector.connect(name, tcp).await {
-            Ok(mut stream) => stream.read(&mut [0; 64]).await.map(|read| read > 0),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Err(error) => Ok((error, local)),
-            Ok(_) => Err("the server went on without a certificate".to_owned()),
-        }
-    };
-    let (error, local) =
-        tokio::time::timeout(PATIENCE, attempt).await.map_err(|_| "no verdict".to_owned())??;
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::AlertReceived(alert)) = tls else {
-        return Err(format!("refused with `{error}` instead of an alert"));
-    };
-    Ok(Attempt {
-        answer: format!("alert {}", alert_name(*alert)),
-        reason: None,
-        message: error.to_string(),
-        record: Some(("peer_addr", local.to_string())),
-    })
-}
-
-fn alert_name(alert: rustls::AlertDescription) -> &'static str {
-    match alert {
-        rustls::AlertDescription::CertificateRequired => "certificate_required",
-        rustls::AlertDescription::UnknownCA => "unknown_ca",
-        rustls::AlertDescription::AccessDenied => "access_denied",
-        _ => "of another kind",
+pub async fn without_certificate(target: SocketAddr) -> Result<Attempt, String> {
+    let call = grpc::Call { path: "/market.payments.v1.Payments/Charge", ..grpc::Call::default() };
+    let attempt = grpc::attempt(target, Approach::showing(None), &call).await;
+    let attempt = attempt.map_err(|error| error.to_string())?;
+    match attempt.outcome {
+        grpc::Outcome::Disconnected { alert: Some(alert), text } => Ok(Attempt {
+            answer: format!("alert {alert}"),
+            reason: None,
+            message: text,
+            record: Some(("peer_addr", attempt.local.to_string())),
+        }),
+        other => Err(format!("refused with {other:?} instead of an alert")),
     }
 }
 
@@ -157,39 +123,20 @@ fn alert_name(alert: rustls::AlertDescription) -> &'static str {
 /// # Errors
 /// When the forgery fails on our side already.
 pub fn impostor(claimed: &SpiffeId, url: &str, server: SpiffeId, bundle: Bundle) -> Result<Channel, String> {
-    let svid = forge(claimed)?;
+    let svid = forge(claimed).map_err(|error| error.to_string())?;
     let mut bundles = BundleSet::new();
     bundles.insert(bundle);
     let (_publisher, identity) = Identity::publisher(Snapshot::new(svid, bundles));
     identity.channel(url, server).build().map_err(|error| error.to_string())
 }
 
-fn forge(claimed: &SpiffeId) -> Result<Svid, String> {
-    use rcgen::{
-        BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, ExtendedKeyUsagePurpose,
-        IsCa, KeyPair, KeyUsagePurpose, SanType,
-    };
-
-    let made = |error: rcgen::Error| error.to_string();
-    let mut ca = CertificateParams::default();
-    ca.distinguished_name = DistinguishedName::new();
-    ca.distinguished_name.push(rcgen::DnType::CommonName, "somebody else's CA");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().map_err(made)?).map_err(made)?;
-
-    let mut leaf = CertificateParams::default();
-    leaf.distinguished_name = DistinguishedName::new();
-    leaf.is_ca = IsCa::ExplicitNoCa;
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    leaf.subject_alt_names = vec![SanType::URI(claimed.as_str().try_into().map_err(made)?)];
-    leaf.use_authority_key_identifier_extension = true;
-    let key = KeyPair::generate().map_err(made)?;
-    let certificate = leaf.signed_by(&key, &ca).map_err(made)?;
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    // With its issuer: a chain that is merely incomplete would be refused for that.
-    Svid::new(vec![certificate.der().clone(), ca.der().clone()], &key).map_err(|error| error.to_string())
+/// Without fault but for its issuer, whose certificate comes with it: a chain that is merely incomplete would be
+/// refused for that.
+fn forge(claimed: &SpiffeId) -> Result<Svid, avouch_attacker::Error> {
+    let mut made_up = Workshop::new(claimed.trust_domain().as_str(), claimed.path())?;
+    made_up.signing = Authority::root("somebody else's CA", made_up.now)?;
+    let Credentials { chain, key } = made_up.right()?;
+    Ok(Svid::new(chain, &key)?)
 }
 
 #[cfg(test)]

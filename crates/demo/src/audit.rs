@@ -39,6 +39,8 @@ pub struct Books {
     pub postings: u64,
     /// Pieces that left the stock.
     pub pieces: u64,
+    /// How each order that the orders service knows has ended.
+    pub ends: BTreeMap<String, OrderState>,
     /// Of which article how many.
     sold: BTreeMap<String, u64>,
 }
@@ -123,6 +125,7 @@ impl Auditor {
                 Err(status) => return Err(format!("GetOrder {order_id}: {status}")),
             };
             books.orders += 1;
+            books.ends.insert(order_id.clone(), order.state());
             match order.state() {
                 OrderState::Completed => books.complete(placed, &order)?,
                 OrderState::Rejected => {

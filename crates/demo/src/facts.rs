@@ -32,6 +32,8 @@ pub struct Facts {
     pub kills: Vec<Kill>,
     /// Calls that had to be refused, and how they were.
     pub refusals: Vec<Refusal>,
+    /// The attack list, and how each attack was held off.
+    pub attacks: Vec<Attack>,
     /// Which role may call which RPC.
     pub matrix: Matrix,
     /// One order's trace.
@@ -184,6 +186,50 @@ pub struct Refusal {
     pub detail: String,
     /// By which the server's decision or connection record is found.
     pub record: Option<String>,
+}
+
+/// An attack of the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attack {
+    /// What is attacked.
+    pub kind: AttackKind,
+    /// Its name.
+    pub name: String,
+    /// Name of the party it was aimed at.
+    pub target: String,
+    /// The reason it has to be refused for.
+    pub expected: String,
+    /// What the attacker saw.
+    pub answer: String,
+    /// The reason in the record of the side that refused; none if there is no such record, or it lacks what it has to
+    /// name.
+    pub recorded: Option<String>,
+    /// What the record says in particular.
+    pub detail: String,
+}
+
+impl Attack {
+    /// Whether it was refused, for the reason it had to be refused for.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.recorded.as_ref() == Some(&self.expected)
+    }
+}
+
+/// What an attack is aimed at, in the order of the layers it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttackKind {
+    /// The handshake as such.
+    Handshake,
+    /// A service, by a client with a forged certificate.
+    Certificate,
+    /// A client, by a server with a forged certificate.
+    Server,
+    /// A service, by a caller with a real identity.
+    Call,
+    /// The issuer.
+    Issuance,
 }
 
 /// Which role may call which RPC.

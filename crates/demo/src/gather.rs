@@ -76,6 +76,10 @@ pub fn edges(spans: &[SpanRecord], place: &Place, refusals: &[Refusal]) -> Vec<E
     for span in spans.iter().filter(|span| span.kind == Kind::Server && SERVICES.contains(&&*span.service)) {
         let Some(caller) = span.attribute("avouch.peer.id").and_then(name_of) else { continue };
         let Some(method) = span.attribute("rpc.method") else { continue };
+        // What was refused is told of with the refusals.
+        if span.attribute("avouch.decision") == Some("deny") {
+            continue;
+        }
         let entry = seen.entry((caller, span.service.to_string())).or_default();
         entry.0.insert(method.rsplit('/').next().unwrap_or(method).to_owned());
         entry.1 += 1;

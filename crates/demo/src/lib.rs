@@ -26,6 +26,7 @@ pub mod run;
 pub mod sample;
 pub mod secrets;
 pub mod setup;
+pub mod soak;
 pub mod stopwatch;
 pub mod traces;
 pub mod up;

@@ -1,4 +1,5 @@
-//! `avouch-demo`: runs the market and proves it (`run`), keeps it running (`up`), or clears away (`clean`).
+//! `avouch-demo`: runs the market and proves it (`run`), keeps it running (`up`), wears it down (`soak`), or clears away
+//! (`clean`).
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -11,7 +12,7 @@ use avouch_demo::place::{Place, TRUST_DOMAIN};
 use avouch_demo::processes::PidFile;
 use avouch_demo::run::RunOptions;
 use avouch_demo::setup::SetupError;
-use avouch_demo::{launch, report, run, up, waterfall};
+use avouch_demo::{launch, report, run, soak, up, waterfall};
 use clap::{Parser, Subcommand};
 
 /// The exit status of a command that Ctrl-C ended.
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         orders: Option<PathBuf>,
     },
+    /// Keeps orders flowing while processes are killed, and audits what is left. Exit status 0 only if all held.
+    Soak(soak::SoakOptions),
     /// Ends what an earlier demo left running, and removes target/demo and certs/dev.
     Clean,
     /// Becomes PROGRAM, and ends with the demo.
@@ -111,6 +114,7 @@ async fn act(command: Command, console: &Console) -> Result<bool, SetupError> {
             up::up(place, orders, console).await?;
             Ok(true)
         }
+        Command::Soak(options) => soak::soak(place, options, console).await,
         Command::Clean => clean(&place, console).map_err(system("clear away")),
         Command::Launch { .. } => Ok(false),
     }

@@ -36,7 +36,7 @@ pub fn id(name: &str) -> String {
 pub struct Place {
     /// The repository.
     pub root: PathBuf,
-    /// What the demo writes: `target/demo`.
+    /// What the demo writes: `target/demo`, unless it was told another.
     pub dir: PathBuf,
     /// `certs/dev`.
     pub certs: PathBuf,
@@ -65,6 +65,12 @@ impl Place {
             .unwrap_or_else(std::env::temp_dir)
             .join(format!("{RUNTIME_PREFIX}{}", std::process::id()));
         Ok(Self { dir: root.join("target/demo"), certs: root.join("certs/dev"), bin, runtime, root })
+    }
+
+    /// The same repository, with everything that a run writes below `dir`: it can run beside another.
+    #[must_use]
+    pub fn within(self, dir: PathBuf) -> Self {
+        Self { certs: dir.join("certs"), dir, ..self }
     }
 
     /// The directory of one process.

@@ -27,7 +27,7 @@ use crate::audit::{Auditor, Books, channel};
 use crate::checks::Checks;
 use crate::console::Console;
 use crate::dev::DevFiles;
-use crate::facts::{Facts, Kill, Refusal};
+use crate::facts::{Attack, Facts, Kill, Refusal};
 use crate::orders::{Feed, Order};
 use crate::otlp::Collector;
 use crate::place::{Place, TRUST_DOMAIN};
@@ -51,12 +51,18 @@ pub struct RunOptions {
 /// What a run leaves behind.
 struct Evidence {
     kills: Vec<Kill>,
-    refusals: Vec<Refusal>,
+    hostile: Hostile,
     books: Option<Books>,
     stream: Stream,
     certificates: Vec<avouch_api::admin::v1::Certificate>,
     /// Calls that each service says it made in its last life, and the storefront in its first too.
     counted: Vec<Counted>,
+}
+
+/// What had to be refused, and how it was.
+struct Hostile {
+    refusals: Vec<Refusal>,
+    attacks: Vec<Attack>,
 }
 
 /// The demo's own identities.
@@ -124,7 +130,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn everything(&self, trace: &FirstTrace) -> Result<Evidence, SetupError> {
         let feed = Feed::default();
-        let (own, front, (kills, refusals, stream)) = tokio::select! {
+        let (own, front, (kills, hostile, stream)) = tokio::select! {
             outcome = self.live(trace, &feed) => outcome?,
             ended = self.watch_over() => return Err(ended),
             () = tokio::time::sleep(SCENARIO + STREAM) => {
@@ -150,7 +156,7 @@ impl Run<'_> {
         let ended =
             if bad.is_empty() { Ok("SIGTERM, each within its drain time") } else { Err(bad.join(", ")) };
         self.checks.note("every process ended by itself when asked to", ended);
-        Ok(Evidence { kills, refusals, books: books.ok(), stream, certificates, counted })
+        Ok(Evidence { kills, hostile, books: books.ok(), stream, certificates, counted })
     }
 
     /// The orders flow from the moment the storefront is there to take them; the rest happens meanwhile.
@@ -158,7 +164,7 @@ impl Run<'_> {
         &self,
         trace: &FirstTrace,
         feed: &Feed,
-    ) -> Result<(Own, Counted, (Vec<Kill>, Vec<Refusal>, Stream)), SetupError> {
+    ) -> Result<(Own, Counted, (Vec<Kill>, Hostile, Stream)), SetupError> {
         let shipped = self.market.place.shipped("orders.jsonl");
         let source = self.options.orders.as_ref().unwrap_or(&shipped);
         let feeding = async {
@@ -176,20 +182,20 @@ impl Run<'_> {
                 Ok(()) => SetupError::Other("certs/dev is not kept fresh any more".into()),
                 Err(source) => SetupError::System { action: "keep certs/dev fresh".into(), source },
             };
-            let (kills, refusals) = tokio::select! {
+            let (kills, hostile) = tokio::select! {
                 happened = self.scenario(&own, feed, ingress_port) => happened?,
                 outcome = own.files.keep(own.dev.clone(), &trust_domain) => return Err(kept(outcome)),
             };
             feed.hurry();
-            Ok((own, kills, refusals))
+            Ok((own, kills, hostile))
         };
-        let ((), (own, mut kills, refusals)) = tokio::try_join!(feeding, rest)?;
+        let ((), (own, mut kills, hostile)) = tokio::try_join!(feeding, rest)?;
         self.console.progress("waiting for the last orders");
         let stream = self.stream_end().await?;
         self.note_stream(&stream, feed);
         let (kill, counted) = self.front_again(&own, feed).await?;
         kills.push(kill);
-        Ok((own, counted, (kills, refusals, stream)))
+        Ok((own, counted, (kills, hostile, stream)))
     }
 
     /// Notices a process that ends although nobody told it to, and notes keys while they exist.

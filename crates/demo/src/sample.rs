@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::facts::{
-    Certificate, Check, Edge, Facts, Kill, Matrix, Outcome, Party, PartyKind, Problem, Refusal, Rpc, Span,
-    Totals, Trace,
+    Attack, AttackKind, Certificate, Check, Edge, Facts, Kill, Matrix, Outcome, Party, PartyKind, Problem,
+    Refusal, Rpc, Span, Totals, Trace,
 };
 
 const TD: &str = "spiffe://market.example";
@@ -28,6 +28,7 @@ pub fn facts() -> Facts {
             kill("issuer", 12_000, 12_030, 12_500, 0),
         ],
         refusals: refusals(),
+        attacks: attacks(),
         matrix: matrix(),
         trace: Some(trace()),
         totals: Totals {
@@ -163,6 +164,44 @@ fn certificates() -> Vec<Certificate> {
 
 fn kill(party: &str, killed_ms: u64, restarted_ms: u64, ready_ms: u64, failed_calls: u64) -> Kill {
     Kill { party: party.into(), killed_ms, restarted_ms, ready_ms, failed_calls }
+}
+
+fn attacks() -> Vec<Attack> {
+    let attack = |kind, name: &str, target: &str, reason: &str, answer: &str, detail: &str| Attack {
+        kind,
+        name: name.into(),
+        target: target.into(),
+        expected: reason.into(),
+        answer: answer.into(),
+        recorded: Some(reason.into()),
+        detail: detail.into(),
+    };
+    vec![
+        attack(
+            AttackKind::Handshake,
+            "plaintext HTTP/2",
+            "payments",
+            "NOT_TLS",
+            "disconnected",
+            "received corrupt message",
+        ),
+        attack(
+            AttackKind::Certificate,
+            "expired",
+            "payments",
+            "CERT_EXPIRED",
+            "alert CertificateExpired",
+            "leaf certificate (spiffe://market.example/orders) expired 60 s ago",
+        ),
+        attack(
+            AttackKind::Issuance,
+            "a used join token, with a third key",
+            "issuer",
+            "JOIN_TOKEN_ALREADY_USED",
+            "UNAUTHENTICATED",
+            "the join token was used with another key",
+        ),
+    ]
 }
 
 fn refusals() -> Vec<Refusal> {

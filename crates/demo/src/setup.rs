@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
+use avouch_api::admin::v1::Entry;
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
 use serde::Deserialize;
 
@@ -104,6 +105,8 @@ pub struct Options {
     pub ingress_port: u16,
     /// What the storefront is given beside its configuration.
     pub storefront: BTreeMap<String, OsString>,
+    /// What single processes are given on top of all else, by name.
+    pub each: BTreeMap<String, BTreeMap<String, OsString>>,
     /// Whether the storefront reads its orders from the demo.
     pub feed: bool,
 }
@@ -288,7 +291,13 @@ impl Market {
 
     async fn admit(&self, name: &str, life: Duration, dns_names: &[String]) -> Result<(), SetupError> {
         private_dir(&self.place.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
-        let token = self.admin.admit(&id(name), life, dns_names).await;
+        let entry = Entry {
+            spiffe_id: id(name),
+            svid_ttl: life.try_into().ok(),
+            dns_names: dns_names.to_vec(),
+            ..Entry::default()
+        };
+        let token = self.admin.admit(entry).await;
         let action = || format!("admit {name}");
         let token =
             token.map_err(|status| SetupError::Issuer { action: action(), status: Box::new(status) })?;
@@ -303,7 +312,8 @@ impl Market {
             .map_err(system(format!("hand {name} its token")))
     }
 
-    async fn launch(&self, name: &str, env: BTreeMap<String, OsString>) -> Result<(), SetupError> {
+    async fn launch(&self, name: &str, mut env: BTreeMap<String, OsString>) -> Result<(), SetupError> {
+        env.extend(self.options.each.get(name).cloned().unwrap_or_default());
         private_dir(&self.place.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
         let spec = Spec {
             name: name.to_owned(),

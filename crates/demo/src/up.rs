@@ -34,6 +34,7 @@ pub async fn up(place: Place, orders: Option<PathBuf>, console: &Console) -> Res
             ("AVOUCH_STOREFRONT__ORDERS_FILE".to_owned(), OsString::from(orders)),
             ("AVOUCH_STOREFRONT__TRICKLE_PER_SECOND".to_owned(), TRICKLE.into()),
         ]),
+        each: BTreeMap::new(),
         feed: false,
     };
     let market = Market::start(place, options).await?;

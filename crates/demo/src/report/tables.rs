@@ -1,6 +1,6 @@
 //! The parts of the page that are text and tables.
 
-use crate::facts::{Check, Edge, Facts, Outcome, Refusal, Rpc};
+use crate::facts::{Attack, AttackKind, Check, Edge, Facts, Outcome, Refusal, Rpc};
 
 use super::{esc, grouped, money, push};
 
@@ -33,8 +33,13 @@ pub(super) fn tiles(out: &mut String, facts: &Facts) {
         (if t.failed_calls == 0 { "zero" } else { "alarm" }, "calls failed outside the kill windows");
     tile(out, grouped(t.failed_calls), class, text.into());
     tile(out, grouped(t.renewals), "", format!("renewals, {} recovery", grouped(t.recoveries)));
-    let refusals = u64::try_from(facts.refusals.len()).unwrap_or(u64::MAX);
-    tile(out, grouped(refusals), "", "kinds of hostile call, all refused".into());
+    let held = facts.attacks.iter().filter(|attack| attack.held()).count();
+    let (class, text) = if held == facts.attacks.len() {
+        ("", "attacks, each refused for its reason".to_owned())
+    } else {
+        ("alarm", format!("of {} attacks held off", facts.attacks.len()))
+    };
+    tile(out, grouped(u64::try_from(held).unwrap_or(u64::MAX)), class, text);
     tile(out, grouped(t.postings), "", format!("ledger postings: {sales}"));
 }
 
@@ -116,6 +121,57 @@ fn refusal_row(out: &mut String, refusal: &Refusal) {
     );
     let seen = [&refusal.caller_reason, &refusal.server_reason];
     let as_expected = seen.iter().any(|reason| reason.as_deref() == Some(refusal.expected.as_str()));
+    expected(out, as_expected);
+}
+
+/// The attack list, kind by kind, folded up: what matters of each is that its line is green.
+pub(super) fn attacks(out: &mut String, facts: &Facts) {
+    for (kind, title) in KINDS {
+        let of_kind: Vec<&Attack> = facts.attacks.iter().filter(|attack| attack.kind == *kind).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let held = of_kind.iter().filter(|attack| attack.held()).count();
+        let class = if held == of_kind.len() { "held" } else { "failed" };
+        push(
+            out,
+            format_args!(
+                "<details class=\"attacks\"><summary><span class=\"pill {class}\">{held} of {}</span> {}</summary>",
+                of_kind.len(),
+                esc(title)
+            ),
+        );
+        open(out, "cards", &["Attack", "At", "Attacker saw", "Record of who refused", "As expected"]);
+        of_kind.into_iter().for_each(|attack| attack_row(out, attack));
+        out.push_str("</tbody></table></details>");
+    }
+}
+
+const KINDS: &[(AttackKind, &str)] = &[
+    (AttackKind::Handshake, "peers without a certificate or a common protocol"),
+    (AttackKind::Certificate, "forged certificates, shown to a service"),
+    (AttackKind::Server, "forged certificates, shown to a client by a false server"),
+    (AttackKind::Call, "calls by a real identity without the right"),
+    (AttackKind::Issuance, "attempts at somebody else’s certificate"),
+];
+
+fn attack_row(out: &mut String, attack: &Attack) {
+    out.push_str("<tr class=\"attack\">");
+    cell(out, "Attack", &attack.name);
+    cell(out, "At", &attack.target);
+    cell(out, "Saw", &attack.answer);
+    push(
+        out,
+        format_args!(
+            "<td data-label=\"Record\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}</span></span></td>",
+            esc(attack.recorded.as_deref().unwrap_or("–")),
+            esc(&attack.detail)
+        ),
+    );
+    expected(out, attack.held());
+}
+
+fn expected(out: &mut String, as_expected: bool) {
     let (class, word) = if as_expected { ("held", "yes") } else { ("failed", "no") };
     push(
         out,

@@ -13,7 +13,7 @@ impl Run<'_> {
     /// Draws the facts from what is left behind.
     pub(super) async fn facts(&self, evidence: Evidence, trace: &FirstTrace) -> Result<Facts, SetupError> {
         self.console.progress("drawing the report");
-        let Evidence { mut kills, refusals, books, stream, certificates, counted } = evidence;
+        let Evidence { mut kills, hostile, books, stream, certificates, counted } = evidence;
         let place = &self.market.place;
         trace.end(self.collector);
         let spans = self.collector.spans();
@@ -58,7 +58,7 @@ impl Run<'_> {
             .note("one order is one connected trace over every process it passes, the issuer included", seen);
 
         let matrix = gather::matrix(&place.shipped("policy.toml"), &contracts).map_err(SetupError::Other)?;
-        let edges = gather::edges(&spans, place, &refusals);
+        let edges = gather::edges(&spans, place, &hostile.refusals);
         let certificates = gather::certificates(&certificates, &self.watch);
         let count = |origin: &str| {
             let services: Vec<String> = SERVICES.iter().map(|name| id(name)).collect();
@@ -93,7 +93,8 @@ impl Run<'_> {
             edges,
             certificates,
             kills,
-            refusals,
+            refusals: hostile.refusals,
+            attacks: hostile.attacks,
             matrix,
             trace: tree.ok(),
             totals,

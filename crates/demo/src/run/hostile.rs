@@ -1,13 +1,14 @@
 //! The hostile callers of a run, and whether they were refused for the right reason on both sides.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Own, Run, trust_domain};
-use crate::attacks::{self, Attempt};
+use crate::attacks::{self, Attempt, Onslaught};
 use crate::audit::{Auditor, channel};
-use crate::facts::Refusal;
+use crate::facts::{Attack, AttackKind, Refusal};
 use crate::place::id;
-use crate::setup::{SetupError, dns_name};
+use crate::setup::SetupError;
 use crate::{records, wait};
 
 impl Run<'_> {
@@ -19,8 +20,7 @@ impl Run<'_> {
         let payments = market.address("payments")?.grpc;
         let forbidden =
             attacks::charge(channel(market, &own.intern, "payments").map_err(SetupError::Other)?).await;
-        let anonymous =
-            attacks::without_certificate(&payments.to_string(), &dns_name("payments"), &bundle).await;
+        let anonymous = attacks::without_certificate(payments).await;
         let url = format!("https://{storefront}");
         let server = id("storefront").parse().map_err(|error| SetupError::Other(format!("{error}")))?;
         let claimed = id("dev").parse().map_err(|error| SetupError::Other(format!("{error}")))?;
@@ -58,6 +58,36 @@ impl Run<'_> {
             refusals.push(self.refusal(caller, callee, what, expected, outcome).await);
         }
         Ok(refusals)
+    }
+
+    /// The attack list, as far as no time has to pass.
+    pub(super) async fn attack_list(&self, own: &Own) -> Result<Vec<Attack>, SetupError> {
+        self.console.progress("attacking");
+        let attacks = Onslaught::on(self.market).at_once(&own.dev).await;
+        attacks.map_err(|error| SetupError::Other(format!("the attacks can’t be made: {error}")))
+    }
+
+    /// Calls without a right, once every service is back from the dead.
+    pub(super) async fn attacks_on_every_rpc(&self) -> Result<Vec<Attack>, SetupError> {
+        let attacks = Onslaught::on(self.market).on_every_rpc().await;
+        attacks.map_err(|error| SetupError::Other(format!("the calls can’t be made: {error}")))
+    }
+
+    /// Attacks with identities that have expired.
+    pub(super) async fn late_attacks(&self) -> Result<Vec<Attack>, SetupError> {
+        let onslaught = Onslaught::on(self.market);
+        let attacks = async { onslaught.after_expiry(&onslaught.put_to_sleep().await?).await };
+        let attacks: Result<_, avouch_attacker::Error> = attacks.await;
+        attacks.map_err(|error| SetupError::Other(format!("recoveries can’t be tried: {error}")))
+    }
+
+    /// The attacks as a table: one line for each kind.
+    pub(super) fn note_attacks(&self, attacks: &[Attack]) {
+        use AttackKind::{Call, Certificate, Handshake, Issuance, Server};
+        for kind in [Handshake, Certificate, Server, Call, Issuance] {
+            let (claim, seen) = verdict(kind, attacks);
+            self.checks.note(&claim, seen);
+        }
     }
 
     /// Looks the server's record up, and compares the reasons.
@@ -124,6 +154,44 @@ impl Run<'_> {
         };
         self.checks.note(&claim, seen);
         refusal
+    }
+}
+
+/// What the attacks of one kind come to, as one line of the table.
+fn verdict(kind: AttackKind, attacks: &[Attack]) -> (String, Result<String, String>) {
+    let of_kind: Vec<&Attack> = attacks.iter().filter(|attack| attack.kind == kind).collect();
+    let count = of_kind.len();
+    let claim = match kind {
+        AttackKind::Handshake => {
+            format!("{count} peers without a certificate or a common protocol are refused")
+        }
+        AttackKind::Certificate => format!("{count} forged certificates are refused by a service"),
+        AttackKind::Server => format!("{count} forged certificates of a server are refused by its client"),
+        AttackKind::Call => format!("{count} calls without a right are refused, one to every RPC among them"),
+        AttackKind::Issuance => format!("{count} attempts at somebody else’s certificate are refused"),
+    };
+    let failed: Vec<String> = of_kind
+        .iter()
+        .filter(|attack| !attack.held())
+        .map(|attack| {
+            let recorded = attack.recorded.as_deref().unwrap_or("no fitting record");
+            format!(
+                "{} at {}: {recorded} ({}) instead of {}; it saw: {}",
+                attack.name, attack.target, attack.detail, attack.expected, attack.answer
+            )
+        })
+        .collect();
+    let mut reasons = BTreeMap::<&str, usize>::new();
+    for attack in &of_kind {
+        *reasons.entry(&attack.expected).or_default() += 1;
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{reason} {count}×")).collect();
+    match failed.is_empty() {
+        true if count > 0 => (claim, Ok(reasons.join(", "))),
+        true => (claim, Err("none was made".to_owned())),
+        false => (claim, Err(failed.join("\n  "))),
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::verdicts::{Counted, Stream};
-use super::{Own, Run, SCENARIO};
+use super::{Hostile, Own, Run, SCENARIO};
 use crate::external::{self, Target};
-use crate::facts::{Kill, Outcome, Refusal};
+use crate::facts::{Kill, Outcome};
 use crate::orders::Feed;
 use crate::place::{SERVICES, id};
 use crate::restarts::{self, Down};
@@ -31,17 +31,22 @@ impl Run<'_> {
         own: &Own,
         feed: &Feed,
         ingress_port: u16,
-    ) -> Result<(Vec<Kill>, Vec<Refusal>), SetupError> {
+    ) -> Result<(Vec<Kill>, Hostile), SetupError> {
         // Who is refused or served from outside must not be mistaken for somebody who met a dead service.
         let looked = Cell::new(false);
         let looks = async {
             let (refusals, ()) =
                 tokio::try_join!(self.attacks(own), self.seen_from_outside(ingress_port, feed))?;
+            let attacks = self.attack_list(own).await?;
             looked.set(true);
-            Ok(refusals)
+            Ok((refusals, attacks))
         };
-        let (kills, refusals, ()) = tokio::try_join!(self.kills(feed, &looked), looks, self.renewals(feed))?;
-        Ok((kills, refusals))
+        let (kills, (refusals, mut attacks), late, ()) =
+            tokio::try_join!(self.kills(feed, &looked), looks, self.late_attacks(), self.renewals(feed))?;
+        attacks.extend(late);
+        attacks.extend(self.attacks_on_every_rpc().await?);
+        self.note_attacks(&attacks);
+        Ok((kills, Hostile { refusals, attacks }))
     }
 
     async fn kills(&self, feed: &Feed, looked: &Cell<bool>) -> Result<Vec<Kill>, SetupError> {

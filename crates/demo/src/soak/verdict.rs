@@ -1,0 +1,146 @@
+//! What held: the audit after the last order, and what logs, inventory and vitals say of the run.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::logs::{self, Failures};
+use super::{Soak, books, serials};
+use crate::audit::{Auditor, channel};
+use crate::console::Mark;
+use crate::place::SERVICES;
+use crate::records;
+use crate::setup::SetupError;
+
+impl Soak<'_> {
+    /// Audits, ends everything, and says what held.
+    pub(super) async fn conclude(&self) -> Result<(), SetupError> {
+        self.console.progress("comparing the books");
+        self.note_books().await;
+        self.note_certificates().await?;
+        self.note_calls();
+        self.note_vitals();
+        self.console.progress("ending all processes");
+        let bad = self.market.stop().await;
+        let ended =
+            if bad.is_empty() { Ok("SIGTERM, each within its drain time") } else { Err(bad.join(", ")) };
+        self.checks.note("every process ended by itself when asked to", ended);
+        self.summary();
+        Ok(())
+    }
+
+    async fn note_books(&self) {
+        let (placed, told, shoppers) = {
+            let seen = self.load.seen();
+            (books::placed(&seen), seen.told.clone(), seen.placed.clone())
+        };
+        let stock = self.market.place.shipped("stock.toml");
+        let compared = match Auditor::new(self.market, &self.auditor) {
+            Ok(auditor) => books::compare(&auditor, &placed, &stock).await,
+            Err(error) => Err(error),
+        };
+        let claim = "orders, stock, ledger and report agree";
+        let books = match compared {
+            Ok((books, said)) => {
+                self.checks.note(claim, Ok::<_, String>(said));
+                books
+            }
+            Err(error) => return self.checks.note(claim, Err::<String, _>(error)),
+        };
+        let kept = books::kept(&told, &books.ends);
+        let kept = kept.map(|()| format!("{} acknowledged, {} placed", told.len(), placed.len()));
+        self.checks.note("nothing acknowledged is lost or changed", kept);
+        let charged = match channel(self.market, &self.auditor, "payments") {
+            Ok(payments) => books::charged(payments, &books::owed(&shoppers, &books.ends)).await,
+            Err(error) => Err(error),
+        };
+        self.checks.note("money was taken once, and for completed orders only", charged);
+    }
+
+    async fn note_certificates(&self) -> Result<(), SetupError> {
+        let mut held = self.storm.held();
+        held.extend(self.own.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        for name in ["issuer"].iter().chain(&SERVICES) {
+            held.extend(serials::in_state(&self.market.place.state(name)));
+            held.extend(serials::in_log(&records::read(&self.market.place.log(name))));
+        }
+        let list = self.market.admin.certificates().await;
+        let action = || "list its certificates".to_owned();
+        let inventory =
+            list.map_err(|status| SetupError::Issuer { action: action(), status: Box::new(status) })?;
+        let missing = serials::missing(&held, &inventory);
+        let seen = if missing.is_empty() {
+            Ok(format!("{} held, {} on record", held.len(), inventory.len()))
+        } else {
+            Err(format!("{} of {} are not: {}", missing.len(), held.len(), missing.join(", ")))
+        };
+        self.checks.note("every certificate that a workload held is in the issuer's store", seen);
+        Ok(())
+    }
+
+    fn note_calls(&self) {
+        let (mut failures, mut panics) = (Failures::default(), Vec::new());
+        for name in ["issuer"].iter().chain(&SERVICES) {
+            let log = self.market.place.log(name);
+            logs::add(name, &records::read(&log), &mut failures);
+            let text = std::fs::read(&log).unwrap_or_default();
+            panics.extend(
+                logs::panics(&String::from_utf8_lossy(&text))
+                    .into_iter()
+                    .map(|line| format!("{name}: {line}")),
+            );
+        }
+        let seen = self.load.seen();
+        let shoppers = if seen.violated == 0 {
+            Ok(format!("{} calls, made again after {}", seen.calls, counts(&seen.again)))
+        } else {
+            Err(format!("{} did: {}", seen.violated, seen.violations.join("; ")))
+        };
+        self.checks.note("no shopper's call failed that could not safely be retried", shoppers);
+        let services = if failures.others.is_empty() {
+            Ok(format!("made again after {}", counts(&failures.again)))
+        } else {
+            let some: Vec<_> = failures.others.iter().take(3).cloned().collect();
+            Err(format!("{} did: {}", failures.others.len(), some.join("; ")))
+        };
+        self.checks.note("no call between services did", services);
+        let calm = if seen.in_calm == 0 { Ok("") } else { Err(format!("{} did", seen.in_calm)) };
+        self.checks.note("no call failed while nothing was killed", calm);
+        let nobody = if panics.is_empty() { Ok("") } else { Err(panics.join("; ")) };
+        self.checks.note("nobody panicked", nobody);
+    }
+
+    fn note_vitals(&self) {
+        let judged = self.vitals.borrow().judged();
+        let growing: Vec<_> = judged.iter().filter(|life| !life.is_flat()).map(ToString::to_string).collect();
+        let most = judged.iter().max_by_key(|life| life.memory_kib.1);
+        let seen = match most {
+            Some(most) if growing.is_empty() => Ok(format!("{} long lives; most: {most}", judged.len())),
+            Some(_) => Err(growing.join("; ")),
+            None => Ok("nobody lived long enough to be judged".to_owned()),
+        };
+        self.checks.note("memory and descriptors stay flat", seen);
+    }
+
+    fn summary(&self) {
+        let seen = self.load.seen();
+        let lasted = Duration::from_millis(self.watch.ms()).as_secs();
+        let line = format!(
+            "{} orders, {} calls, {} kills in {lasted} s; slowest order {:.1} s",
+            seen.placed.len(),
+            seen.calls,
+            self.storm.count(),
+            seen.slowest.as_secs_f64()
+        );
+        self.console.line(Mark::Bold, &line);
+        self.console.line(Mark::Plain, &format!("  kills: {}", self.storm.summary()));
+    }
+}
+
+fn counts(by_status: &BTreeMap<String, u64>) -> String {
+    if by_status.is_empty() {
+        return "nothing".to_owned();
+    }
+    let counts: Vec<_> = by_status.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    counts.join(", ")
+}
