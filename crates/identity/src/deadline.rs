@@ -38,7 +38,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Parses `grpc-timeout` (gRPC over HTTP/2: at most eight digits and a unit), at most a year. A malformed value is no
 /// deadline.
-pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn from_headers(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -58,7 +59,8 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Writes a duration as a `grpc-timeout` value, in the finest unit that fits eight digits.
-pub(crate) fn header_value(timeout: Duration) -> HeaderValue {
+#[must_use]
+pub fn header_value(timeout: Duration) -> HeaderValue {
     const LIMIT: u128 = 99_999_999;
     let mut text = String::with_capacity(10);
     let (amount, unit) = match timeout {

@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use avouch_spiffe::{BundleSet, TrustDomain};
+use avouch_spiffe::{BundleSet, PeerIdentity, Reason, TrustDomain};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
+
+use crate::filter::IdentityFilter;
+use crate::verify::{ChainLimits, Judge, Rejection, Role};
 
 /// A root certificate, ready to verify with.
 #[derive(Clone, Debug)]
@@ -66,6 +69,31 @@ impl TrustStore {
     /// The bundles the anchors were made of.
     pub fn bundles(&self) -> &Arc<BundleSet> {
         &self.bundles
+    }
+
+    /// Judges a chain, leaf first, as a listener with default limits would that admits every trusted identity: for
+    /// chains that come from somewhere else than a handshake. `own_domain` is whose bundle a leaf without a SPIFFE ID
+    /// is held against, so that its refusal says what else is wrong.
+    ///
+    /// # Errors
+    /// Why such a listener would refuse the chain.
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        own_domain: Option<&TrustDomain>,
+        now: SystemTime,
+    ) -> Result<PeerIdentity, Rejection> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(Rejection::new(Reason::CertMalformed, "the chain is empty"));
+        };
+        let judge = Judge {
+            trust: self,
+            own_domain,
+            filter: &IdentityFilter::any_trusted(),
+            limits: &ChainLimits::default(),
+            algorithms: crate::tls::crypto_provider().signature_verification_algorithms.all,
+        };
+        judge.verify(leaf, intermediates, Role::Client, now)
     }
 
     pub(crate) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&[Anchor]> {

@@ -104,16 +104,30 @@ fn weak_key(chain: &[Facts]) -> Option<Rejection> {
     })
 }
 
+/// Explains why webpki took a leaf for no certificate at all.
+pub(crate) fn unusable_leaf(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Rejection {
+    match Facts::parse(leaf) {
+        Ok(facts) if !facts.unknown_critical.is_empty() => unknown_extension(&[facts]),
+        Ok(_) => Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")),
+        Err(error) => {
+            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {}", with_sources(&error)))
+        }
+    }
+}
+
+/// Of a leaf that is the leaf's own fault; of an authority it means that nobody can follow the path.
 fn unknown_extension(chain: &[Facts]) -> Rejection {
-    let named = chain.iter().enumerate().find_map(|(at, facts)| {
-        facts
-            .unknown_critical
-            .first()
-            .map(|oid| format!("{}: unknown critical extension {oid}", position(at)))
-    });
-    let detail =
-        named.unwrap_or_else(|| "a certificate of the chain has an unknown critical extension".to_owned());
-    Rejection::new(Reason::CertMalformed, detail)
+    let named = chain.iter().enumerate().find_map(|(at, facts)| Some((at, facts.unknown_critical.first()?)));
+    match named {
+        Some((at, oid)) => Rejection::new(
+            if at == 0 { Reason::SvidInvalid } else { Reason::CertUntrusted },
+            format!("{}: unknown critical extension {oid}", position(at)),
+        ),
+        None => Rejection::new(
+            Reason::CertUntrusted,
+            "a certificate of the chain has an unknown critical extension",
+        ),
+    }
 }
 
 fn dated(chain: &[Facts], now: SystemTime, reason: Reason) -> Rejection {

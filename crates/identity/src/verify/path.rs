@@ -70,8 +70,8 @@ impl Judge<'_> {
         now: SystemTime,
     ) -> Result<PeerIdentity, Rejection> {
         self.check_limits(leaf, intermediates)?;
-        let end_entity = EndEntityCert::try_from(leaf)
-            .map_err(|error| Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")))?;
+        let end_entity =
+            EndEntityCert::try_from(leaf).map_err(|error| diagnose::unusable_leaf(&error, leaf))?;
         let claimed = claimed_domain(&end_entity);
         let domain = claimed.as_ref().or(self.own_domain).ok_or_else(no_spiffe_id)?;
         let anchors = self.trust.anchors(domain).ok_or_else(|| {

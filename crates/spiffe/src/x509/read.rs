@@ -113,8 +113,11 @@ pub(super) fn extensions<'a>(
                 one_value(extension)?;
                 found.subject_alt_name = Some(Flagged { critical, value });
             }
-            ParsedExtension::SubjectKeyIdentifier(id) => found.subject_key_id = Some(hex::encode(id.0)),
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
+            // Must not be critical (RFC 5280 §4.2.1.1, §4.2.1.2), and the path validator refuses them if they are.
+            ParsedExtension::SubjectKeyIdentifier(id) if !critical => {
+                found.subject_key_id = Some(hex::encode(id.0));
+            }
+            ParsedExtension::AuthorityKeyIdentifier(id) if !critical => {
                 found.authority_key_id = id.key_identifier.as_ref().map(|id| hex::encode(id.0));
             }
             // The path validator understands these two.
