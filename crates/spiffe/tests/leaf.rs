@@ -310,6 +310,16 @@ fn an_unknown_critical_extension_is_refused_and_an_uncritical_one_ignored() {
 }
 
 #[test]
+fn a_key_identifier_marked_critical_is_refused_as_the_path_validator_would() {
+    for (oid, value) in [(0x0e, tlv(0x04, &[7; 20])), (0x23, tlv(0x30, &tlv(0x80, &[7; 20])))] {
+        let with = |critical| by_hand(|parts| parts.extensions.push(raw_extension(oid, critical, &value)));
+        assert!(Leaf::parse(&with(false)).is_ok(), "{oid}");
+        let oid = format!("2.5.29.{oid}");
+        assert_eq!(Leaf::parse(&with(true)), Err(SvidError::UnknownCriticalExtension { oid }));
+    }
+}
+
+#[test]
 fn facts_tell_about_certificates_that_are_not_svids() {
     let mut params = root();
     params.distinguished_name.push(DnType::OrganizationName, " a, b=c\n#");
