@@ -12,14 +12,17 @@ pub mod clock;
 pub mod contract;
 mod hex;
 mod id;
+mod network;
 mod peer;
 mod reason;
+pub mod throttle;
 mod token;
 mod trust_domain;
 pub mod x509;
 
 pub use bundle::{Bundle, BundleError, BundleSet};
 pub use id::{MAX_SPIFFE_ID_BYTES, SpiffeId, SpiffeIdError};
+pub use network::Network;
 pub use peer::PeerIdentity;
 pub use reason::{Code, ERROR_DOMAIN, Reason, UnknownReason};
 pub use token::{JoinToken, JoinTokenError};
