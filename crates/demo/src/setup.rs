@@ -107,6 +107,8 @@ pub struct Options {
     pub storefront: BTreeMap<String, OsString>,
     /// What single processes are given on top of all else, by name.
     pub each: BTreeMap<String, BTreeMap<String, OsString>>,
+    /// The life of the services' certificates, if not [`SVID_LIFE`].
+    pub svid_life: Option<Duration>,
     /// Whether the storefront reads its orders from the demo.
     pub feed: bool,
 }
@@ -168,7 +170,7 @@ impl Market {
     /// See [`SetupError`].
     pub async fn service(&self, name: &str, env: BTreeMap<String, OsString>) -> Result<(), SetupError> {
         let dns: &[String] = if name == "storefront" { &["localhost".to_owned()] } else { &[dns_name(name)] };
-        self.admit(name, SVID_LIFE, dns).await?;
+        self.admit(name, self.options.svid_life.unwrap_or(SVID_LIFE), dns).await?;
         let mut all = self.service_env(name);
         all.extend(env);
         self.launch(name, all).await

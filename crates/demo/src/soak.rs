@@ -52,7 +52,7 @@ use crate::console::{Console, Mark};
 use crate::facts::Outcome;
 use crate::place::{Place, SERVICES};
 use crate::run::interrupted;
-use crate::setup::{Market, Options, SVID_LIFE, SetupError};
+use crate::setup::{Market, Options, SetupError};
 use crate::stopwatch::Stopwatch;
 
 /// How long orders flow if neither a time nor a number of kills is given.
@@ -85,6 +85,9 @@ pub struct SoakOptions {
     /// Each kill also drops what the process had not synced to its disk (Linux, needs a C compiler)
     #[arg(long)]
     power_cuts: bool,
+    /// The life of everybody's certificates in seconds. The shorter, the more are issued while the issuer is killed
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    svid_life: u64,
     /// Makes the same plan of orders, kills and losses again. Default: another one each time
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -156,7 +159,8 @@ async fn wear_down(
     (console, checks, watch): (&Console, &Checks<'_>, Stopwatch),
 ) -> Result<(), SetupError> {
     console.progress("starting the market");
-    let mut set_up = Options { ingress_port: free_port()?, ..Options::default() };
+    let life = Duration::from_secs(options.svid_life);
+    let mut set_up = Options { ingress_port: free_port()?, svid_life: Some(life), ..Options::default() };
     let cuts = if options.power_cuts { power_cuts(&place)? } else { BTreeMap::new() };
     for name in ["issuer"].iter().chain(&SERVICES) {
         let mut env = pinned()?;
@@ -170,8 +174,8 @@ async fn wear_down(
         let env = if name == "storefront" { BTreeMap::from([none]) } else { BTreeMap::new() };
         market.service(name, env).await?;
     }
-    let dev = market.identity("dev", SVID_LIFE).await?;
-    let auditor = market.identity("auditor", SVID_LIFE).await?;
+    let dev = market.identity("dev", life).await?;
+    let auditor = market.identity("auditor", life).await?;
     let storm = Storm::new(&market, &cuts, seed);
     let load = Load::new(channel(&market, &dev, "storefront").map_err(SetupError::Other)?, seed);
     let own = Arc::new(Mutex::new(BTreeSet::new()));
@@ -316,6 +320,7 @@ mod tests {
         assert!(options(&["--seconds", "40", "--minutes", "1"]).is_err());
         assert!(options(&["--minutes", "soon"]).is_err());
         assert!(options(&["--power-cut"]).is_err());
+        assert!(options(&["--svid-life", "1"]).is_err());
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub async fn up(place: Place, orders: Option<PathBuf>, console: &Console) -> Res
             ("AVOUCH_STOREFRONT__ORDERS_FILE".to_owned(), OsString::from(orders)),
             ("AVOUCH_STOREFRONT__TRICKLE_PER_SECOND".to_owned(), TRICKLE.into()),
         ]),
-        each: BTreeMap::new(),
         feed: false,
+        ..Options::default()
     };
     let market = Market::start(place, options).await?;
     let outcome = tokio::select! {
