@@ -48,6 +48,9 @@ enum Command {
         /// Orders as JSON lines. Default: those in deploy/demo.
         #[arg(long, value_name = "FILE")]
         orders: Option<PathBuf>,
+        /// Where everything is written, so that it can run beside another. Default: target/demo.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
     /// Keeps orders flowing while processes are killed, and audits what is left. Exit status 0 only if all held.
     Soak(soak::SoakOptions),
@@ -110,7 +113,11 @@ async fn act(command: Command, console: &Console) -> Result<bool, SetupError> {
             finish(&facts, &place, json.as_deref(), console)?;
             Ok(facts.held())
         }
-        Command::Up { orders } => {
+        Command::Up { orders, dir } => {
+            let place = match dir {
+                Some(dir) => place.within(std::path::absolute(dir).map_err(system("find the directory"))?),
+                None => place,
+            };
             up::up(place, orders, console).await?;
             Ok(true)
         }

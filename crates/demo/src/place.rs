@@ -73,6 +73,12 @@ impl Place {
         Self { certs: dir.join("certs"), dir, ..self }
     }
 
+    /// Whether everything is where it is unless somebody says otherwise.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.dir == self.root.join("target/demo")
+    }
+
     /// The directory of one process.
     #[must_use]
     pub fn of_process(&self, name: &str) -> PathBuf {

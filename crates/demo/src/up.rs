@@ -24,7 +24,8 @@ const TRICKLE: &str = "2";
 /// What made it impossible to go on.
 pub async fn up(place: Place, orders: Option<PathBuf>, console: &Console) -> Result<(), SetupError> {
     let orders = orders.unwrap_or_else(|| place.shipped("orders.jsonl"));
-    let free = TcpListener::bind(("127.0.0.1", INGRESS_PORT)).is_ok();
+    // The well-known port is for the market in its own place: another may start at the same moment.
+    let free = place.is_default() && TcpListener::bind(("127.0.0.1", INGRESS_PORT)).is_ok();
     console.progress("starting the issuer");
     let options = Options {
         // Whoever wants to see traces names a collector; without one nothing is recorded.

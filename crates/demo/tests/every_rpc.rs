@@ -1,0 +1,187 @@
+//! Every RPC of every service of the running market, by a caller with no certificate, with the wrong role and with the
+//! right one. The table of who may call what is not repeated here: it is the policy's, which a golden file reviews.
+//!
+//! Everybody who holds a role is played by the attacker, with certificates made by the market's own stolen signing key.
+//! Requests are empty, so that what the right caller gets is the handler's answer and not a sale.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use avouch_attacker::certificates::Workshop;
+use avouch_attacker::forge::{Authority, Credentials};
+use avouch_attacker::grpc::{Answer, Call, Outcome, attempt};
+use avouch_attacker::tls::Approach;
+use avouch_authz::{Methods, Policy, Subject, matrix};
+use avouch_spiffe::contract::Rule;
+
+const NOBODY: Duration = Duration::from_secs(60);
+
+/// A market of the test's own, ended with it.
+struct Market {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Market {
+    fn drop(&mut self) {
+        // Its processes end with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Market {
+    fn up() -> Self {
+        let dir = tempfile::Builder::new().prefix("avr").tempdir().unwrap();
+        let log = std::fs::File::create(dir.path().join("up.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_avouch-demo"))
+            .args(["up", "--dir"])
+            .arg(dir.path().join("market"))
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut market = Self { child, dir };
+        market.wait_for("is up, with");
+        market
+    }
+
+    fn wait_for(&mut self, line: &str) {
+        let deadline = Instant::now() + NOBODY;
+        loop {
+            let said = std::fs::read_to_string(self.dir.path().join("up.log")).unwrap_or_default();
+            if said.contains(line) {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "the market ended ({ended:?}; are its programs built? ./just build):\n{said}"
+            );
+            assert!(Instant::now() < deadline, "the market is not up:\n{said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn of(&self, name: &str) -> PathBuf {
+        self.dir.path().join("market").join(name)
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        let text = std::fs::read_to_string(self.of(name).join("address.json")).unwrap();
+        let address: serde_json::Value = serde_json::from_str(&text).unwrap();
+        address["grpc"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// What the issuer would certify for this workload.
+    fn identity(&self, name: &str) -> Credentials {
+        let data = self.of("issuer").join("data");
+        let read = |file: &str| std::fs::read_to_string(data.join(file)).unwrap();
+        let signing = read("signing.pem");
+        let workshop = Workshop {
+            root: Authority::stolen(&read("root.crt"), &read("root.key")).unwrap(),
+            signing: Authority::stolen(&signing, &signing).unwrap(),
+            trust_domain: "market.example".to_owned(),
+            path: format!("/{name}"),
+            now: avouch_attacker::now(),
+        };
+        workshop.right().unwrap()
+    }
+}
+
+fn policy(methods: &Methods) -> Policy {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/demo/policy.toml");
+    Policy::parse("policy.toml", &std::fs::read_to_string(file).unwrap(), methods).unwrap()
+}
+
+/// `orders` of `/market.orders.v1.Orders/PlaceOrder`.
+fn service(path: &str) -> &str {
+    path.split('.').nth(1).unwrap()
+}
+
+async fn call(market: &Market, path: &str, credentials: Option<&Credentials>) -> Outcome {
+    let call = Call { path, ..Call::default() };
+    attempt(market.address(service(path)), Approach::showing(credentials), &call).await.unwrap().outcome
+}
+
+fn answered(outcome: Outcome, what: &str) -> Answer {
+    match outcome {
+        Outcome::Answered(answer) => answer,
+        Outcome::Disconnected { .. } => panic!("{what}: {outcome:?}"),
+    }
+}
+
+/// Names of those who hold one of the roles, and of those who hold others only.
+fn holders(policy: &Policy, path: &str) -> (Vec<String>, Vec<String>) {
+    let table = matrix(policy);
+    let column = table.methods.iter().position(|method| *method == path).unwrap();
+    let rows = table.rows.iter().filter(|row| matches!(row.subject, Subject::Role(_)));
+    let (may, may_not): (Vec<_>, Vec<_>) = rows.partition(|row| row.allowed[column]);
+    let names = |rows: Vec<&avouch_authz::MatrixRow>| -> Vec<String> {
+        let ids = rows.into_iter().flat_map(|row| row.callers.clone());
+        ids.filter_map(|id| id.strip_prefix("spiffe://market.example/").map(str::to_owned)).collect()
+    };
+    let may = names(may);
+    let may_not = names(may_not).into_iter().filter(|name| !may.contains(name)).collect();
+    (may, may_not)
+}
+
+#[tokio::test]
+async fn every_rpc_of_the_issuer_answers_exactly_whom_its_rule_names() {
+    let market = Market::up();
+    let known = market.identity("intern");
+    for method in avouch_api::CONTRACT.methods {
+        for (who, credentials) in [("nobody", None), ("intern", Some(&known))] {
+            let what = format!("{} by {who}", method.path);
+            let call = Call { path: method.path, ..Call::default() };
+            let attempt = attempt(market.address("issuer"), Approach::showing(credentials), &call).await;
+            let answer = answered(attempt.unwrap().outcome, &what);
+            let refused_by_rule =
+                ["NO_ALLOW_RULE", "NO_PEER_IDENTITY"].into_iter().find(|it| answer.says(it));
+            let expected = match (method.rule, who) {
+                (Rule::LocalAdmin, _) => Some("NO_ALLOW_RULE"),
+                (Rule::AnyIdentity, "nobody") => Some("NO_PEER_IDENTITY"),
+                (Rule::AnyIdentity | Rule::Unauthenticated, _) => None,
+                (Rule::Roles(_), _) => panic!("{what}: the issuer asks for no roles"),
+            };
+            assert_eq!(refused_by_rule, expected, "{what}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_rpc_refuses_no_certificate_and_every_wrong_role_and_answers_the_right_one() {
+    let market = Market::up();
+    let methods = Methods::new(&[&market_api::CONTRACT]).unwrap();
+    let policy = policy(&methods);
+    let (mut right, mut wrong) = (0, 0);
+    for method in market_api::CONTRACT.methods {
+        let path = method.path;
+        assert!(matches!(method.rule, Rule::Roles(_)), "{path}: another rule needs another test");
+        let nobody = call(&market, path, None).await;
+        let Outcome::Disconnected { alert: Some(alert), .. } = &nobody else { panic!("{path}: {nobody:?}") };
+        assert_eq!(alert, "CertificateRequired", "{path}");
+
+        let (may, may_not) = holders(&policy, path);
+        for name in may_not.iter().map(String::as_str).chain(["intern"]) {
+            let what = format!("{path} by {name}");
+            let answer = answered(call(&market, path, Some(&market.identity(name))).await, &what);
+            assert!(answer.status == 7 && answer.says("ROLE_MISSING"), "{what}: {answer:?}");
+            wrong += 1;
+        }
+        for name in &may {
+            let what = format!("{path} by {name}");
+            let answer = answered(call(&market, path, Some(&market.identity(name))).await, &what);
+            // Whatever the handler makes of an empty request: it was asked.
+            assert!(matches!(answer.status, 0 | 3 | 5), "{what}: {answer:?}");
+            assert!(!answer.says("avouch"), "{what}: {answer:?}");
+            right += 1;
+        }
+    }
+    let rpcs = market_api::CONTRACT.methods.len();
+    assert!(right >= rpcs && wrong >= 5 * rpcs, "{right} right and {wrong} wrong callers of {rpcs} RPCs");
+}
