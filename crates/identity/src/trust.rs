@@ -1,30 +1,61 @@
 //! Trust anchors per trust domain, prepared for path validation.
 //!
 //! Bundles are never merged: a peer's certificate is judged by its own trust domain's anchors alone
-//! (SPIFFE Trust Domain and Bundle §3). webpki's anchors carry no dates, so theirs are kept beside them.
+//! (SPIFFE Trust Domain and Bundle §3). webpki's anchors carry no dates and no path length, so the whole roots are kept
+//! beside them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use avouch_spiffe::{BundleSet, PeerIdentity, Reason, TrustDomain};
+use avouch_spiffe::x509::Authority;
+use avouch_spiffe::{Bundle, BundleSet, PeerIdentity, Reason, TrustDomain};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 use crate::filter::IdentityFilter;
 use crate::verify::{ChainLimits, Judge, Rejection, Role};
 
-/// A root certificate, ready to verify with.
-#[derive(Clone, Debug)]
-pub(crate) struct Anchor {
-    pub(crate) anchor: TrustAnchor<'static>,
-    pub(crate) subject: String,
-    pub(crate) not_before: SystemTime,
-    pub(crate) not_after: SystemTime,
+/// The roots of one trust domain, ready to verify with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Anchors {
+    prepared: Vec<TrustAnchor<'static>>,
+    authorities: Vec<Authority>,
 }
 
-impl Anchor {
-    pub(crate) fn is_valid_at(&self, now: SystemTime) -> bool {
-        self.not_before <= now && now <= self.not_after
+impl Anchors {
+    fn new(bundle: &Bundle) -> Self {
+        let mut anchors = Self::default();
+        for authority in bundle.authorities() {
+            match webpki::anchor_from_trusted_cert(&CertificateDer::from_slice(authority.der())) {
+                Ok(anchor) => {
+                    anchors.prepared.push(anchor.to_owned());
+                    anchors.authorities.push(authority.clone());
+                }
+                Err(error) => tracing::warn!(
+                    trust_domain = %bundle.trust_domain(),
+                    subject = authority.subject(),
+                    %error,
+                    "a root of the bundle cannot verify anything and is left out"
+                ),
+            }
+        }
+        anchors
+    }
+
+    /// What webpki verifies with; each stands for the root in the same place.
+    pub(crate) fn prepared(&self) -> &[TrustAnchor<'static>] {
+        &self.prepared
+    }
+
+    /// The root that one of the prepared anchors stands for.
+    pub(crate) fn root_of(&self, anchor: &TrustAnchor<'_>) -> Option<&Authority> {
+        let at = self.prepared.iter().position(|prepared| std::ptr::eq(prepared, anchor))?;
+        self.authorities.get(at)
+    }
+
+    /// The roots.
+    pub(crate) fn roots(&self) -> &[Authority] {
+        &self.authorities
     }
 }
 
@@ -32,37 +63,14 @@ impl Anchor {
 #[derive(Clone, Debug, Default)]
 pub struct TrustStore {
     bundles: Arc<BundleSet>,
-    anchors: HashMap<TrustDomain, Vec<Anchor>>,
+    anchors: HashMap<TrustDomain, Anchors>,
 }
 
 impl TrustStore {
     /// Prepares the anchors of every bundle.
     pub fn new(bundles: BundleSet) -> Self {
-        let mut anchors = HashMap::new();
-        for bundle in bundles.iter() {
-            let trust_domain = bundle.trust_domain();
-            let prepared = bundle.authorities().iter().filter_map(|authority| {
-                let der = CertificateDer::from_slice(authority.der());
-                match webpki::anchor_from_trusted_cert(&der) {
-                    Ok(anchor) => Some(Anchor {
-                        anchor: anchor.to_owned(),
-                        subject: authority.subject().to_owned(),
-                        not_before: authority.not_before(),
-                        not_after: authority.not_after(),
-                    }),
-                    Err(error) => {
-                        tracing::warn!(
-                            trust_domain = %trust_domain,
-                            subject = authority.subject(),
-                            %error,
-                            "a root of the bundle cannot verify anything and is left out"
-                        );
-                        None
-                    }
-                }
-            });
-            anchors.insert(trust_domain.clone(), prepared.collect());
-        }
+        let anchors =
+            bundles.iter().map(|bundle| (bundle.trust_domain().clone(), Anchors::new(bundle))).collect();
         Self { bundles: Arc::new(bundles), anchors }
     }
 
@@ -96,7 +104,7 @@ impl TrustStore {
         judge.verify(leaf, intermediates, Role::Client, now)
     }
 
-    pub(crate) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&[Anchor]> {
-        self.anchors.get(trust_domain).map(Vec::as_slice)
+    pub(crate) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&Anchors> {
+        self.anchors.get(trust_domain)
     }
 }

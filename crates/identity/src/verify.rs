@@ -1,6 +1,7 @@
 //! Verification of peers. Fails closed, and only ever adds to what webpki requires.
 
 mod adapter;
+mod candidate;
 mod diagnose;
 mod path;
 mod pinned;

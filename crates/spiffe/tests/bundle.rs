@@ -13,10 +13,10 @@ mod support;
 use std::time::Duration;
 
 use avouch_spiffe::x509::{Authority, AuthorityError, MalformedCertificate};
-use avouch_spiffe::{Bundle, BundleError, BundleSet, SpiffeIdError, TrustDomain};
+use avouch_spiffe::{Bundle, BundleError, BundleSet, Reason, SpiffeIdError, TrustDomain};
 use rcgen::{DnType, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
-use support::{BASIC_CONSTRAINTS, KEY_USAGE, extension, leaf, root, sign, sign_with, uri};
+use support::{BASIC_CONSTRAINTS, KEY_USAGE, by_hand, extension, leaf, root, sign, sign_with, uri};
 
 fn domain() -> TrustDomain {
     "market.example".parse().unwrap()
@@ -75,6 +75,15 @@ fn each_clause_of_an_authority_has_its_own_refusal() {
     assert_eq!(not_critical, AuthorityError::BasicConstraintsNotCritical);
     let unknown = refused(|params| params.custom_extensions = vec![extension(&[1, 3, 9], true, vec![5, 0])]);
     assert_eq!(unknown, AuthorityError::UnknownCriticalExtension { oid: "1.3.9".to_owned() });
+    for (serial, error) in [
+        (vec![0], AuthorityError::SerialNotPositive),
+        (vec![0x80, 1], AuthorityError::SerialNotPositive),
+        (vec![0x11; 21], AuthorityError::SerialTooLong),
+    ] {
+        let der = by_hand(|parts| parts.serial = serial);
+        assert_eq!(Authority::parse(&der), Err(error.clone()));
+        assert_eq!(error.reason(), Reason::CertUntrusted);
+    }
     let trailing = Authority::parse(&[sign(&root()), vec![0]].concat()).unwrap_err();
     assert_eq!(trailing, AuthorityError::Malformed(MalformedCertificate::TrailingData));
 }

@@ -1,15 +1,20 @@
 //! Puts a name to a failed path: which certificate, and which word of the vocabulary.
 //!
-//! Runs only after webpki has refused; nothing here can turn a refusal into an acceptance.
+//! Runs only after webpki has refused; nothing here can turn a refusal into an acceptance. What was presented and has
+//! nothing to do with the leaf is not blamed.
+
+mod walk;
 
 use std::time::SystemTime;
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 
+use self::walk::{Certificate, Walk};
+use super::path::Role;
 use super::rejection::Rejection;
-use crate::trust::Anchor;
+use crate::trust::Anchors;
 
 /// An error and its sources on one line.
 pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
@@ -23,106 +28,169 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Explains webpki's refusal of a presented chain.
-pub(crate) fn path_failure(
-    error: &webpki::Error,
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    anchors: &[Anchor],
-    now: SystemTime,
-) -> Rejection {
-    let chain = match parse_chain(leaf, intermediates) {
-        Ok(chain) => chain,
-        Err(rejection) => return rejection,
-    };
-    if let Some(rejection) = weak_key(&chain) {
-        return rejection;
-    }
-    use webpki::Error as E;
-    match error {
-        E::CertExpired { .. } => dated(&chain, now, Reason::CertExpired),
-        E::CertNotValidYet { .. } => dated(&chain, now, Reason::CertNotYetValid),
-        E::UnknownIssuer | E::InvalidSignatureForPublicKey | E::SignatureAlgorithmMismatch => {
-            untrusted(&chain, anchors, now, error)
-        }
-        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => Rejection::new(
-            Reason::CertPurposeInvalid,
-            "X509-SVID §4.4: the leaf's extended key usage lacks serverAuth or clientAuth",
-        ),
-        E::CaUsedAsEndEntity => {
-            Rejection::new(Reason::SvidInvalid, "X509-SVID §4.1: the leaf certificate is a CA")
-        }
-        E::EndEntityUsedAsCa => {
-            Rejection::new(Reason::CertUntrusted, "a certificate of the chain that is no CA signed another")
-        }
-        E::PathLenConstraintViolated => {
-            Rejection::new(Reason::CertUntrusted, "a CA of the chain exceeds its issuer's path length")
-        }
-        E::UnsupportedCriticalExtension => unknown_extension(&chain),
-        E::NameConstraintViolation => {
-            Rejection::new(Reason::CertUntrusted, "a name constraint of the chain is violated")
-        }
-        E::MaximumPathBuildCallsExceeded
-        | E::MaximumSignatureChecksExceeded
-        | E::MaximumPathDepthExceeded => {
-            Rejection::new(Reason::CertChainTooDeep, format!("path building was given up: {error}"))
-        }
-        E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            Rejection::new(Reason::CertAlgorithmRefused, format!("{error}"))
-        }
-        other => Rejection::new(Reason::CertMalformed, format!("{other}")),
-    }
-}
-
-fn parse_chain(
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-) -> Result<Vec<Facts>, Rejection> {
-    std::iter::once(leaf)
-        .chain(intermediates)
-        .enumerate()
-        .map(|(at, der)| {
-            Facts::parse(der).map_err(|error| {
-                Rejection::new(Reason::CertMalformed, format!("{}: {}", position(at), with_sources(&error)))
-            })
-        })
-        .collect()
-}
-
-fn weak_key(chain: &[Facts]) -> Option<Rejection> {
-    chain.iter().enumerate().find(|(_, facts)| !facts.key_accepted).map(|(at, facts)| {
-        Rejection::new(
-            Reason::CertAlgorithmRefused,
-            format!(
-                "{}: a key of {} ({} bit) is not accepted",
-                position(at),
-                facts.key_algorithm,
-                facts.key_bits.map_or_else(|| "?".to_owned(), |bits| bits.to_string())
-            ),
-        )
-    })
-}
-
 /// Explains why webpki took a leaf for no certificate at all.
 pub(crate) fn unusable_leaf(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Rejection {
     match Facts::parse(leaf) {
-        Ok(facts) if !facts.unknown_critical.is_empty() => unknown_extension(&[facts]),
-        Ok(_) => Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")),
+        Ok(facts) => match facts.unknown_critical.first() {
+            Some(oid) => unknown_extension(0, oid),
+            None => Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")),
+        },
         Err(error) => {
             Rejection::new(Reason::CertMalformed, format!("leaf certificate: {}", with_sources(&error)))
         }
     }
 }
 
-/// Of a leaf that is the leaf's own fault; of an authority it means that nobody can follow the path.
-fn unknown_extension(chain: &[Facts]) -> Rejection {
-    let named = chain.iter().enumerate().find_map(|(at, facts)| Some((at, facts.unknown_critical.first()?)));
-    match named {
-        Some((at, oid)) => Rejection::new(
-            if at == 0 { Reason::SvidInvalid } else { Reason::CertUntrusted },
-            format!("{}: unknown critical extension {oid}", position(at)),
-        ),
+/// A chain that webpki refused, and what it was judged by.
+pub(crate) struct Failed<'a> {
+    pub(crate) leaf: &'a CertificateDer<'a>,
+    pub(crate) intermediates: &'a [CertificateDer<'a>],
+    pub(crate) anchors: &'a Anchors,
+    pub(crate) role: Role,
+    pub(crate) now: SystemTime,
+}
+
+impl Failed<'_> {
+    /// The refusal that goes into the record.
+    pub(crate) fn explain(
+        &self,
+        error: &webpki::Error,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> Rejection {
+        let walk = match Walk::from(self.leaf, self.intermediates) {
+            Ok(walk) => walk,
+            Err(rejection) => return rejection,
+        };
+        if let Some(rejection) = weak_key(&walk) {
+            return rejection;
+        }
+        use webpki::Error as E;
+        match error {
+            E::CertExpired { .. } => dated(&walk, self.now, Reason::CertExpired),
+            E::CertNotValidYet { .. } => dated(&walk, self.now, Reason::CertNotYetValid),
+            E::UnknownIssuer => self.untrusted(&walk),
+            E::InvalidSignatureForPublicKey => {
+                self.bad_signature(&walk, algorithms).unwrap_or_else(|| self.untrusted(&walk))
+            }
+            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => self.purpose(&walk),
+            E::CaUsedAsEndEntity => {
+                Rejection::new(Reason::SvidInvalid, "X509-SVID §4.1: the leaf certificate is a CA")
+            }
+            E::EndEntityUsedAsCa => no_authority(&walk),
+            E::PathLenConstraintViolated => {
+                Rejection::new(Reason::CertUntrusted, "a CA of the chain exceeds its issuer's path length")
+            }
+            E::UnsupportedCriticalExtension => unknown_extensions(&walk),
+            E::NameConstraintViolation => {
+                Rejection::new(Reason::CertUntrusted, "a name constraint of the chain is violated")
+            }
+            E::MaximumPathBuildCallsExceeded
+            | E::MaximumSignatureChecksExceeded
+            | E::MaximumNameConstraintComparisonsExceeded
+            | E::MaximumPathDepthExceeded => {
+                Rejection::new(Reason::CertChainTooDeep, format!("path building was given up: {error}"))
+            }
+            E::UnsupportedSignatureAlgorithmContext(_)
+            | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => algorithms_of(&walk),
+            other => self.malformed(other),
+        }
+    }
+
+    /// Tells a missing intermediate from an authority we do not know.
+    fn untrusted(&self, walk: &Walk) -> Rejection {
+        let last = walk.last();
+        let trusted = self.anchors.roots().iter().find(|root| root.subject() == last.facts.issuer);
+        if let Some(root) = trusted {
+            let detail = format!("{} was not signed by the trusted {}", named(&last.facts), root.subject());
+            return Rejection::new(Reason::CertUntrusted, detail);
+        }
+        if last.facts.issuer == last.facts.subject {
+            let detail = format!("{} signed itself and is not a trust anchor", named(&last.facts));
+            return Rejection::new(Reason::CertUntrusted, detail);
+        }
+        if walk.is_leaf_alone() {
+            let detail = format!("the issuer of the leaf ({}) was not presented", last.facts.issuer);
+            return Rejection::new(Reason::ChainIncomplete, detail);
+        }
+        let detail = format!("the chain ends at {}, which is not trusted", last.facts.issuer);
+        Rejection::new(Reason::CertUntrusted, detail)
+    }
+
+    /// A signature that fails between two presented certificates: somebody changed the lower one, or made it up.
+    fn bad_signature(
+        &self,
+        walk: &Walk,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> Option<Rejection> {
+        let usage = self.role.usage();
+        let (below, above) = walk.first_break(self.leaf, self.intermediates, algorithms, usage, self.now)?;
+        let detail = format!(
+            "{} was not signed by the key of {} ({})",
+            position(below.at),
+            position(above.at),
+            above.facts.subject
+        );
+        Some(Rejection::new(Reason::CertSignatureInvalid, detail))
+    }
+
+    fn purpose(&self, walk: &Walk) -> Rejection {
+        let wanted = match self.role {
+            Role::Client => "clientAuth",
+            Role::Server => "serverAuth",
+        };
+        let lacks = |facts: &Facts| {
+            !facts.extended_key_usage.is_empty() && !facts.extended_key_usage.iter().any(|it| it == wanted)
+        };
+        let detail = match walk.find(lacks) {
+            Some(found) if found.at > 0 => {
+                format!("{}: its extended key usage lacks {wanted}", position(found.at))
+            }
+            _ => "X509-SVID §4.4: the leaf's extended key usage lacks serverAuth or clientAuth".to_owned(),
+        };
+        Rejection::new(Reason::CertPurposeInvalid, detail)
+    }
+
+    /// webpki could not read something: say which, where we cannot either.
+    fn malformed(&self, error: &webpki::Error) -> Rejection {
+        let unreadable = self.intermediates.iter().zip(1..).find_map(|(der, at)| {
+            let error = Facts::parse(der).err()?;
+            Some(format!("{}: {}", position(at), with_sources(&error)))
+        });
+        Rejection::new(Reason::CertMalformed, unreadable.unwrap_or_else(|| error.to_string()))
+    }
+}
+
+fn weak_key(walk: &Walk) -> Option<Rejection> {
+    let found = walk.find(|facts| !facts.key_accepted)?;
+    let bits = found.facts.key_bits.map_or_else(|| "?".to_owned(), |bits| bits.to_string());
+    let detail = format!(
+        "{}: a key of {} ({bits} bit) is not accepted",
+        position(found.at),
+        found.facts.key_algorithm
+    );
+    Some(Rejection::new(Reason::CertAlgorithmRefused, detail))
+}
+
+fn algorithms_of(walk: &Walk) -> Rejection {
+    let named: Vec<_> = walk
+        .certificates()
+        .map(|it| format!("{} by {}", position(it.at), it.facts.signature_algorithm))
+        .collect();
+    let detail = format!("a signature algorithm is not accepted: {}", named.join(", "));
+    Rejection::new(Reason::CertAlgorithmRefused, detail)
+}
+
+fn no_authority(walk: &Walk) -> Rejection {
+    let detail = match walk.find_above_leaf(|facts| !facts.ca) {
+        Some(found) => format!("{} that is no CA signed another", position(found.at)),
+        None => "a certificate of the chain that is no CA signed another".to_owned(),
+    };
+    Rejection::new(Reason::CertUntrusted, detail)
+}
+
+fn unknown_extensions(walk: &Walk) -> Rejection {
+    match walk.certificates().find_map(|it| Some((it.at, it.facts.unknown_critical.first()?))) {
+        Some((at, oid)) => unknown_extension(at, oid),
         None => Rejection::new(
             Reason::CertUntrusted,
             "a certificate of the chain has an unknown critical extension",
@@ -130,51 +198,29 @@ fn unknown_extension(chain: &[Facts]) -> Rejection {
     }
 }
 
-fn dated(chain: &[Facts], now: SystemTime, reason: Reason) -> Rejection {
+/// Of a leaf that is the leaf's own fault; of an authority it means that nobody can follow the path.
+fn unknown_extension(at: usize, oid: &str) -> Rejection {
+    let reason = if at == 0 { Reason::SvidInvalid } else { Reason::CertUntrusted };
+    Rejection::new(reason, format!("{}: unknown critical extension {oid}", position(at)))
+}
+
+fn dated(walk: &Walk, now: SystemTime, reason: Reason) -> Rejection {
     let outside = |facts: &Facts| match reason {
         Reason::CertExpired => facts.not_after < now,
         _ => facts.not_before > now,
     };
-    let Some((at, facts)) = chain.iter().enumerate().find(|(_, facts)| outside(facts)) else {
+    let Some(Certificate { at, facts }) = walk.find(outside) else {
         return Rejection::new(reason, "a certificate of the chain is outside its dates");
     };
     let detail = match reason {
         Reason::CertExpired => {
-            format!("{} ({}) expired {} ago", position(at), named(facts), apart(facts.not_after, now))
+            format!("{} ({}) expired {} ago", position(*at), named(facts), apart(facts.not_after, now))
         }
-        _ => format!("{} ({}) becomes valid in {}", position(at), named(facts), apart(now, facts.not_before)),
+        _ => {
+            format!("{} ({}) becomes valid in {}", position(*at), named(facts), apart(now, facts.not_before))
+        }
     };
     Rejection::new(reason, detail)
-}
-
-/// Tells a missing intermediate from an authority we do not know, and either from one whose trust anchor is
-/// outside its own dates.
-fn untrusted(chain: &[Facts], anchors: &[Anchor], now: SystemTime, error: &webpki::Error) -> Rejection {
-    let Some(last) = chain.last() else {
-        return Rejection::new(Reason::CertUntrusted, error.to_string());
-    };
-    if let Some(anchor) = anchors.iter().find(|anchor| anchor.subject == last.issuer) {
-        if now > anchor.not_after {
-            let detail =
-                format!("trust anchor ({}) expired {} ago", anchor.subject, apart(anchor.not_after, now));
-            return Rejection::new(Reason::CertExpired, detail);
-        }
-        if now < anchor.not_before {
-            let detail = format!("trust anchor ({}) is not valid yet", anchor.subject);
-            return Rejection::new(Reason::CertNotYetValid, detail);
-        }
-        let detail = format!("{} was not signed by the trusted {}", named(last), anchor.subject);
-        return Rejection::new(Reason::CertUntrusted, detail);
-    }
-    if last.issuer == last.subject {
-        let detail = format!("{} signed itself and is not a trust anchor", named(last));
-        return Rejection::new(Reason::CertUntrusted, detail);
-    }
-    if chain.len() == 1 {
-        let detail = format!("the issuer of the leaf ({}) was not presented", last.issuer);
-        return Rejection::new(Reason::ChainIncomplete, detail);
-    }
-    Rejection::new(Reason::CertUntrusted, format!("the chain ends at {}, which is not trusted", last.issuer))
 }
 
 /// A certificate's name for people: its SPIFFE ID or subject.
@@ -182,14 +228,15 @@ fn named(facts: &Facts) -> &str {
     facts.uris.first().map_or(&facts.subject, |uri| uri)
 }
 
-fn position(at: usize) -> String {
+/// A certificate by its place in what was presented.
+pub(super) fn position(at: usize) -> String {
     match at {
         0 => "leaf certificate".to_owned(),
         n => format!("intermediate certificate {n}"),
     }
 }
 
-fn apart(earlier: SystemTime, later: SystemTime) -> String {
+pub(super) fn apart(earlier: SystemTime, later: SystemTime) -> String {
     let seconds = later.duration_since(earlier).unwrap_or_default().as_secs();
     match seconds {
         0..=119 => format!("{seconds} s"),

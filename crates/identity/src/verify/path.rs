@@ -2,21 +2,22 @@
 //!
 //! - Specification: X509-SVID §5.1 (RFC 5280 path validation), §5.2 (leaf checks); Trust Domain and Bundle §3 (the
 //!   bundle of the peer's own trust domain).
-//! - Enforced here: limits, path by webpki, dates of the trust anchor (which webpki does not know), extended key
-//!   usage present, then every leaf check, then the identity filter. Only ever adds to webpki's verdict.
+//! - Enforced here: limits, path by webpki and what it leaves out (`candidate`), then every leaf check, then the
+//!   identity filter. Only ever adds to webpki's verdict.
 //! - Not enforced: revocation (no list exists yet); names, since DNS never authorizes.
 
+use std::cell::RefCell;
 use std::time::SystemTime;
 
 use avouch_spiffe::x509::Leaf;
 use avouch_spiffe::{PeerIdentity, Reason, SpiffeId, TrustDomain};
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::diagnose;
 use super::rejection::Rejection;
+use super::{candidate, diagnose};
 use crate::filter::IdentityFilter;
-use crate::trust::{Anchor, TrustStore};
+use crate::trust::{Anchors, TrustStore};
 
 /// Ceilings on what a peer may present, checked before anything is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(crate) enum Role {
 impl Role {
     /// webpki asks this of the whole chain, so it must allow authorities without the extension; that the leaf has
     /// it is a leaf check.
-    fn usage(self) -> KeyUsage {
+    pub(super) fn usage(self) -> KeyUsage {
         match self {
             Self::Client => KeyUsage::client_auth(),
             Self::Server => KeyUsage::server_auth(),
@@ -111,24 +112,33 @@ impl Judge<'_> {
         end_entity: &EndEntityCert<'_>,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        anchors: &[Anchor],
+        anchors: &Anchors,
         role: Role,
         now: SystemTime,
     ) -> Result<(), Rejection> {
-        let usable: Vec<TrustAnchor<'_>> =
-            anchors.iter().filter(|anchor| anchor.is_valid_at(now)).map(|a| a.anchor.clone()).collect();
+        // webpki goes on to the next path when one is turned down, and forgets why.
+        let turned_down = RefCell::new(None);
+        let look = |path: &webpki::VerifiedPath<'_>| {
+            candidate::check(path, anchors, intermediates, now).map_err(|rejection| {
+                turned_down.borrow_mut().get_or_insert(rejection);
+                webpki::Error::UnknownIssuer
+            })
+        };
         let verdict = end_entity.verify_for_usage(
             self.algorithms,
-            &usable,
+            anchors.prepared(),
             intermediates,
             unix_time(now),
             role.usage(),
             None,
-            None,
+            Some(&look),
         );
         match verdict {
             Ok(_) => Ok(()),
-            Err(error) => Err(diagnose::path_failure(&error, leaf, intermediates, anchors, now)),
+            Err(error) => Err(turned_down.take().unwrap_or_else(|| {
+                let failed = diagnose::Failed { leaf, intermediates, anchors, role, now };
+                failed.explain(&error, self.algorithms)
+            })),
         }
     }
 

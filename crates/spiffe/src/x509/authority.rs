@@ -1,8 +1,9 @@
 //! A certificate that signs others: a root of a bundle, or an intermediate.
 //!
 //! *Specification*: X509-SVID §3.1 (a SPIFFE ID, if there is one, has no path), §4.1 (`cA`), §4.3 (critical key usage
-//! with keyCertSign). *Enforced here*: these, a critical basic constraint (RFC 5280 §4.2.1.9), no weak key, no
-//! critical extension that nobody understands. *Not enforced here*: that a root signs itself, validity at a given time.
+//! with keyCertSign). *Enforced here*: these, a critical basic constraint (RFC 5280 §4.2.1.9), a positive serial number
+//! of at most 20 octets (§4.1.2.2), no weak key, no critical extension that nobody understands. *Not enforced here*:
+//! that a root signs itself, validity at a given time, what the path below demands.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::key::{KeyAlgorithm, KeyRefused};
 use super::read::{self, Extensions, MalformedCertificate};
 use super::{name, sha256};
 use crate::id::{SpiffeId, SpiffeIdError};
+use crate::reason::Reason;
 use crate::{hex, id};
 
 /// A CA certificate. Cheap to clone.
@@ -54,6 +56,12 @@ pub enum AuthorityError {
         /// The extension's object identifier.
         oid: String,
     },
+    /// The serial number is zero or negative.
+    #[error("the serial number is not positive (RFC 5280 4.1.2.2)")]
+    SerialNotPositive,
+    /// The serial number has more than 20 octets.
+    #[error("the serial number has more than 20 octets (RFC 5280 4.1.2.2)")]
+    SerialTooLong,
     /// Not a CA.
     #[error("the certificate is not a CA certificate (X509-SVID 4.1)")]
     NotCa,
@@ -86,6 +94,17 @@ pub enum AuthorityError {
     SpiffeIdWithPath,
 }
 
+impl AuthorityError {
+    /// The reason that a refusal of a chain for this error carries.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Malformed(_) => Reason::CertMalformed,
+            Self::Key(_) => Reason::CertAlgorithmRefused,
+            _ => Reason::CertUntrusted,
+        }
+    }
+}
+
 impl Authority {
     /// Parses a DER certificate and makes every check.
     ///
@@ -100,6 +119,12 @@ impl Authority {
         let key_algorithm = KeyAlgorithm::of(&tbs.subject_pki)?;
         if let Some(oid) = extensions.unknown_critical {
             return Err(AuthorityError::UnknownCriticalExtension { oid });
+        }
+        if !read::serial_is_positive(tbs.raw_serial()) {
+            return Err(AuthorityError::SerialNotPositive);
+        }
+        if read::serial_is_too_long(tbs.raw_serial()) {
+            return Err(AuthorityError::SerialTooLong);
         }
         let path_len = check_constraints(&extensions)?;
         let spiffe_id = spiffe_id(&extensions)?;

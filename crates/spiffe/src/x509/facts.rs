@@ -46,6 +46,8 @@ pub struct Facts {
     pub key_bits: Option<u32>,
     /// Whether avouch accepts the public key's algorithm and size.
     pub key_accepted: bool,
+    /// The object identifier of the algorithm it was signed with.
+    pub signature_algorithm: String,
     /// The subject key identifier, hexadecimal.
     pub subject_key_id: Option<String>,
     /// The authority key identifier, hexadecimal.
@@ -95,6 +97,7 @@ impl Facts {
                 Ok(key) => key.to_string(),
                 Err(refused) => refused.algorithm,
             },
+            signature_algorithm: certificate.signature_algorithm.algorithm.to_id_string(),
             subject_key_id: extensions.subject_key_id,
             authority_key_id: extensions.authority_key_id,
             unknown_critical: extensions.unknown_criticals,

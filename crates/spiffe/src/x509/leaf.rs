@@ -17,9 +17,6 @@ use super::{name, read::serial_hex};
 use crate::id::{SpiffeId, SpiffeIdError};
 use crate::reason::Reason;
 
-/// The most octets of a serial number (RFC 5280 §4.1.2.2).
-const MAX_SERIAL_OCTETS: usize = 20;
-
 /// A certificate that passed every check on an X.509-SVID leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
@@ -252,11 +249,10 @@ impl Leaf {
 }
 
 fn check_serial(raw: &[u8]) -> Result<(), SvidError> {
-    let negative = raw.first().is_none_or(|octet| octet & 0x80 != 0);
-    if negative || raw.iter().all(|octet| *octet == 0) {
+    if !read::serial_is_positive(raw) {
         return Err(SvidError::SerialNotPositive);
     }
-    if raw.len() > MAX_SERIAL_OCTETS {
+    if read::serial_is_too_long(raw) {
         return Err(SvidError::SerialTooLong);
     }
     Ok(())

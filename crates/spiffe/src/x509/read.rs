@@ -170,6 +170,19 @@ fn time(time: &ASN1Time) -> Option<SystemTime> {
     }
 }
 
+/// The most octets of a serial number (RFC 5280 §4.1.2.2).
+const MAX_SERIAL_OCTETS: usize = 20;
+
+/// Whether a serial number is above zero.
+pub(super) fn serial_is_positive(raw: &[u8]) -> bool {
+    raw.first().is_some_and(|octet| octet & 0x80 == 0) && raw.iter().any(|octet| *octet != 0)
+}
+
+/// Whether a serial number has more octets than it may.
+pub(super) fn serial_is_too_long(raw: &[u8]) -> bool {
+    raw.len() > MAX_SERIAL_OCTETS
+}
+
 /// A serial number as people compare it: hexadecimal, without the sign octet.
 pub(super) fn serial_hex(raw: &[u8]) -> String {
     match raw {

@@ -1,0 +1,64 @@
+//! A path that webpki holds for good: is it made of certificates that may sign?
+//!
+//! - Specification: X509-SVID §3.1 (the ID of a signing certificate has no path), §4.3 (keyCertSign, critical, in every
+//!   signing certificate); RFC 5280 §4.1.2.2 (serial numbers), §4.2.1.9 (path length), §6.1.
+//! - Enforced here: the root's dates and path length, which webpki's anchors do not carry, and every check on an
+//!   authority for each intermediate *of the path*. What else was presented is nobody's business.
+//! - Not enforced: an extended key usage of the root, which is no input of path validation (RFC 5280 §6.1.1).
+
+use std::time::SystemTime;
+
+use avouch_spiffe::Reason;
+use avouch_spiffe::x509::Authority;
+use rustls::pki_types::CertificateDer;
+use webpki::VerifiedPath;
+
+use super::diagnose::{apart, position, with_sources};
+use super::rejection::Rejection;
+use crate::trust::Anchors;
+
+/// Looks at a candidate; a refusal makes webpki try the next one.
+pub(super) fn check(
+    path: &VerifiedPath<'_>,
+    anchors: &Anchors,
+    presented: &[CertificateDer<'_>],
+    now: SystemTime,
+) -> Result<(), Rejection> {
+    let root = anchors.root_of(path.anchor()).ok_or_else(|| {
+        Rejection::new(Reason::CertUntrusted, "the path ends in a trust anchor of no known root")
+    })?;
+    check_dates(root, now)?;
+    let mut below: u32 = 0;
+    for certificate in path.intermediate_certificates() {
+        let der = certificate.der();
+        Authority::parse(&der).map_err(|error| {
+            let at = presented.iter().position(|presented| *presented == der).map_or(0, |at| at + 1);
+            Rejection::new(error.reason(), format!("{}: {}", position(at), with_sources(&error)))
+        })?;
+        below += 1;
+    }
+    match root.path_len() {
+        Some(allowed) if below > allowed => Err(Rejection::new(
+            Reason::CertUntrusted,
+            format!(
+                "trust anchor ({}) has the path length {allowed}, and {below} authorities are below it",
+                root.subject()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_dates(root: &Authority, now: SystemTime) -> Result<(), Rejection> {
+    if now > root.not_after() {
+        let ago = apart(root.not_after(), now);
+        let detail = format!("trust anchor ({}) expired {ago} ago", root.subject());
+        return Err(Rejection::new(Reason::CertExpired, detail));
+    }
+    if now < root.not_before() {
+        let wait = apart(now, root.not_before());
+        let detail = format!("trust anchor ({}) becomes valid in {wait}", root.subject());
+        return Err(Rejection::new(Reason::CertNotYetValid, detail));
+    }
+    Ok(())
+}
