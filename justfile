@@ -28,6 +28,16 @@ up *OPTIONS: build
 demo-clean: build
     @'{{ built }}/avouch-demo' clean
 
+# Ten minutes of orders under kills, then calm; audits all of it. Options: --minutes N, --kills N, --power-cuts, --seed S
+[group('verify')]
+soak *OPTIONS: build
+    @exec '{{ built }}/avouch-demo' soak "$@"
+
+# 200 kills at random moments, each of which also loses what was not synced to the disk. Options as for soak
+[group('verify')]
+crashes *OPTIONS: build
+    @exec '{{ built }}/avouch-demo' soak --kills 200 --power-cuts --svid-life 10 --dir target/crashes "$@"
+
 # Builds what the demo runs.
 [private]
 build:
@@ -37,6 +47,7 @@ build:
 [group('verify')]
 test *OPTIONS:
     @'{{ gate }}' tests "$@"
+    @[ $# -gt 0 ] || '{{ gate }}' wear
     @'{{ gate }}' container-tests "$@"
 
 # The one gate, and what CI runs: formatting, clippy, documentation, tests, licences and banned crates
@@ -46,6 +57,7 @@ check:
     @'{{ step }}' "clippy, warnings denied" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
     @RUSTDOCFLAGS="-D warnings" '{{ step }}' "documentation, warnings denied" cargo doc --locked --workspace --no-deps --quiet
     @'{{ gate }}' tests
+    @'{{ gate }}' wear
     @'{{ gate }}' container-tests
     @'{{ gate }}' standalone
     @'{{ gate }}' deny

@@ -72,6 +72,8 @@ const PORTS: std::ops::Range<u64> = 20_000..32_000;
 
 /// How a market is worn down.
 #[derive(Debug, Clone, Args)]
+// The recipes give some options; those of the user come after them.
+#[command(args_override_self = true)]
 pub struct SoakOptions {
     /// How long orders flow, in minutes: kills for the first 60 % of it, then calm. Default: 10, or until --kills
     #[arg(long, value_name = "N", conflicts_with = "seconds")]
@@ -245,7 +247,7 @@ impl Soak<'_> {
                 vitals.look(name, address.pid, ms);
             }
         }
-        vitals.look("shoppers", std::process::id(), ms);
+        vitals.look_at_descriptors("shoppers", ms);
         let (orders, kills) = (self.load.seen().told.len(), self.storm.count());
         self.console.progress(&format!("{orders} orders, {kills} kills"));
     }
@@ -308,8 +310,8 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_kills_is_enough_to_end() {
-        let options = options(&["--kills", "200"]).unwrap();
+    fn a_number_of_kills_is_enough_to_end_and_the_last_one_counts() {
+        let options = options(&["--kills", "7", "--kills", "200"]).unwrap();
         assert_eq!((options.time(), options.until().kills), (None, Some(200)));
         assert_eq!(options.apart(), IN_A_HURRY);
     }

@@ -113,9 +113,11 @@ impl Soak<'_> {
     fn note_vitals(&self) {
         let judged = self.vitals.borrow().judged();
         let growing: Vec<_> = judged.iter().filter(|life| !life.is_flat()).map(ToString::to_string).collect();
-        let most = judged.iter().max_by_key(|life| life.memory_kib.1);
+        let most = judged.iter().max_by_key(|life| life.growth_kib());
         let seen = match most {
-            Some(most) if growing.is_empty() => Ok(format!("{} long lives; most: {most}", judged.len())),
+            Some(most) if growing.is_empty() => {
+                Ok(format!("{} long lives, most growth: {most}", judged.len()))
+            }
             Some(_) => Err(growing.join("; ")),
             None => Ok("nobody lived long enough to be judged".to_owned()),
         };
