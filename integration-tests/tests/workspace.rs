@@ -186,3 +186,25 @@ fn markdown(folder: &Path) -> Vec<PathBuf> {
     let files = files.into_iter().filter(|file| file.extension().is_some_and(|ending| ending == "md"));
     files.chain(folders.iter().flat_map(|folder| markdown(folder))).collect()
 }
+
+/// What a page gives as `path/file.rs::test_name`, in backticks.
+fn named_tests(text: &str) -> Vec<(&str, &str)> {
+    text.split('`').filter_map(|piece| piece.split_once(".rs::")).collect()
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let (mut named, mut missing) = (0, Vec::new());
+    for file in markdown(&root().join("docs")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (path, name) in named_tests(&text) {
+            named += 1;
+            let source = std::fs::read_to_string(root().join(format!("{path}.rs"))).unwrap_or_default();
+            if !source.contains(&format!("fn {name}(")) {
+                missing.push(format!("{}: {path}.rs::{name}", file.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(named > 30, "only {named} tests are named");
+}

@@ -4,6 +4,13 @@
 //! Everybody who holds a role is played by the attacker, with certificates made by the market's own stolen signing key.
 //! Requests are empty, so that what the right caller gets is the handler's answer and not a sale.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of any test function"
+)]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -141,7 +141,8 @@ pub(super) async fn raw(target: SocketAddr, bytes: &[u8]) -> Result<Attempt, Err
         let mut answer = Vec::new();
         // However it ends: it ended, and what came before that is what counts.
         let _ = tcp.read_to_end(&mut answer).await;
-        let alert = answer.get(6).filter(|_| answer.first() == Some(&21)).map(|code| format!("{code}"));
+        let alert = answer.get(6).filter(|_| answer.first() == Some(&21));
+        let alert = alert.map(|code| format!("{:?}", rustls::AlertDescription::from(*code)));
         Ok(Attempt { local, outcome: Outcome::Disconnected { alert, text: String::new() } })
     };
     tokio::time::timeout(Duration::from_secs(10), conversation).await?
