@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use avouch_spiffe::hex;
+
 use crate::facts::{Span, Trace};
 use crate::otlp::{Kind, SpanRecord};
 
@@ -96,7 +98,7 @@ pub fn tree(spans: &[SpanRecord], trace_id: &[u8]) -> Result<Trace, String> {
     }
     let services: BTreeSet<String> = own.iter().map(|span| span.service.to_string()).collect();
     Ok(Trace {
-        trace_id: hex(trace_id),
+        trace_id: hex::encode(trace_id),
         services: services.into_iter().collect(),
         spans: ordered,
         lasted_us: end.saturating_sub(begin) / 1_000,
@@ -120,12 +122,6 @@ fn drawn(span: &SpanRecord, depth: usize, begin: u64) -> Span {
         decision: span.attribute("avouch.decision").filter(|_| server).map(str::to_owned),
         status: span.attribute("rpc.response.status_code").map(str::to_owned),
     }
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

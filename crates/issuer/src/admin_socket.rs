@@ -82,7 +82,7 @@ fn runtime_dir(xdg: Option<OsString>, root: bool) -> PathBuf {
 
 fn path_in(runtime_dir: &Path, trust_domain: &TrustDomain) -> PathBuf {
     let hash = avouch_spiffe::x509::sha256(trust_domain.as_str().as_bytes());
-    let short = crate::hex::encode(hash.get(..4).unwrap_or_default());
+    let short = avouch_spiffe::hex::encode(hash.get(..4).unwrap_or_default());
     runtime_dir.join(format!("avouch-{short}")).join(FILE_NAME)
 }
 

@@ -18,7 +18,6 @@ pub mod data_dir;
 pub mod entries;
 pub mod error;
 mod grpc;
-mod hex;
 mod issuing;
 mod limits;
 mod maintenance;

@@ -123,7 +123,7 @@ pub struct TokenHash(pub [u8; 32]);
 impl fmt::Debug for TokenHash {
     /// Eight bytes: enough to tell tokens apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenHash({}…)", crate::hex::encode(self.0.get(..8).unwrap_or_default()))
+        write!(f, "TokenHash({}…)", avouch_spiffe::hex::encode(self.0.get(..8).unwrap_or_default()))
     }
 }
 
@@ -139,7 +139,7 @@ impl fmt::Debug for KeyHash {
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::hex::encode(&self.0))
+        f.write_str(&avouch_spiffe::hex::encode(&self.0))
     }
 }
 

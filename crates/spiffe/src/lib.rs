@@ -10,7 +10,7 @@
 mod bundle;
 pub mod clock;
 pub mod contract;
-mod hex;
+pub mod hex;
 mod id;
 mod network;
 mod peer;

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use avouch_spiffe::hex;
+
 use crate::otlp::{Collector, Kind, SpanRecord};
 use crate::setup::SetupError;
-use crate::traces;
 
 /// The trace of the first order: begun by the demo itself.
 pub(super) struct FirstTrace {
@@ -27,7 +28,7 @@ impl FirstTrace {
 
     /// W3C trace context, sampled.
     pub(super) fn parent(&self) -> String {
-        format!("00-{}-{}-01", traces::hex(&self.trace_id), traces::hex(&self.root))
+        format!("00-{}-{}-01", hex::encode(&self.trace_id), hex::encode(&self.root))
     }
 
     /// Adds the root to the spans, as long as all that is below it.
