@@ -13,7 +13,9 @@ use avouch_attacker::hello::{Hello, STRANGE_GROUPS, STRANGE_SUITES, TLS_1_2};
 use avouch_attacker::impostor::Impostor;
 use avouch_attacker::tls::Approach;
 use avouch_identity::spiffe::{Bundle, BundleSet, Reason};
-use avouch_identity::{ConnectionRecord, Identity, Publisher, ServerOptions, Snapshot, Svid, Verdict, reason};
+use avouch_identity::{
+    ConnectionRecord, Identity, Publisher, ServerOptions, Snapshot, Svid, Verdict, reason,
+};
 use support::{DOMAIN, Running, check, domain, id, serve};
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -64,7 +66,8 @@ async fn every_bad_client_certificate_is_refused_for_its_own_reason_and_the_righ
         let said = record.reason.map(Reason::as_str).unwrap_or_default();
         let detail = record.detail.as_deref().unwrap_or_default();
         if record.verdict != Verdict::Refused || said != attack.reason || !detail.contains(attack.names) {
-            wrong.push(format!("{}: {} {:?}, but {said}: {detail}", attack.name, attack.reason, attack.names));
+            wrong
+                .push(format!("{}: {} {:?}, but {said}: {detail}", attack.name, attack.reason, attack.names));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -83,7 +86,10 @@ async fn every_bad_server_certificate_is_refused_by_the_client_for_its_own_reaso
         let status = check(&channel).await.expect_err(attack.name);
         let said = reason(&status).map(Reason::as_str).unwrap_or_default();
         if said != attack.reason || !status.message().contains(attack.names) {
-            wrong.push(format!("{}: {} {:?}, but {said}: {status:?}", attack.name, attack.reason, attack.names));
+            wrong.push(format!(
+                "{}: {} {:?}, but {said}: {status:?}",
+                attack.name, attack.reason, attack.names
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
