@@ -55,23 +55,31 @@ pub async fn socket(target: SocketAddr, from: Option<IpAddr>) -> Result<TcpStrea
     socket.connect(target).await
 }
 
-/// Handshakes on a connected socket.
+/// The settings of a client that approaches like this. They keep sessions, and would resume one if they were let.
 ///
 /// # Errors
-/// What ended the handshake, or that the attack can't be made.
-pub async fn handshake(tcp: TcpStream, approach: Approach<'_>) -> Result<Connection, Error> {
+/// When the key is of no use.
+pub fn config(approach: Approach<'_>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(BelieveAnybody(Arc::clone(&provider))));
+        .with_custom_certificate_verifier(Arc::new(BelieveAnybody(provider)));
     let mut config = match approach.credentials {
         Some(shown) => builder.with_client_cert_resolver(Arc::new(Shown::new(shown)?)),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = approach.alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// Handshakes on a connected socket.
+///
+/// # Errors
+/// What ended the handshake, or that the attack can't be made.
+pub async fn handshake(tcp: TcpStream, approach: Approach<'_>) -> Result<Connection, Error> {
+    let connector = tokio_rustls::TlsConnector::from(config(approach)?);
     let name = ServerName::try_from("server.invalid")?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     Ok(tokio::time::timeout(PATIENCE, connector.connect(name, tcp)).await??)
 }
 

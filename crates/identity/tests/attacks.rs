@@ -24,7 +24,7 @@ const CHECK: Call<'static> = Call { path: "/grpc.health.v1.Health/Check", messag
 
 /// An identity of the workshop's trust domain, which trusts the workshop's root.
 fn identity(workshop: &Workshop, path: &str) -> (Publisher, Identity) {
-    let bundle = Bundle::from_ders(domain(), &[workshop.root.der.clone()], 1).expect("a bundle");
+    let bundle = Bundle::from_ders(domain(), std::slice::from_ref(&workshop.root.der), 1).expect("a bundle");
     let mut bundles = BundleSet::new();
     bundles.insert(bundle);
     let uri = id(path).to_string();

@@ -3,12 +3,13 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use avouch_attacker::forge::Credentials;
+use avouch_attacker::grpc::{Call, attempt};
+use avouch_attacker::tls::Approach;
 use avouch_identity::spiffe::Reason;
 use avouch_identity::{IdentityFilter, Server, ServerOptions, Verdict, reason};
-use rcgen::{IsCa, KeyUsagePurpose, SanType};
 use support::{Ca, Running, channel, check, domain, id, leaf_params, now, serve, serve_with, year};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -76,178 +77,14 @@ async fn an_identity_outside_the_filter_is_refused_by_name() {
     assert_eq!(record.peer_id, Some(id("/client")));
 }
 
-/// A raw TLS client with whatever certificate, for what our own client would not do.
-async fn hostile(
-    running: &Running,
-    presented: Option<(
-        Vec<rustls::pki_types::CertificateDer<'static>>,
-        rustls::pki_types::PrivateKeyDer<'static>,
-    )>,
-) -> rustls::ClientConnection {
-    let config = rustls::ClientConfig::builder_with_provider(avouch_identity::crypto_provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer));
-    let mut config = match presented {
-        Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("a client certificate"),
-        None => config.with_no_client_auth(),
-    };
-    config.alpn_protocols.push(b"h2".to_vec());
-    let name = "localhost".try_into().expect("a name");
-    let tcp = TcpStream::connect(running.address).await.expect("a connection");
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let mut stream = match connector.connect(name, tcp).await {
-        Ok(stream) => stream,
-        Err(_refused) => {
-            let name = "localhost".try_into().expect("a name");
-            return rustls::ClientConnection::new(connector.config().clone(), name).expect("a connection");
-        }
-    };
-    let mut scratch = [0_u8; 64];
-    let _ = stream.read(&mut scratch).await;
-    stream.into_inner().1
+/// Somebody who shows whatever certificate, and believes any server.
+async fn hostile(running: &Running, presented: Option<Presented>) {
+    let credentials = presented.map(|(chain, key)| Credentials { chain, key });
+    let approach = Approach::showing(credentials.as_ref());
+    attempt(running.address, approach, &Call::default()).await.expect("an attempt");
 }
 
-#[derive(Debug)]
-struct AnyServer;
-
-impl rustls::client::danger::ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        avouch_identity::crypto_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[tokio::test]
-async fn each_bad_client_certificate_is_refused_with_its_own_reason() {
-    let ca = Ca::new();
-    let (_publisher, running) = server(&ca).await;
-    let uri = "spiffe://market.example/client";
-    let hour = Duration::from_secs(3600);
-    let sign = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
-        let mut params = leaf_params(uri, year());
-        change(&mut params);
-        ca.sign(&params)
-    };
-    let cases: Vec<(&str, Reason, &str, _)> = vec![
-        (
-            "expired",
-            Reason::CertExpired,
-            "leaf certificate",
-            sign(&|params| {
-                params.not_before = (now() - 2 * hour).into();
-                params.not_after = (now() - hour).into();
-            }),
-        ),
-        (
-            "not yet valid",
-            Reason::CertNotYetValid,
-            "leaf certificate",
-            sign(&|params| {
-                params.not_before = (now() + hour).into();
-                params.not_after = (now() + 2 * hour).into();
-            }),
-        ),
-        (
-            "two URI SANs",
-            Reason::SvidInvalid,
-            "",
-            sign(&|params| {
-                params
-                    .subject_alt_names
-                    .push(SanType::URI("spiffe://market.example/two".try_into().expect("ascii")));
-            }),
-        ),
-        (
-            "no SPIFFE ID",
-            Reason::SvidInvalid,
-            "",
-            sign(&|params| {
-                params.subject_alt_names = vec![SanType::DnsName("client".try_into().expect("ascii"))];
-            }),
-        ),
-        (
-            "an ID without a path",
-            Reason::SvidInvalid,
-            "",
-            sign(&|params| {
-                params.subject_alt_names =
-                    vec![SanType::URI("spiffe://market.example".try_into().expect("ascii"))];
-            }),
-        ),
-        (
-            "a foreign trust domain",
-            Reason::TrustDomainUnknown,
-            "other.example",
-            sign(&|params| {
-                params.subject_alt_names =
-                    vec![SanType::URI("spiffe://other.example/a".try_into().expect("ascii"))];
-            }),
-        ),
-        (
-            "a CA as leaf",
-            Reason::SvidInvalid,
-            "4.1",
-            sign(&|params| {
-                params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            }),
-        ),
-        (
-            "a leaf that may sign certificates",
-            Reason::SvidInvalid,
-            "",
-            sign(&|params| {
-                params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-            }),
-        ),
-        (
-            "a leaf for servers only",
-            Reason::CertPurposeInvalid,
-            "",
-            sign(&|params| {
-                params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-            }),
-        ),
-    ];
-    for (what, expected, detail, presented) in cases {
-        let seen = running.records.all().len();
-        hostile(&running, Some(presented)).await;
-        running.records.wait(|_| running.records.all().len() > seen).await;
-        let record = running.records.all().pop().expect("a record");
-        assert_eq!(record.verdict, Verdict::Refused, "{what}");
-        assert_eq!(record.reason, Some(expected), "{what}: {record:?}");
-        assert!(record.detail.as_deref().unwrap_or_default().contains(detail), "{what}: {record:?}");
-    }
-}
+type Presented = (Vec<rustls::pki_types::CertificateDer<'static>>, rustls::pki_types::PrivateKeyDer<'static>);
 
 #[tokio::test]
 async fn a_missing_intermediate_is_named_and_no_certificate_at_all_is_said_to_be_missing() {
@@ -321,16 +158,9 @@ async fn no_session_is_ever_resumed() {
     let ca = Ca::new();
     let (_publisher, running) = server(&ca).await;
     let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/client", year()));
-    // The client keeps sessions and would resume if it were given a ticket.
-    let mut config = rustls::ClientConfig::builder_with_provider(avouch_identity::crypto_provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer))
-        .with_client_auth_cert(chain, key)
-        .expect("a client certificate");
-    config.alpn_protocols.push(b"h2".to_vec());
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let credentials = Credentials { chain, key };
+    let config = avouch_attacker::tls::config(Approach::showing(Some(&credentials))).expect("a client");
+    let connector = tokio_rustls::TlsConnector::from(config);
     for _ in 0..3 {
         let tcp = TcpStream::connect(running.address).await.expect("a connection");
         let mut stream =
@@ -345,26 +175,6 @@ async fn no_session_is_ever_resumed() {
         running.records.all().iter().filter(|record| record.peer_id == Some(id("/client"))).count(),
         3
     );
-}
-
-#[tokio::test]
-async fn a_client_without_h2_in_alpn_is_refused() {
-    let ca = Ca::new();
-    let (_publisher, running) = server(&ca).await;
-    let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/client", year()));
-    let config = rustls::ClientConfig::builder_with_provider(avouch_identity::crypto_provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer))
-        .with_client_auth_cert(chain, key)
-        .expect("a client certificate");
-    let tcp = TcpStream::connect(running.address).await.expect("a connection");
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
-        .connect("localhost".try_into().expect("a name"), tcp)
-        .await;
-    running.records.wait(|record| record.reason == Some(Reason::NoApplicationProtocol)).await;
-    drop(stream);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use avouch_api::admin::v1::{CreateEntryRequest, CreateTokenRequest, Entry};
 use avouch_api::issuer::v1::enroll_request::Evidence;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{BeginRecoveryRequest, EnrollRequest, IssuedSvid, RecoverRequest, RenewRequest};
+use avouch_attacker::forge::Credentials;
+use avouch_attacker::tls::Approach;
 use avouch_identity::recovery_message;
 use avouch_issuer::config::{IssuerConfig, RateLimitSettings};
 use avouch_issuer::data_dir::DataDirError;
@@ -15,9 +17,8 @@ use avouch_spiffe::x509::Leaf;
 use avouch_spiffe::{JoinToken, Reason};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, SigningKey};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -336,60 +337,9 @@ pub(crate) async fn try_connect(
 }
 
 fn tls_config(held: Option<&Held>) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Credulous));
-    let mut config = match held {
-        None => builder.with_no_client_auth(),
-        Some(held) => {
-            let chain = held.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-            let key = PrivateKeyDer::try_from(held.key.serialize_der()).unwrap();
-            builder.with_client_auth_cert(chain, key).unwrap()
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config)
-}
-
-/// Checks signatures (so that the TLS works) and nothing else.
-#[derive(Debug)]
-struct Credulous;
-
-impl ServerCertVerifier for Credulous {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
+    let credentials = held.map(|held| Credentials {
+        chain: held.chain.iter().map(|der| CertificateDer::from(der.clone())).collect(),
+        key: PrivateKeyDer::try_from(held.key.serialize_der()).unwrap(),
+    });
+    avouch_attacker::tls::config(Approach::showing(credentials.as_ref())).unwrap()
 }
