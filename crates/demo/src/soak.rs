@@ -41,7 +41,7 @@ use avouch_identity::Identity;
 use clap::Args;
 use tokio::task::JoinSet;
 
-use self::load::{Load, SHOPPERS};
+use self::load::{AT_ONCE, Load};
 use self::powercut::PowerCut;
 use self::schedule::{Random, Schedule};
 use self::storm::{Storm, Until};
@@ -69,6 +69,9 @@ const AT_LEISURE: Duration = Duration::from_secs(8);
 
 /// Ports that the system gives to nobody who asks for just any: whoever is dead must find its port free again.
 const PORTS: std::ops::Range<u64> = 20_000..32_000;
+
+/// What this process is called among those whose descriptors are looked at.
+const SHOPPERS: &str = "shoppers";
 
 /// How a market is worn down.
 #[derive(Debug, Clone, Args)]
@@ -201,7 +204,7 @@ impl Soak<'_> {
     async fn live(&self, schedule: Schedule, options: &SoakOptions) -> Result<(), SetupError> {
         let began = tokio::time::Instant::now();
         let mut shoppers = JoinSet::new();
-        for shopper in 0..SHOPPERS {
+        for shopper in 0..AT_ONCE {
             shoppers.spawn(Arc::clone(&self.load).shop(shopper));
         }
         self.storm.rage(schedule, options.until()).await?;
@@ -247,7 +250,7 @@ impl Soak<'_> {
                 vitals.look(name, address.pid, ms);
             }
         }
-        vitals.look_at_descriptors("shoppers", ms);
+        vitals.look_at_descriptors(SHOPPERS, ms);
         let (orders, kills) = (self.load.seen().told.len(), self.storm.count());
         self.console.progress(&format!("{orders} orders, {kills} kills"));
     }

@@ -22,7 +22,7 @@ use super::schedule::Random;
 use crate::orders::{Line, Order};
 
 /// Orders under way at the same time.
-pub(super) const SHOPPERS: u64 = 8;
+pub(super) const AT_ONCE: u64 = 8;
 
 /// Between a shopper's orders, at most.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -134,6 +134,11 @@ impl Load {
         self.calm.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the kills are over, and the shop was open after them.
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
     /// What has been seen so far.
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
@@ -159,7 +164,7 @@ impl Load {
         let mut told = None;
         let mut tries = 0;
         loop {
-            let calm = self.calm.load(Ordering::Relaxed);
+            let calm = self.is_calm();
             let answer = if told.is_some() { self.ask(id).await } else { self.place(placed).await };
             if self.seen().answered(id, answer, &mut told, calm) {
                 return;
