@@ -95,6 +95,8 @@ pub struct Draft {
     pub not_before: i64,
     /// Last second, since 1970.
     pub not_after: i64,
+    /// DER of the validity, where the two times cannot express it.
+    pub validity: Option<Vec<u8>>,
     /// DER of the subject.
     pub subject: Vec<u8>,
     /// DER of the public key.
@@ -120,6 +122,7 @@ impl Draft {
             outer_algorithm: ecdsa_sha256(),
             not_before: now - HOUR,
             not_after: now + HOUR,
+            validity: None,
             subject,
             spki: key.spki(),
             extensions,
@@ -189,12 +192,13 @@ impl Draft {
             1 => Vec::new(),
             _ => tlv(0xa3, &sequence(&extensions)),
         };
+        let times = || sequence(&[der::time(self.not_before), der::time(self.not_after)]);
         sequence(&[
             version,
             tlv(0x02, &self.serial),
             self.inner_algorithm.clone(),
             issuer.to_vec(),
-            sequence(&[der::time(self.not_before), der::time(self.not_after)]),
+            self.validity.clone().unwrap_or_else(times),
             self.subject.clone(),
             self.spki.clone(),
             extensions,

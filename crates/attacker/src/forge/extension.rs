@@ -1,5 +1,6 @@
 //! Extensions of a certificate, right ones to begin with.
 
+use super::Key;
 use crate::der::{oid, sequence, tlv};
 
 /// An extension.
@@ -15,6 +16,8 @@ pub struct Extension {
 
 /// `id-ce`: the last arc of an extension of RFC 5280.
 pub mod ce {
+    /// Subject key identifier.
+    pub const SUBJECT_KEY: u8 = 14;
     /// Key usage.
     pub const KEY_USAGE: u8 = 15;
     /// Subject alternative name.
@@ -23,6 +26,8 @@ pub mod ce {
     pub const BASIC_CONSTRAINTS: u8 = 19;
     /// Name constraints.
     pub const NAME_CONSTRAINTS: u8 = 30;
+    /// Authority key identifier.
+    pub const AUTHORITY_KEY: u8 = 35;
     /// Extended key usage.
     pub const EXTENDED_KEY_USAGE: u8 = 37;
 }
@@ -95,6 +100,18 @@ impl Extension {
     #[must_use]
     pub fn dns(name: &str) -> Self {
         Self::ce(ce::SAN, true, sequence(&[tlv(0x82, name.as_bytes())]))
+    }
+
+    /// The subject key identifier of a key.
+    #[must_use]
+    pub fn subject_key(key: &Key) -> Self {
+        Self::ce(ce::SUBJECT_KEY, false, tlv(0x04, &key.id()))
+    }
+
+    /// The authority key identifier of the key that signs.
+    #[must_use]
+    pub fn authority_key(key: &Key) -> Self {
+        Self::ce(ce::AUTHORITY_KEY, false, sequence(&[tlv(0x80, &key.id())]))
     }
 
     pub(super) fn der(&self) -> Vec<u8> {

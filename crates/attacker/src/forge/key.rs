@@ -46,6 +46,12 @@ impl Key {
         sequence(&[sequence(&algorithm), bits(self.0.public_key().as_ref())])
     }
 
+    /// Twenty octets to know it by (RFC 7093, method 1).
+    pub(super) fn id(&self) -> Vec<u8> {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.public_key().as_ref());
+        digest.as_ref().iter().take(20).copied().collect()
+    }
+
     /// Its private form.
     ///
     /// # Errors

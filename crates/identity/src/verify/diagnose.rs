@@ -10,9 +10,10 @@ use std::time::SystemTime;
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use webpki::EndEntityCert;
 
-use self::walk::{Certificate, Walk};
-use super::path::Role;
+use self::walk::{Certificate, Chain, Walk};
+use super::path::{Role, unix_time};
 use super::rejection::Rejection;
 use crate::trust::Anchors;
 
@@ -69,17 +70,13 @@ impl Failed<'_> {
             E::CertExpired { .. } => dated(&walk, self.now, Reason::CertExpired),
             E::CertNotValidYet { .. } => dated(&walk, self.now, Reason::CertNotYetValid),
             E::UnknownIssuer => self.untrusted(&walk),
-            E::InvalidSignatureForPublicKey => {
-                self.bad_signature(&walk, algorithms).unwrap_or_else(|| self.untrusted(&walk))
-            }
+            E::InvalidSignatureForPublicKey => self.bad_signature(&walk, algorithms),
             E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => self.purpose(&walk),
             E::CaUsedAsEndEntity => {
                 Rejection::new(Reason::SvidInvalid, "X509-SVID §4.1: the leaf certificate is a CA")
             }
             E::EndEntityUsedAsCa => no_authority(&walk),
-            E::PathLenConstraintViolated => {
-                Rejection::new(Reason::CertUntrusted, "a CA of the chain exceeds its issuer's path length")
-            }
+            E::PathLenConstraintViolated => path_too_long(),
             E::UnsupportedCriticalExtension => unknown_extensions(&walk),
             E::NameConstraintViolation => {
                 Rejection::new(Reason::CertUntrusted, "a name constraint of the chain is violated")
@@ -99,12 +96,12 @@ impl Failed<'_> {
     /// Tells a missing intermediate from an authority we do not know.
     fn untrusted(&self, walk: &Walk) -> Rejection {
         let last = walk.last();
-        let trusted = self.anchors.roots().iter().find(|root| root.subject() == last.facts.issuer);
+        let trusted = self.anchors.roots().iter().find(|root| root.subject_der() == last.facts.issuer_der);
         if let Some(root) = trusted {
             let detail = format!("{} was not signed by the trusted {}", named(&last.facts), root.subject());
             return Rejection::new(Reason::CertUntrusted, detail);
         }
-        if last.facts.issuer == last.facts.subject {
+        if last.facts.issuer_der == last.facts.subject_der {
             let detail = format!("{} signed itself and is not a trust anchor", named(&last.facts));
             return Rejection::new(Reason::CertUntrusted, detail);
         }
@@ -116,21 +113,30 @@ impl Failed<'_> {
         Rejection::new(Reason::CertUntrusted, detail)
     }
 
-    /// A signature that fails between two presented certificates: somebody changed the lower one, or made it up.
-    fn bad_signature(
-        &self,
-        walk: &Walk,
-        algorithms: &[&dyn SignatureVerificationAlgorithm],
-    ) -> Option<Rejection> {
+    /// Tells a signature that fails between two presented certificates, where somebody changed the lower one or made
+    /// it up, from one that the trusted root did not make. Where all of them hold, another path's signature was
+    /// meant, and this one has some other fault.
+    fn bad_signature(&self, walk: &Walk, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Rejection {
+        let (leaf, intermediates) = (self.leaf, self.intermediates);
         let usage = self.role.usage();
-        let (below, above) = walk.first_break(self.leaf, self.intermediates, algorithms, usage, self.now)?;
-        let detail = format!(
-            "{} was not signed by the key of {} ({})",
-            position(below.at),
-            position(above.at),
-            above.facts.subject
-        );
-        Some(Rejection::new(Reason::CertSignatureInvalid, detail))
+        let chain = Chain { leaf, intermediates, algorithms, usage, now: unix_time(self.now) };
+        let climb = walk.climb(&chain);
+        if let Some((below, above)) = climb.broken {
+            let (at, by) = (position(below.at), position(above.at));
+            let detail = format!("{at} was not signed by the key of {by} ({})", above.facts.subject);
+            return Rejection::new(Reason::CertSignatureInvalid, detail);
+        }
+        if climb.too_long {
+            return path_too_long();
+        }
+        let verdict = EndEntityCert::try_from(leaf)
+            .and_then(|leaf| chain.holds(&leaf, self.anchors.prepared(), &climb.path));
+        match verdict {
+            Err(error) if error != webpki::Error::InvalidSignatureForPublicKey => {
+                Failed { intermediates: &climb.path, ..*self }.explain(&error, algorithms)
+            }
+            _ => self.untrusted(walk),
+        }
     }
 
     fn purpose(&self, walk: &Walk) -> Rejection {
@@ -186,6 +192,10 @@ fn no_authority(walk: &Walk) -> Rejection {
         None => "a certificate of the chain that is no CA signed another".to_owned(),
     };
     Rejection::new(Reason::CertUntrusted, detail)
+}
+
+fn path_too_long() -> Rejection {
+    Rejection::new(Reason::CertUntrusted, "a CA of the chain exceeds its issuer's path length")
 }
 
 fn unknown_extensions(walk: &Walk) -> Rejection {

@@ -28,6 +28,7 @@ struct Inner {
     der: Vec<u8>,
     sha256: [u8; 32],
     subject: String,
+    subject_der: Vec<u8>,
     issuer: String,
     serial: String,
     not_before: SystemTime,
@@ -133,6 +134,7 @@ impl Authority {
                 der: der.to_vec(),
                 sha256: sha256(der),
                 subject: name::text(tbs.subject()),
+                subject_der: tbs.subject().as_raw().to_vec(),
                 issuer: name::text(tbs.issuer()),
                 serial: read::serial_hex(tbs.raw_serial()),
                 not_before,
@@ -165,6 +167,11 @@ impl Authority {
     /// The subject's distinguished name (RFC 4514).
     pub fn subject(&self) -> &str {
         &self.inner.subject
+    }
+
+    /// The subject's DER: two names are the same when their octets are, whatever they look like.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.inner.subject_der
     }
 
     /// The issuer's distinguished name (RFC 4514); equal to the subject for a root.

@@ -20,6 +20,10 @@ pub struct Facts {
     pub subject: String,
     /// The issuer's distinguished name (RFC 4514).
     pub issuer: String,
+    /// The subject's DER: two names are the same when their octets are, whatever they look like.
+    pub subject_der: Vec<u8>,
+    /// The issuer's DER.
+    pub issuer_der: Vec<u8>,
     /// The serial number, lower-case hexadecimal.
     pub serial: String,
     /// The first second of validity.
@@ -73,6 +77,8 @@ impl Facts {
         let mut facts = Self {
             subject: name::text(tbs.subject()),
             issuer: name::text(tbs.issuer()),
+            subject_der: tbs.subject().as_raw().to_vec(),
+            issuer_der: tbs.issuer().as_raw().to_vec(),
             serial: read::serial_hex(tbs.raw_serial()),
             not_before,
             not_after,

@@ -1,16 +1,14 @@
 //! From the leaf upwards: which of the presented certificates have to do with it, whatever their order.
 //!
-//! By names alone. What cannot be read is passed over; webpki does the same while another path is left.
+//! By names, and where signatures are in question by those. What cannot be read is passed over; webpki does the same while another path is left.
 
 use std::collections::VecDeque;
-use std::time::SystemTime;
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::super::path::unix_time;
 use super::super::rejection::Rejection;
 use super::with_sources;
 
@@ -40,13 +38,13 @@ impl Walk {
             .zip(1..)
             .filter_map(|(der, at)| Some(Certificate { at, facts: Facts::parse(der).ok()? }))
             .collect();
-        let mut wanted = VecDeque::from([facts.issuer.clone()]);
+        let mut wanted = VecDeque::from([facts.issuer_der.clone()]);
         let mut above = Vec::new();
         while let Some(subject) = wanted.pop_front() {
-            let (found, others) = left.into_iter().partition(|it| it.facts.subject == subject);
+            let (found, others) = left.into_iter().partition(|it| it.facts.subject_der == subject);
             let found: Vec<Certificate> = found;
             left = others;
-            wanted.extend(found.iter().map(|it| it.facts.issuer.clone()));
+            wanted.extend(found.iter().map(|it| it.facts.issuer_der.clone()));
             above.extend(found);
         }
         Ok(Self { leaf: Certificate { at: 0, facts }, above })
@@ -73,36 +71,78 @@ impl Walk {
         self.above.is_empty()
     }
 
-    /// The lowest two certificates of which the upper did not sign the lower. Only where each name is there once: of
-    /// two namesakes either may be meant.
-    pub(super) fn first_break(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        algorithms: &[&dyn SignatureVerificationAlgorithm],
-        usage: KeyUsage,
-        now: SystemTime,
-    ) -> Option<(&Certificate, &Certificate)> {
+    /// Climbs as far as the signatures between the presented certificates hold.
+    pub(super) fn climb<'a>(&self, chain: &Chain<'a>) -> Climb<'a, '_> {
+        let mut climb = Climb { path: Vec::new(), too_long: false, broken: None };
         let mut below = &self.leaf;
-        let mut between = Vec::new();
-        let leaf = EndEntityCert::try_from(leaf).ok()?;
-        for upper in &self.above {
-            if upper.facts.subject != below.facts.issuer {
-                return None;
+        let Ok(leaf) = EndEntityCert::try_from(chain.leaf) else { return climb };
+        let mut used = Vec::new();
+        loop {
+            let mut signed_by = None;
+            let mut broken = None;
+            for upper in self.above.iter().filter(|it| it.facts.subject_der == below.facts.issuer_der) {
+                let der = upper.at.checked_sub(1).and_then(|at| chain.intermediates.get(at));
+                let Some(der) = der.filter(|_| !used.contains(&upper.at)) else { continue };
+                match chain.holds_below(&leaf, der, &climb.path) {
+                    Err(webpki::Error::InvalidSignatureForPublicKey) => broken = broken.or(Some(upper)),
+                    Err(_) => {}
+                    Ok(()) => signed_by = signed_by.or(Some((upper, der))),
+                }
             }
-            let der = intermediates.get(upper.at.checked_sub(1)?)?;
-            // The upper one as if it were trusted: everything else about the path was asked before.
-            let anchor = [webpki::anchor_from_trusted_cert(der).ok()?];
-            let verdict =
-                leaf.verify_for_usage(algorithms, &anchor, &between, unix_time(now), usage, None, None);
-            match verdict {
-                Err(webpki::Error::InvalidSignatureForPublicKey) => return Some((below, upper)),
-                Err(_) => return None,
-                Ok(_) => {}
-            }
-            between.push(der.clone());
+            let Some((upper, der)) = signed_by else {
+                climb.broken = broken.map(|upper| (below, upper));
+                return climb;
+            };
+            let authorities_below = climb.path.len();
+            climb.too_long |= upper
+                .facts
+                .path_len
+                .is_some_and(|most| usize::try_from(most).is_ok_and(|most| authorities_below > most));
+            used.push(upper.at);
+            climb.path.push(der.clone());
             below = upper;
         }
-        None
     }
+}
+
+/// What was presented, and what signatures are checked with.
+pub(super) struct Chain<'a> {
+    pub(super) leaf: &'a CertificateDer<'a>,
+    pub(super) intermediates: &'a [CertificateDer<'a>],
+    pub(super) algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+    pub(super) usage: KeyUsage,
+    pub(super) now: UnixTime,
+}
+
+impl Chain<'_> {
+    /// Whether the path holds if `upper` is taken for trusted.
+    fn holds_below(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        upper: &CertificateDer<'_>,
+        path: &[CertificateDer<'_>],
+    ) -> Result<(), webpki::Error> {
+        let anchor = [webpki::anchor_from_trusted_cert(upper)?];
+        self.holds(leaf, &anchor, path)
+    }
+
+    /// Whether the path holds below one of these anchors.
+    pub(super) fn holds(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        anchors: &[TrustAnchor<'_>],
+        path: &[CertificateDer<'_>],
+    ) -> Result<(), webpki::Error> {
+        leaf.verify_for_usage(self.algorithms, anchors, path, self.now, self.usage, None, None).map(|_| ())
+    }
+}
+
+/// How far a climb came.
+pub(super) struct Climb<'a, 'w> {
+    /// The certificates above the leaf, each of which signed the one before.
+    pub(super) path: Vec<CertificateDer<'a>>,
+    /// Whether one of them has more authorities below it than it allows.
+    pub(super) too_long: bool,
+    /// Where it went no further: a certificate, and one that has its issuer's name and did not sign it.
+    pub(super) broken: Option<(&'w Certificate, &'w Certificate)>,
 }
