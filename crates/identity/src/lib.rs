@@ -26,7 +26,9 @@ mod verify;
 pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
 pub use filter::IdentityFilter;
-pub use record::{ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver, Verdict};
+pub use record::{
+    ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
+};
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};
 pub use source::{

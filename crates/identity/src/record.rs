@@ -5,9 +5,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use avouch_spiffe::{Reason, SpiffeId};
+use avouch_spiffe::throttle::{self, Throttle};
+use avouch_spiffe::{Network, Reason, SpiffeId};
 use serde::Serialize;
 
 /// Identifies a connection in records and errors: `conn-` and sixteen hex digits, unique within a process and,
@@ -107,15 +108,51 @@ pub struct ConnectionRecord {
     pub handshake: Duration,
 }
 
+/// The end of an accepted connection that the server closed for what the peer did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionEnd {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer_addr: SocketAddr,
+    /// The verified identity of the other end.
+    pub peer_id: Option<SpiffeId>,
+    /// Why.
+    pub reason: Reason,
+    /// What in particular.
+    pub detail: String,
+}
+
 /// Receives the record of every connection attempt. Called on the connection's task: must not block.
 pub trait ConnectionObserver: Send + Sync + fmt::Debug {
     /// A connection was accepted or refused.
     fn connection(&self, record: &ConnectionRecord);
+
+    /// A connection that had been accepted was closed for what the peer did.
+    fn ended(&self, _end: &ConnectionEnd) {}
 }
 
-/// Writes refused attempts to the log as warnings, accepted ones at debug level.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogObserver;
+/// Writes refused attempts and connections closed early to the log as warnings, accepted ones at debug level.
+///
+/// Of the same network for the same reason only so many lines are written; the next one that is says how many were
+/// `suppressed` before it.
+#[derive(Debug)]
+pub struct LogObserver {
+    lines: Throttle<(Network, Option<Reason>)>,
+}
+
+impl Default for LogObserver {
+    fn default() -> Self {
+        Self { lines: throttle::log_lines() }
+    }
+}
+
+impl LogObserver {
+    fn may_write(&self, peer: SocketAddr, reason: Option<Reason>) -> Option<u64> {
+        self.lines.pass((peer.ip().into(), reason), Instant::now())
+    }
+}
 
 impl ConnectionObserver for LogObserver {
     fn connection(&self, record: &ConnectionRecord) {
@@ -129,16 +166,33 @@ impl ConnectionObserver for LogObserver {
                 group = record.group,
                 "connection accepted"
             ),
-            Verdict::Refused => tracing::warn!(
-                connection_id = %record.id,
-                peer_addr = %record.peer_addr,
-                local_addr = record.local_addr.map(tracing::field::display),
-                peer = record.peer_id.as_ref().map(SpiffeId::as_str),
-                serial = record.peer_serial,
-                reason = record.reason.map(|reason| reason.as_str()),
-                detail = record.detail,
-                "connection refused"
-            ),
+            Verdict::Refused => {
+                let Some(suppressed) = self.may_write(record.peer_addr, record.reason) else { return };
+                tracing::warn!(
+                    connection_id = %record.id,
+                    peer_addr = %record.peer_addr,
+                    local_addr = record.local_addr.map(tracing::field::display),
+                    peer = record.peer_id.as_ref().map(SpiffeId::as_str),
+                    serial = record.peer_serial,
+                    reason = record.reason.map(|reason| reason.as_str()),
+                    detail = record.detail,
+                    suppressed = (suppressed > 0).then_some(suppressed),
+                    "connection refused"
+                );
+            }
         }
+    }
+
+    fn ended(&self, end: &ConnectionEnd) {
+        let Some(suppressed) = self.may_write(end.peer_addr, Some(end.reason)) else { return };
+        tracing::warn!(
+            connection_id = %end.id,
+            peer_addr = %end.peer_addr,
+            peer = end.peer_id.as_ref().map(SpiffeId::as_str),
+            reason = end.reason.as_str(),
+            detail = end.detail,
+            suppressed = (suppressed > 0).then_some(suppressed),
+            "connection closed"
+        );
     }
 }

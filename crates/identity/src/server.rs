@@ -4,25 +4,33 @@
 //! and hands every request to the service with the caller's [`PeerIdentity`](avouch_spiffe::PeerIdentity) in its
 //! extensions. One record per attempt goes to the observer. Refuses to start without an identity filter: there is
 //! no constructor without one.
+//!
+//! What is not authenticated yet is bounded in number, time and bytes, and shared out by source network, so that
+//! nobody locks out others: see [`ServerOptions`].
 
+mod conduct;
 mod connection;
+mod fair;
 mod guard;
 mod handshake;
+mod inlet;
 mod options;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use avouch_spiffe::Reason;
+use avouch_spiffe::throttle::{Rate, Throttle};
+use avouch_spiffe::{Network, Reason};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -30,8 +38,12 @@ use tower_service::Service;
 pub use options::ServerOptions;
 pub(crate) use options::retirement_margin;
 
+use fair::Fair;
+
 use crate::filter::IdentityFilter;
-use crate::record::{ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver, Verdict};
+use crate::record::{
+    ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
+};
 use crate::snapshot::Identity;
 use crate::verify::Rejection;
 
@@ -93,7 +105,7 @@ impl Server {
             optional_client_certificate: false,
             http1: false,
             binding: None,
-            observers: vec![Arc::new(LogObserver)],
+            observers: vec![Arc::new(LogObserver::default())],
             open: AtomicUsize::new(0),
             cut: AtomicUsize::new(0),
         };
@@ -157,8 +169,7 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let shared = Arc::new(self.shared);
-        let handshakes = Arc::new(Semaphore::new(shared.options.max_handshakes));
-        let connections = Arc::new(Semaphore::new(shared.options.max_connections));
+        let gate = Gate::new(&shared.options);
         let retiring = CancellationToken::new();
         let tasks = TaskTracker::new();
         tokio::pin!(shutdown);
@@ -166,22 +177,26 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 () = &mut shutdown => break Ok(()),
-                accepted = accept(&listener, &connections) => accepted,
+                accepted = accept(&listener) => accepted,
             };
-            let (tcp, open) = match accepted {
+            let (tcp, peer_addr) = match accepted {
                 Ok(Some(accepted)) => accepted,
                 Ok(None) => continue,
                 Err(error) => break Err(ServerError::Listener(error)),
             };
-            let Ok(handshaking) = handshakes.clone().try_acquire_owned() else {
-                refuse_for_load(&shared, &tcp);
+            let network = Network::from(peer_addr.ip());
+            if let Err(rejection) = gate.check(&shared.options, network) {
+                refuse_unseen(&shared, &tcp, peer_addr, &rejection);
                 continue;
+            }
+            let entry = connection::Entry {
+                tcp,
+                peer_addr,
+                network,
+                handshaking: gate.handshakes.enter(network),
+                gate: gate.clone(),
             };
-            let run = connection::run(shared.clone(), tcp, service.clone(), handshaking, retiring.clone());
-            tasks.spawn(async move {
-                run.await;
-                drop(open);
-            });
+            tasks.spawn(connection::run(shared.clone(), entry, service.clone(), retiring.clone()));
         };
         drop(listener);
         let began = Instant::now();
@@ -197,22 +212,62 @@ impl Server {
     }
 }
 
-type Open = tokio::sync::OwnedSemaphorePermit;
+/// What stands between the socket and a handshake; clones share the counts.
+#[derive(Clone)]
+struct Gate {
+    rate: Arc<Throttle<Network>>,
+    handshakes: Arc<Fair<Network>>,
+    connections: Arc<Semaphore>,
+    unauthenticated: Arc<Fair<Network>>,
+}
 
-/// The next connection, once there is room for it; `None` when an attempt failed that says nothing about the next.
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> std::io::Result<Option<(TcpStream, Open)>> {
-    let Ok(open) = connections.clone().acquire_owned().await else {
-        return Ok(None);
-    };
+/// Networks whose handshake rates are told apart, at 100 octets each.
+const NETWORKS: usize = 16 * 1024;
+
+impl Gate {
+    fn new(options: &ServerOptions) -> Self {
+        let per_second = options.max_handshake_rate.max(1);
+        let rate = Rate { burst: per_second, every: Duration::from_secs(1) / per_second };
+        let unauthenticated = options.max_unauthenticated_connections.min(options.max_connections / 2);
+        Self {
+            rate: Arc::new(Throttle::new(rate, NETWORKS)),
+            handshakes: Arc::new(Fair::new(options.max_handshakes)),
+            connections: Arc::new(Semaphore::new(options.max_connections)),
+            unauthenticated: Arc::new(Fair::new(unauthenticated)),
+        }
+    }
+
+    /// Whether a handshake with somebody of `network` may begin.
+    fn check(&self, options: &ServerOptions, network: Network) -> Result<(), Rejection> {
+        if self.connections.available_permits() == 0 {
+            return Err(no_room(options));
+        }
+        if self.rate.pass(network, Instant::now()).is_none() {
+            let detail =
+                format!("more than {} handshakes a second from {network}", options.max_handshake_rate);
+            return Err(Rejection::new(Reason::HandshakeLimit, detail));
+        }
+        Ok(())
+    }
+
+    /// A place for a connection whose handshake is over.
+    fn open(&self, options: &ServerOptions) -> Result<OwnedSemaphorePermit, Rejection> {
+        self.connections.clone().try_acquire_owned().map_err(|_| no_room(options))
+    }
+}
+
+fn no_room(options: &ServerOptions) -> Rejection {
+    Rejection::new(Reason::HandshakeLimit, format!("{} connections are open", options.max_connections))
+}
+
+/// The next connection; `None` when an attempt failed that says nothing about the next.
+async fn accept(listener: &TcpListener) -> std::io::Result<Option<(TcpStream, SocketAddr)>> {
     match listener.accept().await {
-        Ok((tcp, _)) => {
+        Ok((tcp, peer_addr)) => {
             if let Err(error) = tcp.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
-            Ok(Some((tcp, open)))
+            Ok(Some((tcp, peer_addr)))
         }
         Err(error) if is_fatal(&error) => Err(error),
         Err(error) => {
@@ -231,23 +286,16 @@ fn is_fatal(error: &std::io::Error) -> bool {
 
 const EBADF: i32 = 9;
 
-fn refuse_for_load(shared: &Shared, tcp: &TcpStream) {
-    let Ok(peer_addr) = tcp.peer_addr() else { return };
-    let detail = format!("{} handshakes are under way", shared.options.max_handshakes);
-    let rejection = Rejection::new(Reason::HandshakeLimit, detail);
-    shared.record(&refused(
-        ConnectionId::next(),
-        peer_addr,
-        tcp.local_addr().ok(),
-        &rejection,
-        Duration::ZERO,
-    ));
+/// Refuses a connection before anything was read from it.
+fn refuse_unseen(shared: &Shared, tcp: &TcpStream, peer_addr: SocketAddr, rejection: &Rejection) {
+    let id = ConnectionId::next();
+    shared.record(&refused(id, peer_addr, tcp.local_addr().ok(), rejection, Duration::ZERO));
 }
 
 fn refused(
     id: ConnectionId,
-    peer_addr: std::net::SocketAddr,
-    local_addr: Option<std::net::SocketAddr>,
+    peer_addr: SocketAddr,
+    local_addr: Option<SocketAddr>,
     rejection: &Rejection,
     handshake: Duration,
 ) -> ConnectionRecord {
@@ -271,6 +319,12 @@ impl Shared {
     fn record(&self, record: &ConnectionRecord) {
         for observer in &self.observers {
             observer.connection(record);
+        }
+    }
+
+    fn ended(&self, end: &ConnectionEnd) {
+        for observer in &self.observers {
+            observer.ended(end);
         }
     }
 }

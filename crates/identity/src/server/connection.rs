@@ -2,38 +2,48 @@
 //!
 //! A connection never outlives the certificates it was made with: at its retirement the peer gets GOAWAY, streams
 //! still open at half of the grace end with CONNECTION_RETIRING, and what is left after the grace, or when the first
-//! of the two certificates ends, is closed. The hard end is ours, since hyper's graceful shutdown can wait forever for a peer that never completes its preface.
+//! of the two certificates ends, is closed. The hard end is ours, since hyper's graceful shutdown can wait for ever for
+//! a peer that never completes its preface. A connection without a peer identity has a short life, little room and no
+//! right to its place; and any peer that misbehaves is cut off.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use avouch_spiffe::{PeerIdentity, Reason};
+use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+use super::conduct::Conduct;
+use super::fair::Seat;
 use super::guard::ConnectionService;
 use super::handshake::{self, Established};
-use super::{Shared, refused, retirement_margin};
-use crate::record::{ConnectionId, ConnectionInfo, ConnectionRecord, Verdict};
+use super::inlet::Inlet;
+use super::{Gate, Shared, refused, retirement_margin};
+use crate::record::{ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionRecord, Verdict};
 use crate::verify::Rejection;
 
+/// A socket that was let in, and its places.
+pub(super) struct Entry {
+    pub(super) tcp: TcpStream,
+    pub(super) peer_addr: SocketAddr,
+    pub(super) network: Network,
+    pub(super) handshaking: Seat<Network>,
+    pub(super) gate: Gate,
+}
+
 /// Serves one accepted socket to its end.
-pub(super) async fn run<S, B>(
-    shared: Arc<Shared>,
-    tcp: TcpStream,
-    service: S,
-    handshaking: OwnedSemaphorePermit,
-    retiring: CancellationToken,
-) where
+pub(super) async fn run<S, B>(shared: Arc<Shared>, entry: Entry, service: S, retiring: CancellationToken)
+where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -44,29 +54,46 @@ pub(super) async fn run<S, B>(
 {
     let id = ConnectionId::next();
     let began = Instant::now();
-    let (Ok(peer_addr), local_addr) = (tcp.peer_addr(), tcp.local_addr().ok()) else { return };
+    let Entry { tcp, peer_addr, network, handshaking, gate } = entry;
+    let local_addr = tcp.local_addr().ok();
+    // Boxed, as is what follows: a silent peer is to cost a socket and a small task.
     let outcome = tokio::select! {
-        outcome = handshake::perform(&shared, tcp) => outcome,
+        outcome = Box::pin(handshake::perform(&shared, tcp)) => outcome,
+        () = handshaking.shown_out() => Err(made_room(&shared).into()),
         () = retiring.cancelled() => {
             Err(Rejection::new(Reason::ConnectionRetiring, "the server is draining").into())
         }
     };
-    drop(handshaking);
-    let established = match outcome {
-        Ok(established) => established,
+    let outcome = outcome.and_then(|established| Ok((gate.open(&shared.options)?, established)));
+    let (open, established) = match outcome {
+        Ok(admitted) => admitted,
         Err(refusal) => {
             shared.record(&refused(id, peer_addr, local_addr, &refusal.rejection, began.elapsed()));
             if let Some(tcp) = refusal.tcp {
-                handshake::linger(tcp, shared.options.linger).await;
+                // Still in its place among the handshakes, so that those who linger are bounded with them.
+                tokio::select! {
+                    () = handshake::linger(tcp, shared.options.linger) => {}
+                    () = handshaking.shown_out() => {}
+                }
             }
             return;
         }
     };
+    drop(handshaking);
     let info = describe(&shared, id, &established, peer_addr, local_addr.unwrap_or(peer_addr));
     shared.record(&accepted(&info, established.peer.as_deref(), began.elapsed()));
+    let seat = established.peer.is_none().then(|| gate.unauthenticated.enter(network));
     shared.open.fetch_add(1, Ordering::Relaxed);
-    serve(&shared, established, info, service, retiring).await;
+    Box::pin(serve(&shared, established, info, service, seat, retiring)).await;
     shared.open.fetch_sub(1, Ordering::Relaxed);
+    drop(open);
+}
+
+fn made_room(shared: &Shared) -> Rejection {
+    let most = shared.options.max_handshakes;
+    let detail =
+        format!("of {most} handshakes under way the oldest of the network with most made room for another");
+    Rejection::new(Reason::HandshakeLimit, detail)
 }
 
 async fn serve<S, B>(
@@ -74,6 +101,7 @@ async fn serve<S, B>(
     established: Established,
     info: ConnectionInfo,
     service: S,
+    seat: Option<Seat<Network>>,
     retiring: CancellationToken,
 ) where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
@@ -85,24 +113,38 @@ async fn serve<S, B>(
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let span = LifeSpan::of(shared, &established);
-    let id = info.id;
-    let ending = CancellationToken::new();
-    let service = ConnectionService::new(service, established.peer, Arc::new(info), ending.clone());
-    let io = TokioIo::new(established.stream);
-    if established.http1 {
+    let Established { stream, peer, http1, .. } = established;
+    let info = Arc::new(info);
+    let peer_id = peer.as_ref().map(|peer| peer.spiffe_id().clone());
+    let conduct = Arc::new(Conduct::new(&shared.options, peer.is_some()));
+    let late = (!http1).then(|| tokio::time::Instant::now() + shared.options.handshake_timeout);
+    let allowance = peer.is_none().then_some(shared.options.max_unauthenticated_bytes);
+    let io = TokioIo::new(Inlet::new(stream, late, allowance, conduct.clone()));
+    let has_identity = peer.is_some();
+    let service = ConnectionService::new(service, peer, info.clone(), conduct.clone());
+    let life = Life { shared, info: &info, peer_id, conduct: &conduct, seat, span, retiring };
+    if http1 {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(shared.options.handshake_timeout);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(shared.options.handshake_timeout)
+            .max_buf_size(HTTP1_BUFFER.max(shared.options.max_header_list_size as usize));
         let connection = builder.serve_connection(io, service);
-        let retire = |connection: std::pin::Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
-        live(shared, id, connection, retire, span, &ending, retiring).await;
+        life.live(connection, http1::Connection::graceful_shutdown).await;
     } else {
-        let connection = http2_builder(shared).serve_connection(io, service);
-        let retire = |connection: std::pin::Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-        live(shared, id, connection, retire, span, &ending, retiring).await;
+        let connection = http2_builder(shared, has_identity).serve_connection(io, service);
+        life.live(connection, http2::Connection::graceful_shutdown).await;
     }
 }
 
-fn http2_builder(shared: &Shared) -> http2::Builder<TokioExecutor> {
+/// What HTTP/1.1 may hold of a request's head or of a body that nobody reads yet.
+const HTTP1_BUFFER: usize = 64 * 1024;
+
+/// A connection without a peer identity enrols or recovers: two calls of a few kilobytes.
+const UNAUTHENTICATED_STREAMS: u32 = 16;
+const UNAUTHENTICATED_WINDOW: u32 = 64 * 1024;
+
+fn http2_builder(shared: &Shared, has_identity: bool) -> http2::Builder<TokioExecutor> {
     let options = &shared.options;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -110,42 +152,90 @@ fn http2_builder(shared: &Shared) -> http2::Builder<TokioExecutor> {
         .max_concurrent_streams(options.max_concurrent_streams)
         .max_header_list_size(options.max_header_list_size)
         .max_pending_accept_reset_streams(options.max_pending_accept_reset_streams)
+        .max_send_buf_size(options.max_send_buffer_size)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout);
+    if !has_identity {
+        builder
+            .max_concurrent_streams(options.max_concurrent_streams.min(UNAUTHENTICATED_STREAMS))
+            .max_local_error_reset_streams(UNAUTHENTICATED_STREAMS as usize)
+            .initial_stream_window_size(UNAUTHENTICATED_WINDOW)
+            .initial_connection_window_size(UNAUTHENTICATED_WINDOW);
+    }
     builder
 }
 
-/// Drives a connection to its end: its own, or the one we set.
-async fn live<C>(
-    shared: &Shared,
-    id: ConnectionId,
-    connection: C,
-    retire: impl Fn(std::pin::Pin<&mut C>),
+/// What may end a connection.
+struct Life<'a> {
+    shared: &'a Shared,
+    info: &'a ConnectionInfo,
+    peer_id: Option<SpiffeId>,
+    conduct: &'a Conduct,
+    seat: Option<Seat<Network>>,
     span: LifeSpan,
-    ending: &CancellationToken,
     retiring: CancellationToken,
-) where
-    C: Future<Output = hyper::Result<()>>,
-{
-    tokio::pin!(connection);
-    tokio::select! {
-        result = connection.as_mut() => return ended(id, result),
-        () = retiring.cancelled() => {}
-        () = tokio::time::sleep_until(span.retire_at) => {}
-    }
-    retire(connection.as_mut());
-    let left = span.end_at.saturating_duration_since(tokio::time::Instant::now());
-    let half = shared.options.retirement_grace.min(left) / 2;
-    if let Ok(result) = tokio::time::timeout(half, connection.as_mut()).await {
-        return ended(id, result);
-    }
-    ending.cancel();
-    match tokio::time::timeout(half, connection.as_mut()).await {
-        Ok(result) => ended(id, result),
-        Err(_elapsed) => {
-            shared.cut.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(connection_id = %id, "connection closed at the end of its grace");
+}
+
+impl Life<'_> {
+    /// Drives a connection to its end: its own, or the one we set.
+    async fn live<C>(self, connection: C, retire: impl Fn(Pin<&mut C>))
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        tokio::pin!(connection);
+        tokio::select! {
+            biased;
+            (reason, detail) = self.conduct.is_cut() => self.cut(reason, detail),
+            () = self.shown_out() => self.cut(Reason::HandshakeLimit, "made room for another without identity"),
+            () = self.whole(connection, retire) => {}
         }
+    }
+
+    /// The ordinary life.
+    async fn whole<C>(&self, mut connection: Pin<&mut C>, retire: impl Fn(Pin<&mut C>))
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let id = self.info.id;
+        tokio::select! {
+            result = connection.as_mut() => return ended(id, result),
+            () = self.retiring.cancelled() => {}
+            () = tokio::time::sleep_until(self.span.retire_at) => {}
+        }
+        retire(connection.as_mut());
+        let left = self.span.end_at.saturating_duration_since(tokio::time::Instant::now());
+        let half = self.shared.options.retirement_grace.min(left) / 2;
+        if let Ok(result) = tokio::time::timeout(half, connection.as_mut()).await {
+            return ended(id, result);
+        }
+        self.conduct.retiring.cancel();
+        match tokio::time::timeout(half, connection.as_mut()).await {
+            Ok(result) => ended(id, result),
+            Err(_elapsed) => {
+                self.shared.cut.fetch_add(1, Ordering::Relaxed);
+                if self.peer_id.is_some() {
+                    tracing::info!(connection_id = %id, "connection closed at the end of its grace");
+                }
+            }
+        }
+    }
+
+    async fn shown_out(&self) {
+        match &self.seat {
+            Some(seat) => seat.shown_out().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Closed for what the peer did: on record, and no more said to the peer.
+    fn cut(&self, reason: Reason, detail: &str) {
+        self.shared.ended(&ConnectionEnd {
+            id: self.info.id,
+            peer_addr: self.info.peer_addr,
+            peer_id: self.peer_id.clone(),
+            reason,
+            detail: detail.to_owned(),
+        });
     }
 }
 
@@ -180,6 +270,10 @@ impl LifeSpan {
         if let Some(peer) = &established.peer {
             retire_in = retire_in.min(margin(peer.not_before(), peer.not_after()));
             end_in = end_in.min(left(peer.not_after()));
+        } else {
+            let age = shared.options.unauthenticated_connection_age;
+            retire_in = retire_in.min(age / 2);
+            end_in = end_in.min(age);
         }
         Self { retire_at: now + retire_in, end_at: now + end_in }
     }

@@ -2,7 +2,7 @@
 //!
 //! Adds two extensions to a request. A call past its deadline ends with DEADLINE_EXCEEDED; a stream that would outlive
 //! its connection ends with UNAVAILABLE and CONNECTION_RETIRING. A call whose handler has not begun to answer has until
-//! the connection's hard end.
+//! the connection's hard end. What becomes of each call is told to the connection's [`Conduct`].
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -16,10 +16,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tower_service::Service;
 
+use super::conduct::Conduct;
 use crate::deadline::{self, Scoped};
 use crate::record::ConnectionInfo;
 
@@ -31,7 +32,7 @@ pub(super) struct ConnectionService<S> {
     inner: S,
     peer: Option<Arc<PeerIdentity>>,
     info: Arc<ConnectionInfo>,
-    ending: CancellationToken,
+    conduct: Arc<Conduct>,
 }
 
 impl<S> ConnectionService<S> {
@@ -39,9 +40,9 @@ impl<S> ConnectionService<S> {
         inner: S,
         peer: Option<Arc<PeerIdentity>>,
         info: Arc<ConnectionInfo>,
-        ending: CancellationToken,
+        conduct: Arc<Conduct>,
     ) -> Self {
-        Self { inner, peer, info, ending }
+        Self { inner, peer, info, conduct }
     }
 }
 
@@ -66,7 +67,7 @@ where
             call,
             timer: deadline.map(tokio::time::sleep_until),
             deadline,
-            ending: Some(self.ending.clone()),
+            conduct: Some(self.conduct.clone()),
         }
     }
 }
@@ -88,7 +89,16 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         deadline: Option<Instant>,
-        ending: Option<CancellationToken>,
+        // Until there is an answer.
+        conduct: Option<Arc<Conduct>>,
+    }
+
+    impl<S, F> PinnedDrop for Guarded<S, F> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(conduct) = this.project().conduct.take() {
+                conduct.abandoned();
+            }
+        }
     }
 }
 
@@ -116,18 +126,18 @@ where
                 }
                 CallProj::Bounded { future } => match future.poll(cx) {
                     Poll::Ready(Ok(response)) => {
-                        return Poll::Ready(Ok(guarded(response, *this.deadline, this.ending.take())));
+                        return Poll::Ready(Ok(guarded(response, *this.deadline, this.conduct.take())));
                     }
                     Poll::Pending => {
                         if let Some(timer) = this.timer.as_mut().as_pin_mut() {
                             ready!(timer.poll(cx));
                         }
-                        return Poll::Ready(Ok(deadline_exceeded()));
+                        return Poll::Ready(Ok(deadline_exceeded(this.conduct.take())));
                     }
                 },
                 CallProj::Unbounded { future } => {
                     let Ok(response) = ready!(future.poll(cx));
-                    return Poll::Ready(Ok(guarded(response, None, this.ending.take())));
+                    return Poll::Ready(Ok(guarded(response, None, this.conduct.take())));
                 }
             };
             this.call.set(next);
@@ -135,30 +145,43 @@ where
     }
 }
 
-fn guarded<B>(
+fn guarded<B: Body>(
     response: http::Response<B>,
     deadline: Option<Instant>,
-    ending: Option<CancellationToken>,
+    conduct: Option<Arc<Conduct>>,
 ) -> http::Response<GuardedBody<B>> {
+    if let Some(conduct) = &conduct
+        && conduct.counts_refusals()
+        && is_refusal(response.headers())
+    {
+        conduct.refused();
+    }
     response.map(|body| GuardedBody {
+        complete: body.is_end_stream(),
         state: State::Open { body },
         deadline,
         timer: None,
-        ending,
+        conduct,
         ended: None,
         frames: 0,
     })
 }
 
-fn deadline_exceeded<B>() -> http::Response<GuardedBody<B>> {
+/// PERMISSION_DENIED, RESOURCE_EXHAUSTED or UNAUTHENTICATED, in an answer that is nothing else.
+fn is_refusal(headers: &http::HeaderMap) -> bool {
+    headers.get("grpc-status").is_some_and(|code| matches!(code.as_bytes(), b"7" | b"8" | b"16"))
+}
+
+fn deadline_exceeded<B>(conduct: Option<Arc<Conduct>>) -> http::Response<GuardedBody<B>> {
     let status = Status::deadline_exceeded("the deadline passed before the server had an answer");
     status.into_http::<()>().map(|()| GuardedBody {
         state: State::Closed,
         deadline: None,
         timer: None,
-        ending: None,
+        conduct,
         ended: None,
         frames: 0,
+        complete: true,
     })
 }
 
@@ -179,9 +202,22 @@ pin_project! {
         // Both timers are made only when the body makes us wait: the body of a unary call never does.
         #[pin]
         timer: Option<Sleep>,
-        ending: Option<CancellationToken>,
+        conduct: Option<Arc<Conduct>>,
         ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
         frames: u32,
+        // Nothing more is to come: what is dropped before was abandoned by the peer.
+        complete: bool,
+    }
+
+    impl<B> PinnedDrop for GuardedBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            match this.conduct.take() {
+                Some(conduct) if *this.complete => conduct.answered(),
+                Some(conduct) => conduct.abandoned(),
+                None => {}
+            }
+        }
     }
 }
 
@@ -198,15 +234,20 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let StateProj::Open { body } = this.state.as_mut().project() else {
+        let StateProj::Open { mut body } = this.state.as_mut().project() else {
             return Poll::Ready(None);
         };
         // The first two frames are a unary answer's. What goes on after them is looked at even if it never pauses.
         let is_due = *this.frames >= 2
             && (this.deadline.is_some_and(|deadline| deadline <= Instant::now())
-                || this.ending.as_ref().is_some_and(CancellationToken::is_cancelled));
-        if !is_due && let Poll::Ready(frame) = body.poll_frame(cx) {
+                || this.conduct.as_ref().is_some_and(|conduct| conduct.retiring.is_cancelled()));
+        if !is_due && let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
             *this.frames = this.frames.saturating_add(1);
+            *this.complete = match &frame {
+                Some(Ok(frame)) => frame.is_trailers() || body.is_end_stream(),
+                // Its own end, or a failure that is not the peer's.
+                None | Some(Err(_)) => true,
+            };
             return Poll::Ready(frame);
         }
         if let Some(deadline) = *this.deadline {
@@ -217,14 +258,17 @@ where
                 && timer.poll(cx).is_ready()
             {
                 this.state.set(State::Closed);
+                *this.complete = true;
                 let status = Status::deadline_exceeded("the deadline passed while the server was answering");
                 return Poll::Ready(Some(Ok(trailers(&status))));
             }
         }
-        if let Some(ending) = this.ending {
-            let wait = this.ended.get_or_insert_with(|| Box::pin(ending.clone().cancelled_owned()));
+        if let Some(conduct) = this.conduct {
+            let retiring = || Box::pin(conduct.retiring.clone().cancelled_owned());
+            let wait = this.ended.get_or_insert_with(retiring);
             if wait.as_mut().poll(cx).is_ready() {
                 this.state.set(State::Closed);
+                *this.complete = true;
                 let message = "the connection retires; continue the stream on a new one";
                 let status = crate::status::status(Reason::ConnectionRetiring, message, []);
                 return Poll::Ready(Some(Ok(trailers(&status))));

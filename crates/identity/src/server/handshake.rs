@@ -37,6 +37,20 @@ impl From<Rejection> for Refused {
 
 /// Performs the handshake within the listener's limits.
 pub(super) async fn perform(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused> {
+    match tokio::time::timeout(shared.options.handshake_timeout, attempt(shared, tcp)).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => {
+            let detail = format!("no complete handshake within {:?}", shared.options.handshake_timeout);
+            Err(Rejection::new(Reason::HandshakeTimeout, detail).into())
+        }
+    }
+}
+
+async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused> {
+    // Nothing is made for a peer that says nothing.
+    if let Err(error) = tcp.readable().await {
+        return Err(gone(&error).into());
+    }
     let snapshot = shared.identity.snapshot();
     let verifier = Arc::new(ConnectionVerifier {
         trust: Trust::Store(snapshot.trust.clone()),
@@ -51,34 +65,28 @@ pub(super) async fn perform(shared: &Shared, tcp: TcpStream) -> Result<Establish
     let config = tls::server_config(&snapshot.svid, verifier.clone(), shared.http1)
         .map_err(|error| Rejection::new(Reason::NotReady, error.to_string()))?;
     let accept = TlsAcceptor::from(config).accept(tcp).into_fallible();
-    match tokio::time::timeout(shared.options.handshake_timeout, accept).await {
-        Err(_elapsed) => Err(Rejection::new(
-            Reason::HandshakeTimeout,
-            format!("no complete handshake within {:?}", shared.options.handshake_timeout),
-        )
-        .into()),
-        Ok(Err((error, tcp))) => Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp) }),
-        Ok(Ok(stream)) => {
-            let peer = match verifier.verdict() {
-                Some(Ok(peer)) => Some(peer.clone()),
-                Some(Err(rejection)) => return Err(rejection.clone().into()),
-                None if shared.optional_client_certificate => None,
-                None => {
-                    return Err(
-                        Rejection::new(Reason::ClientCertMissing, "no certificate was presented").into()
-                    );
-                }
-            };
-            let http1 = application_protocol(shared, &stream)?;
-            Ok(Established {
-                stream,
-                peer,
-                http1,
-                own_not_after: snapshot.svid.not_after(),
-                own_not_before: snapshot.svid.leaf().not_before(),
-            })
+    let stream = match accept.await {
+        Ok(stream) => stream,
+        Err((error, tcp)) => {
+            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp) });
         }
-    }
+    };
+    let peer = match verifier.verdict() {
+        Some(Ok(peer)) => Some(peer.clone()),
+        Some(Err(rejection)) => return Err(rejection.clone().into()),
+        None if shared.optional_client_certificate => None,
+        None => {
+            return Err(Rejection::new(Reason::ClientCertMissing, "no certificate was presented").into());
+        }
+    };
+    let http1 = application_protocol(shared, &stream)?;
+    Ok(Established {
+        stream,
+        peer,
+        http1,
+        own_not_after: snapshot.svid.not_after(),
+        own_not_before: snapshot.svid.leaf().not_before(),
+    })
 }
 
 /// Whether HTTP/1.1 was chosen; a peer that negotiated nothing we speak is refused.
@@ -99,8 +107,12 @@ fn explain(verifier: &ConnectionVerifier, error: &std::io::Error) -> Rejection {
             let (reason, detail) = handshake_reason(error);
             Rejection::new(reason, detail)
         }
-        None => Rejection::new(Reason::PeerConnectionClosed, format!("during the handshake: {error}")),
+        None => gone(error),
     }
+}
+
+fn gone(error: &std::io::Error) -> Rejection {
+    Rejection::new(Reason::PeerConnectionClosed, format!("during the handshake: {error}"))
 }
 
 /// Closes so that the alert arrives: closing a socket with unread bytes sends a reset, which destroys what was

@@ -8,11 +8,22 @@ use crate::verify::ChainLimits;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Handshakes under way at once; one more is refused with HANDSHAKE_LIMIT.
+    /// Handshakes under way at once. To make room for one more, the oldest of the source network (IPv4 address, IPv6
+    /// /64) that has most of them is refused with HANDSHAKE_LIMIT, so that no peer locks out others.
     pub max_handshakes: usize,
-    /// Connections open at once; one more waits in the kernel's backlog.
+    /// Handshakes begun per second by one source network, and as many at once; one more is refused with
+    /// HANDSHAKE_LIMIT before it costs a key exchange.
+    pub max_handshake_rate: u32,
+    /// Connections open at once after their handshake; one more is refused with HANDSHAKE_LIMIT.
     pub max_connections: usize,
-    /// From accept to the end of the handshake.
+    /// Of them without a peer identity (where they are admitted at all), and never more than half of all. To make room
+    /// for one more, the oldest of the source network that has most is closed.
+    pub max_unauthenticated_connections: usize,
+    /// How long a connection without a peer identity lives; at half of it it is asked to go away.
+    pub unauthenticated_connection_age: Duration,
+    /// Bytes that a connection without a peer identity may send; beyond it it is closed.
+    pub max_unauthenticated_bytes: u64,
+    /// From accept to the end of the handshake, and again from there to the HTTP/2 preface.
     pub handshake_timeout: Duration,
     /// What a peer may present.
     pub chain: ChainLimits,
@@ -22,6 +33,11 @@ pub struct ServerOptions {
     pub max_header_list_size: u32,
     /// Streams reset by the peer before they were accepted; beyond it the connection ends (rapid reset).
     pub max_pending_accept_reset_streams: usize,
+    /// Calls that a peer may abandon within ten seconds; one who abandons more, and more than they let finish, loses
+    /// the connection (rapid reset, after the stream was accepted).
+    pub max_abandoned_calls: u32,
+    /// Bytes of answers held for one stream whose peer does not read.
+    pub max_send_buffer_size: usize,
     /// A connection is asked to go away at this age, ± 10 %.
     pub max_connection_age: Duration,
     /// From asking a connection to go away to closing it. Streams that are open at half of it end with
@@ -39,12 +55,18 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             max_handshakes: 1024,
+            max_handshake_rate: 2_000,
             max_connections: 16 * 1024,
+            max_unauthenticated_connections: 1024,
+            unauthenticated_connection_age: Duration::from_secs(30),
+            max_unauthenticated_bytes: 256 * 1024,
             handshake_timeout: Duration::from_secs(5),
             chain: ChainLimits::default(),
             max_concurrent_streams: 256,
             max_header_list_size: 16 * 1024,
             max_pending_accept_reset_streams: 32,
+            max_abandoned_calls: 512,
+            max_send_buffer_size: 64 * 1024,
             max_connection_age: Duration::from_secs(30 * 60),
             retirement_grace: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(20),
