@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod der;
+pub mod floods;
 pub mod forge;
 pub mod grpc;
 pub mod hello;
