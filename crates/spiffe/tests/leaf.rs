@@ -87,7 +87,13 @@ fn weak_oversized_and_unknown_keys_are_refused_by_name() {
         0x30,
         &[tlv(0x30, &tlv(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1])), tlv(3, &[0, 2, 1, 1])].concat(),
     );
+    let right = ec_spki(p256, &uncompressed);
+    let mut other_tag = right.clone();
+    other_tag[23] = 0x83;
+    let more_inside = |spki: &[u8]| tlv(0x30, &[&spki[2..], &[5, 0]].concat());
     for (spki, algorithm) in [
+        (more_inside(&right), "ECDSA P-256 in an encoding other than its own"),
+        (other_tag, "ECDSA P-256 in an encoding other than its own"),
         (rsa_spki(1024), "RSA 1024"),
         (rsa_spki(2047), "RSA 2047"),
         (rsa_spki(8193), "RSA 8193"),
@@ -333,4 +339,33 @@ fn facts_tell_about_certificates_that_are_not_svids() {
     assert_eq!(facts.key_usage, ["keyCertSign", "cRLSign"]);
     let weak = Facts::parse(&by_hand(|parts| parts.spki = rsa_spki(1024))).unwrap();
     assert_eq!((weak.key_algorithm.as_str(), weak.key_bits), ("RSA 1024", Some(1024)));
+}
+
+#[test]
+fn names_for_people_hold_no_control_characters() {
+    let mut params = leaf();
+    params.subject_alt_names =
+        vec![uri("spiffe://market.example/a\nforged"), SanType::DnsName("a\u{1b}[31m".try_into().unwrap())];
+    let facts = Facts::parse(&sign(&params)).unwrap();
+    assert_eq!(facts.uris, ["spiffe://market.example/a\\0aforged"]);
+    assert_eq!(facts.dns, ["a\\1b[31m"]);
+}
+
+#[test]
+fn tags_that_only_some_readers_forgive_are_refused() {
+    let names = |tag| tlv(tag, b"spiffe://market.example/orders");
+    let both = [[0x2b, 6, 1, 5, 5, 7, 3, 1], [0x2b, 6, 1, 5, 5, 7, 3, 2]];
+    let purposes = |tag| both.iter().flat_map(|purpose| tlv(tag, purpose)).collect::<Vec<_>>();
+    for (at, last, value) in [
+        (0, 0x11, tlv(0x30, &names(0xa6))),
+        (0, 0x11, tlv(0x30, &names(0x46))),
+        (0, 0x11, tlv(0x10, &names(0x86))),
+        (1, 0x0f, vec![0x83, 0x02, 0x07, 0x80]),
+        (2, 0x25, tlv(0x30, &purposes(0x86))),
+        (3, 0x13, vec![0x30, 0x03, 0x81, 0x01, 0x00]),
+    ] {
+        let der = by_hand(|parts| parts.extensions[at] = raw_extension(last, true, &value));
+        let error = Leaf::parse(&der).unwrap_err();
+        assert_eq!(error.clause(), "malformed-extension", "{value:02x?}: {error}");
+    }
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use avouch_spiffe::{PeerIdentity, Reason};
 use rustls::{CertificateError, OtherError};
 
+/// The most characters of a detail.
+const LONGEST_DETAIL: usize = 1000;
+
 /// Why a peer's certificate was refused.
 #[derive(Clone, Debug)]
 pub struct Rejection {
@@ -15,8 +18,14 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// A detail is cut at [`LONGEST_DETAIL`]: it may quote names that a stranger chose.
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), peer: None }
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(LONGEST_DETAIL) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { reason, detail, peer: None }
     }
 
     pub(crate) fn with_peer(mut self, peer: PeerIdentity) -> Self {
@@ -66,3 +75,18 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_cut_and_no_character_with_it() {
+        let long = "ä".repeat(LONGEST_DETAIL + 1);
+        let rejection = Rejection::new(Reason::CertUntrusted, long.clone());
+        assert_eq!(rejection.detail().chars().count(), LONGEST_DETAIL + 1);
+        assert!(rejection.detail().ends_with("ä…"));
+        let fits: String = long.chars().take(LONGEST_DETAIL).collect();
+        assert_eq!(Rejection::new(Reason::CertUntrusted, fits.clone()).detail(), fits);
+    }
+}

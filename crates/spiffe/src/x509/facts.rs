@@ -30,9 +30,9 @@ pub struct Facts {
     pub not_before: SystemTime,
     /// The last second of validity.
     pub not_after: SystemTime,
-    /// URIs of the subject alternative name.
+    /// URIs of the subject alternative name; control characters escaped.
     pub uris: Vec<String>,
-    /// DNS names of the subject alternative name.
+    /// DNS names of the subject alternative name; control characters escaped.
     pub dns: Vec<String>,
     /// IP addresses of the subject alternative name.
     pub ips: Vec<String>,
@@ -111,8 +111,8 @@ impl Facts {
         };
         for name in extensions.subject_alt_name.iter().flat_map(|san| &san.value.general_names) {
             match name {
-                GeneralName::URI(uri) => facts.uris.push((*uri).to_owned()),
-                GeneralName::DNSName(name) => facts.dns.push((*name).to_owned()),
+                GeneralName::URI(uri) => facts.uris.push(name::printable(uri)),
+                GeneralName::DNSName(name) => facts.dns.push(name::printable(name)),
                 GeneralName::IPAddress(octets) => facts.ips.push(address(octets)),
                 _ => {}
             }

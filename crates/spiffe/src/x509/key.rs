@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Display};
 
+use x509_parser::asn1_rs::{Any, FromDer};
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
     OID_SIG_ED25519,
@@ -61,7 +62,6 @@ impl KeyAlgorithm {
     ///
     /// [`KeyRefused`] for everything that is not accepted, bytes that do not parse included.
     pub fn of_spki(der: &[u8]) -> Result<Self, KeyRefused> {
-        use x509_parser::asn1_rs::FromDer;
         match SubjectPublicKeyInfo::from_der(der) {
             Ok(([], spki)) => Self::of(&spki),
             _ => Err(KeyRefused { algorithm: "unreadable encoding".to_owned() }),
@@ -69,6 +69,15 @@ impl KeyAlgorithm {
     }
 
     pub(super) fn of(spki: &SubjectPublicKeyInfo<'_>) -> Result<Self, KeyRefused> {
+        let found = Self::read(spki)?;
+        if is_canonical(spki, found) {
+            Ok(found)
+        } else {
+            Err(KeyRefused { algorithm: format!("{found} in an encoding other than its own") })
+        }
+    }
+
+    fn read(spki: &SubjectPublicKeyInfo<'_>) -> Result<Self, KeyRefused> {
         let refused = |algorithm: String| Err(KeyRefused { algorithm });
         let oid = &spki.algorithm.algorithm;
         let key = spki.subject_public_key.as_ref();
@@ -105,6 +114,37 @@ impl KeyAlgorithm {
         }
         refused(format!("algorithm {}", oid.to_id_string()))
     }
+}
+
+/// The DER of the algorithm's identifier, the only one that RFC 5480, 8410 and 3279 allow.
+const fn identifier(algorithm: KeyAlgorithm) -> &'static [u8] {
+    match algorithm {
+        KeyAlgorithm::EcdsaP256 => &[
+            0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+            0xce, 0x3d, 0x03, 0x01, 0x07,
+        ],
+        KeyAlgorithm::EcdsaP384 => &[
+            0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
+            0x00, 0x22,
+        ],
+        KeyAlgorithm::EcdsaP521 => &[
+            0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
+            0x00, 0x23,
+        ],
+        KeyAlgorithm::Ed25519 => &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70],
+        KeyAlgorithm::Rsa { .. } => {
+            &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00]
+        }
+    }
+}
+
+/// Whether the key has its one encoding. The parser forgives odd tags and overlooks what stands behind a key; another
+/// reader of the same certificate might not.
+fn is_canonical(spki: &SubjectPublicKeyInfo<'_>, algorithm: KeyAlgorithm) -> bool {
+    let (Some(0x30), Ok(([], outer))) = (spki.raw.first(), Any::from_der(spki.raw)) else { return false };
+    let Some(bits) = outer.data.strip_prefix(identifier(algorithm)) else { return false };
+    let (Some(0x03), Ok(([], bits))) = (bits.first(), Any::from_der(bits)) else { return false };
+    bits.data.strip_prefix(&[0]) == Some(spki.subject_public_key.as_ref())
 }
 
 fn rsa_bits(spki: &SubjectPublicKeyInfo<'_>) -> Option<u32> {

@@ -62,13 +62,25 @@ fn write_value(out: &mut String, value: &str) {
             }
             '#' if index == 0 => out.push_str("\\#"),
             ' ' if index == 0 || index == last => out.push_str("\\ "),
-            c if c.is_control() => {
-                let mut bytes = [0; 4];
-                for byte in c.encode_utf8(&mut bytes).bytes() {
-                    let _infallible = write!(out, "\\{byte:02x}");
-                }
-            }
-            c => out.push(c),
+            c => push_printable(out, c),
         }
+    }
+}
+
+/// A text of a certificate with its control characters escaped as in a name.
+pub(super) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_printable(&mut out, c));
+    out
+}
+
+fn push_printable(out: &mut String, c: char) {
+    if c.is_control() {
+        let mut bytes = [0; 4];
+        for byte in c.encode_utf8(&mut bytes).bytes() {
+            let _infallible = write!(out, "\\{byte:02x}");
+        }
+    } else {
+        out.push(c);
     }
 }

@@ -98,19 +98,19 @@ pub(super) fn extensions<'a>(
         let critical = extension.critical;
         match extension.parsed_extension() {
             ParsedExtension::BasicConstraints(value) => {
-                one_value(extension)?;
+                is_der(extension, SEQUENCE, &[BOOLEAN, INTEGER])?;
                 found.basic_constraints = Some(Flagged { critical, value });
             }
             ParsedExtension::KeyUsage(value) => {
-                one_value(extension)?;
+                is_der(extension, BIT_STRING, &[])?;
                 found.key_usage = Some(Flagged { critical, value });
             }
             ParsedExtension::ExtendedKeyUsage(value) => {
-                one_value(extension)?;
+                is_der(extension, SEQUENCE, &[OID])?;
                 found.extended_key_usage = Some(Flagged { critical, value });
             }
             ParsedExtension::SubjectAlternativeName(value) => {
-                one_value(extension)?;
+                is_der(extension, SEQUENCE, &GENERAL_NAMES)?;
                 found.subject_alt_name = Some(Flagged { critical, value });
             }
             // Must not be critical (RFC 5280 §4.2.1.1, §4.2.1.2), and the path validator refuses them if they are.
@@ -133,11 +133,35 @@ pub(super) fn extensions<'a>(
     Ok(found)
 }
 
-/// Refuses bytes after the extension's value, which the parser would overlook.
-fn one_value(extension: &X509Extension<'_>) -> Result<(), MalformedCertificate> {
-    match Any::from_der(extension.value) {
-        Ok(([], _)) => Ok(()),
-        _ => Err(MalformedCertificate::MalformedExtension { oid: extension.oid.to_id_string() }),
+const BOOLEAN: u8 = 0x01;
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OID: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+/// RFC 5280 §4.2.1.6: e-mail, DNS, URI, IP address, registered ID; other, X.400, directory, EDI party.
+const GENERAL_NAMES: [u8; 9] = [0x81, 0x82, 0x86, 0x87, 0x88, 0xa0, 0xa3, 0xa4, 0xa5];
+
+/// Refuses what the parser forgives: bytes after the extension's value, and tags other than DER gives to the value and
+/// to what a sequence holds. Another reader of the same certificate would see something else in it.
+fn is_der(extension: &X509Extension<'_>, tag: u8, inside: &[u8]) -> Result<(), MalformedCertificate> {
+    let elements = |value: &[u8]| -> Option<()> {
+        let mut rest = value;
+        while let Some(tag) = rest.first() {
+            inside.contains(tag).then_some(())?;
+            (rest, _) = Any::from_der(rest).ok()?;
+        }
+        Some(())
+    };
+    let right = match Any::from_der(extension.value) {
+        Ok(([], value)) if extension.value.first() == Some(&tag) => {
+            tag != SEQUENCE || elements(value.data).is_some()
+        }
+        _ => false,
+    };
+    if right {
+        Ok(())
+    } else {
+        Err(MalformedCertificate::MalformedExtension { oid: extension.oid.to_id_string() })
     }
 }
 
