@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
     ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
 };
-use x509_parser::asn1_rs::FromDer;
+use x509_parser::asn1_rs::{Any, FromDer};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -47,8 +47,8 @@ pub enum CsrError {
     /// Not a PKCS#10 request.
     #[error("the bytes are not the DER encoding of a PKCS#10 certificate signing request")]
     NotDer,
-    /// Bytes after the request.
-    #[error("there is trailing data after the certificate signing request")]
+    /// Bytes after the request, or inside of it after its last part.
+    #[error("there is trailing data after or in the certificate signing request")]
     TrailingData,
     /// A version other than 1.
     #[error("the certificate signing request is not of version 1")]
@@ -119,6 +119,10 @@ impl Csr {
             return Err(CsrError::TrailingData);
         }
         let info = &request.certification_request_info;
+        // Behind the attributes, behind the signature: the parser would overlook it.
+        if !matches!(elements(info.raw), Some(3 | 4)) || elements(der) != Some(3) {
+            return Err(CsrError::TrailingData);
+        }
         if info.version != X509Version::V1 {
             return Err(CsrError::Version);
         }
@@ -197,6 +201,9 @@ fn requested_identity(request: &X509CertificationRequest<'_>) -> Result<Option<S
     let mut uris = Vec::new();
     for attribute in request.certification_request_info.iter_attributes() {
         let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() else { continue };
+        if !is_one_value(attribute.value) {
+            return Err(CsrError::SanUnreadable);
+        }
         for extension in &requested.extensions {
             if extension.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
                 continue;
@@ -204,6 +211,9 @@ fn requested_identity(request: &X509CertificationRequest<'_>) -> Result<Option<S
             let ParsedExtension::SubjectAlternativeName(san) = extension.parsed_extension() else {
                 return Err(CsrError::SanUnreadable);
             };
+            if !is_one_value(extension.value) {
+                return Err(CsrError::SanUnreadable);
+            }
             for name in &san.general_names {
                 match name {
                     GeneralName::URI(uri) => uris.push(*uri),
@@ -218,4 +228,19 @@ fn requested_identity(request: &X509CertificationRequest<'_>) -> Result<Option<S
         [uri] => Ok(Some(uri.parse()?)),
         many => Err(CsrError::ManyUris { count: many.len() }),
     }
+}
+
+/// Whether this is one value and nothing after it: the parser would overlook a second, and a name with it.
+fn is_one_value(der: &[u8]) -> bool {
+    matches!(Any::from_der(der), Ok(([], _)))
+}
+
+/// How many elements a sequence has.
+fn elements(der: &[u8]) -> Option<usize> {
+    let (mut count, mut rest) = (0, Any::from_der(der).ok()?.1.data);
+    while !rest.is_empty() {
+        (rest, _) = Any::from_der(rest).ok()?;
+        count += 1;
+    }
+    Some(count)
 }

@@ -15,6 +15,8 @@ use avouch_issuance::{Csr, CsrError, Request};
 use avouch_spiffe::x509::{Facts, KeyAlgorithm};
 use avouch_spiffe::{Reason, SpiffeIdError};
 use proptest::prelude::*;
+use x509_parser::asn1_rs::{Any, FromDer as _};
+
 use support::{Ca, HandMade, csr, extension, id, recorded, tlv};
 
 fn refused(der: &[u8]) -> CsrError {
@@ -114,8 +116,11 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn trailing_data_is_refused() {
-    let der = [HandMade::default().der(), vec![0]].concat();
-    assert_eq!(refused(&der), CsrError::TrailingData);
+    let right = HandMade::default().der();
+    assert_eq!(refused(&[&right[..], &[0]].concat()), CsrError::TrailingData);
+    // The same inside of the outer sequence, behind the signature.
+    let (_, outer) = Any::from_der(&right).unwrap();
+    assert_eq!(refused(&tlv(0x30, &[outer.data, &[5, 0]].concat())), CsrError::TrailingData);
 }
 
 #[test]
@@ -167,6 +172,22 @@ fn a_subject_alternative_name_that_cannot_be_read_is_refused() {
                 .der();
         assert_eq!(refused(&der), CsrError::SanUnreadable, "{value:02x?}");
     }
+}
+
+#[test]
+fn a_name_behind_the_one_that_is_read_is_not_overlooked() {
+    let names = |uri: &str| tlv(0x30, &tlv(0x86, uri.as_bytes()));
+    let (own, other) = (names("spiffe://market.example/orders"), names("spiffe://market.example/ledger"));
+    let san = |value: &[u8]| extension(&[0x55, 0x1d, 0x11], false, value);
+    let behind = san(&[own.clone(), other.clone()].concat());
+    assert_eq!(
+        refused(&HandMade { extensions: behind, ..HandMade::default() }.der()),
+        CsrError::SanUnreadable
+    );
+    // A second list of extensions in the same attribute.
+    let second = tlv(0x30, &san(&other));
+    let der = HandMade { extensions: san(&own), after_extensions: second, ..HandMade::default() }.der();
+    assert_eq!(refused(&der), CsrError::SanUnreadable);
 }
 
 #[test]

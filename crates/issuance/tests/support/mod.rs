@@ -72,6 +72,8 @@ pub(crate) fn csr() -> Csr {
 pub(crate) struct HandMade {
     /// DER extensions of an extension request, one after the other.
     pub(crate) extensions: Vec<u8>,
+    /// What stands behind the list of extensions.
+    pub(crate) after_extensions: Vec<u8>,
     /// A version other than v1.
     pub(crate) version: u8,
     /// A signature over something else.
@@ -91,7 +93,7 @@ impl HandMade {
         let attributes = if self.extensions.is_empty() {
             Vec::new()
         } else {
-            let request = tlv(0x30, &self.extensions);
+            let request = [tlv(0x30, &self.extensions), self.after_extensions.clone()].concat();
             tlv(0x30, &[tlv(0x06, EXTENSION_REQUEST), tlv(0x31, &request)].concat())
         };
         let subject = tlv(0x30, &[]);
