@@ -125,13 +125,14 @@ impl Conduct {
         }
     }
 
-    /// Resolves when the connection is to end, to the reason.
-    pub(super) async fn is_cut(&self) -> (Reason, &str) {
+    /// Resolves when the connection is to end.
+    pub(super) async fn is_cut(&self) {
         self.cut.cancelled().await;
-        match self.cause.get() {
-            Some((reason, detail)) => (*reason, detail),
-            None => (Reason::RateLimited, ""),
-        }
+    }
+
+    /// Why it was ended, if it was.
+    pub(super) fn cause(&self) -> Option<&(Reason, String)> {
+        self.cause.get()
     }
 }
 

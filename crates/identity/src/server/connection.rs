@@ -185,9 +185,21 @@ impl Life<'_> {
         tokio::pin!(connection);
         tokio::select! {
             biased;
-            (reason, detail) = self.conduct.is_cut() => self.cut(reason, detail),
-            () = self.shown_out() => self.cut(Reason::HandshakeLimit, "made room for another without identity"),
+            () = self.conduct.is_cut() => {}
+            () = self.shown_out() => {
+                self.conduct.cut(Reason::HandshakeLimit, "made room for another without identity");
+            }
             () = self.whole(connection, retire) => {}
+        }
+        // Closed for what the peer did: on record, and no more said to the peer.
+        if let Some((reason, detail)) = self.conduct.cause() {
+            self.shared.ended(&ConnectionEnd {
+                id: self.info.id,
+                peer_addr: self.info.peer_addr,
+                peer_id: self.peer_id,
+                reason: *reason,
+                detail: detail.clone(),
+            });
         }
     }
 
@@ -225,17 +237,6 @@ impl Life<'_> {
             Some(seat) => seat.shown_out().await,
             None => std::future::pending().await,
         }
-    }
-
-    /// Closed for what the peer did: on record, and no more said to the peer.
-    fn cut(&self, reason: Reason, detail: &str) {
-        self.shared.ended(&ConnectionEnd {
-            id: self.info.id,
-            peer_addr: self.info.peer_addr,
-            peer_id: self.peer_id.clone(),
-            reason,
-            detail: detail.to_owned(),
-        });
     }
 }
 

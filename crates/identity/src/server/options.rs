@@ -29,7 +29,8 @@ pub struct ServerOptions {
     pub chain: ChainLimits,
     /// HTTP/2 streams open at once on a connection.
     pub max_concurrent_streams: u32,
-    /// Bytes of a request's header list.
+    /// A request's header list has fewer bytes than this, or it is answered with 431; with four times as many the
+    /// connection ends.
     pub max_header_list_size: u32,
     /// Streams reset by the peer before they were accepted; beyond it the connection ends (rapid reset).
     pub max_pending_accept_reset_streams: usize,

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use avouch_identity::spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
 use avouch_identity::{
-    Channel, ConnectionObserver, ConnectionRecord, Drained, Identity, IdentityFilter, Publisher, Server,
-    ServerOptions, Snapshot, Svid,
+    Channel, ConnectionEnd, ConnectionObserver, ConnectionRecord, Drained, Identity, IdentityFilter,
+    Publisher, Server, ServerOptions, Snapshot, Svid,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -138,17 +138,38 @@ impl Ca {
 
 /// Collects connection records.
 #[derive(Debug, Default)]
-pub struct Records(Mutex<Vec<ConnectionRecord>>);
+pub struct Records(Mutex<Vec<ConnectionRecord>>, Mutex<Vec<ConnectionEnd>>);
 
 impl ConnectionObserver for Records {
     fn connection(&self, record: &ConnectionRecord) {
         self.0.lock().expect("not poisoned").push(record.clone());
+    }
+
+    fn ended(&self, end: &ConnectionEnd) {
+        self.1.lock().expect("not poisoned").push(end.clone());
     }
 }
 
 impl Records {
     pub fn all(&self) -> Vec<ConnectionRecord> {
         self.0.lock().expect("not poisoned").clone()
+    }
+
+    /// Connections that were closed for what their peer did.
+    pub fn ends(&self) -> Vec<ConnectionEnd> {
+        self.1.lock().expect("not poisoned").clone()
+    }
+
+    /// Waits for the first of them that fits.
+    pub async fn wait_end(&self, fits: impl Fn(&ConnectionEnd) -> bool) -> ConnectionEnd {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(end) = self.ends().into_iter().find(|end| fits(end)) {
+                return end;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "no such end in {:?}", self.ends());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Waits for the first record that fits.

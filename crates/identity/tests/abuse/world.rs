@@ -1,0 +1,173 @@
+//! A server, an honest client and a hostile one.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use avouch_attacker::floods::Peer;
+use avouch_attacker::forge::Credentials;
+use avouch_attacker::tls::{self, Approach, Connection};
+use avouch_identity::spiffe::Reason;
+use avouch_identity::{Identity, IdentityFilter, Publisher, Server, ServerOptions};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::support::{Ca, Records, channel, check, domain, leaf_params, serve_with, year};
+use crate::support::{Running, id};
+
+pub const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+pub const CHECK: &str = "/grpc.health.v1.Health/Check";
+/// Long enough for anything that is going to happen.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server, and who calls it.
+pub struct World {
+    pub running: Running,
+    pub client: Identity,
+    stolen: Credentials,
+    _publishers: [Publisher; 2],
+}
+
+pub fn options(change: impl FnOnce(&mut ServerOptions)) -> ServerOptions {
+    let mut options = ServerOptions::default();
+    change(&mut options);
+    options
+}
+
+impl World {
+    pub async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        Self::with(change, |server| server).await
+    }
+
+    /// Like the issuer's listener.
+    pub async fn open(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        Self::with(change, Server::optional_client_certificate).await
+    }
+
+    async fn with(change: impl FnOnce(&mut ServerOptions), configure: impl FnOnce(Server) -> Server) -> Self {
+        let ca = Ca::new();
+        let (server_publisher, server) = ca.identity("/server");
+        let (client_publisher, client) = ca.identity("/client");
+        let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/stolen", year()));
+        let filter = IdentityFilter::trust_domain(domain());
+        let server = Server::new(server, filter).options(options(change));
+        let running = serve_with(configure(server)).await;
+        let stolen = Credentials { chain, key };
+        Self { running, client, stolen, _publishers: [server_publisher, client_publisher] }
+    }
+
+    pub fn target(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    pub fn records(&self) -> &Arc<Records> {
+        &self.running.records
+    }
+
+    /// How many attempts were refused for want of room, from this address.
+    pub fn refused(&self, from: IpAddr) -> usize {
+        let refused = |reason| reason == Some(Reason::HandshakeLimit);
+        self.records().all().iter().filter(|r| refused(r.reason) && r.peer_addr.ip() == from).count()
+    }
+
+    /// One honest call on a connection of its own.
+    pub async fn call_anew(&self) -> Result<(), Status> {
+        check(&channel(&self.client, &self.running)).await
+    }
+
+    /// A hostile connection; with an identity if it stole one.
+    pub async fn connect(&self, with_identity: bool) -> Connection {
+        connect(self.target(), with_identity.then_some(&self.stolen)).await
+    }
+
+    pub async fn peer(&self) -> Peer {
+        Peer::start(self.connect(true).await).await
+    }
+}
+
+pub async fn connect(target: SocketAddr, credentials: Option<&Credentials>) -> Connection {
+    let tcp = tls::socket(target, Some(ELSEWHERE)).await.expect("a connection");
+    tls::handshake(tcp, Approach::showing(credentials)).await.expect("a handshake")
+}
+
+/// Looks until it holds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// `/test/Refuse` refuses, `/test/Hang` never answers, anything else is answered with OK.
+#[derive(Clone, Debug, Default)]
+pub struct Test {
+    /// Calls being worked on.
+    pub working: Arc<AtomicUsize>,
+}
+
+struct Working(Arc<AtomicUsize>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl tower_service::Service<http::Request<Incoming>> for Test {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        self.working.fetch_add(1, Ordering::SeqCst);
+        let working = Working(Arc::clone(&self.working));
+        Box::pin(async move {
+            let _working = working;
+            Ok(match request.uri().path() {
+                "/test/Hang" => std::future::pending().await,
+                "/test/Refuse" => Status::resource_exhausted("no").into_http(),
+                _ => Status::ok("yes").into_http(),
+            })
+        })
+    }
+}
+
+/// A server of [`Test`].
+pub struct TestServer {
+    pub target: SocketAddr,
+    pub records: Arc<Records>,
+    pub service: Test,
+    pub stolen: Credentials,
+    _publisher: Publisher,
+}
+
+impl TestServer {
+    pub async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let ca = Ca::new();
+        let (publisher, identity) = ca.identity("/server");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let target = listener.local_addr().expect("an address");
+        let (records, service) = (Arc::new(Records::default()), Test::default());
+        let server = Server::new(identity, IdentityFilter::one_of([id("/stolen")]))
+            .options(options(change))
+            .optional_client_certificate()
+            .observer(records.clone());
+        tokio::spawn(server.serve(listener, service.clone(), std::future::pending()));
+        let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/stolen", year()));
+        Self { target, records, service, stolen: Credentials { chain, key }, _publisher: publisher }
+    }
+
+    pub async fn peer(&self, with_identity: bool) -> Peer {
+        Peer::start(connect(self.target, with_identity.then_some(&self.stolen)).await).await
+    }
+}
