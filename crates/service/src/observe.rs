@@ -5,7 +5,8 @@
 use avouch_authz::MethodIndex;
 use avouch_authz::layer::{DecisionObserver, Refusal};
 use avouch_identity::{
-    ConnectionObserver, ConnectionRecord, IdentityEvent, IdentityObserver, Verdict as ConnectionVerdict,
+    ConnectionEnd, ConnectionObserver, ConnectionRecord, IdentityEvent, IdentityObserver,
+    Verdict as ConnectionVerdict,
 };
 use avouch_telemetry::{Decision, Metrics, Verdict, record_decision};
 
@@ -37,6 +38,10 @@ impl ConnectionObserver for Observer {
             ConnectionVerdict::Refused => "refused",
         };
         self.0.handshake(result, record.reason.map_or("", |reason| reason.as_str()));
+    }
+
+    fn ended(&self, end: &ConnectionEnd) {
+        self.0.connection_ended(end.reason.as_str());
     }
 }
 

@@ -46,6 +46,7 @@ struct Series {
     allowed: IntCounter,
     decisions: IntCounterVec,
     handshakes: IntCounterVec,
+    connections_ended: IntCounterVec,
     svid_not_after: Gauge,
     renewals: IntCounterVec,
     spans_exported: IntCounter,
@@ -85,6 +86,12 @@ impl Metrics {
                 "avouch_handshakes_total",
                 "TLS handshakes of incoming connections by result and reason",
                 &["result", "reason"],
+            )?,
+            connections_ended: counters(
+                &registry,
+                "avouch_connections_ended_total",
+                "Incoming connections closed for what their peer did, by reason",
+                &["reason"],
             )?,
             svid_not_after: gauge(
                 &registry,
@@ -148,6 +155,11 @@ impl Metrics {
     /// Counts a finished handshake. `reason` is empty for an accepted one.
     pub fn handshake(&self, result: &'static str, reason: &'static str) {
         self.0.handshakes.with_label_values(&[result, reason]).inc();
+    }
+
+    /// Counts an accepted connection that was closed for what its peer did.
+    pub fn connection_ended(&self, reason: &'static str) {
+        self.0.connections_ended.with_label_values(&[reason]).inc();
     }
 
     /// Notes until when the current SVID is valid.
@@ -232,6 +244,7 @@ mod tests {
         metrics.decision(Verdict::Allow, "");
         metrics.decision(Verdict::Deny, "ROLE_MISSING");
         metrics.handshake("refused", "CERT_EXPIRED");
+        metrics.connection_ended("RATE_LIMITED");
         metrics.svid_not_after(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
         metrics.svid_renewal(true);
         metrics.svid_renewal(false);
@@ -240,6 +253,7 @@ mod tests {
             r#"avouch_decisions_total{reason="",verdict="allow"} 1"#,
             r#"avouch_decisions_total{reason="ROLE_MISSING",verdict="deny"} 1"#,
             r#"avouch_handshakes_total{reason="CERT_EXPIRED",result="refused"} 1"#,
+            r#"avouch_connections_ended_total{reason="RATE_LIMITED"} 1"#,
             "avouch_svid_not_after_timestamp_seconds 1700000000",
             r#"avouch_svid_renewals_total{result="success"} 1"#,
             r#"avouch_svid_renewals_total{result="failure"} 1"#,

@@ -22,7 +22,7 @@ use crate::log::{Json, Text};
 use crate::{LogFormat, Metrics, TelemetryConfig, Tracing, export};
 
 /// Crates below the exporter and the transport: their spans are never exported, their log lines show from `warn` on
-/// unless the filter names them.
+/// unless the filter names them; of h2 from `error` on, since it warns of every frame that a peer sends amiss.
 const TRANSPORT: &[&str] = &[
     "h2",
     "hyper",
@@ -147,6 +147,7 @@ type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 /// The log layer, or none when the process has its own.
 fn logs(settings: &Settings) -> Result<Option<BoxedLayer<Registry>>, TelemetryError> {
     let quiet: String = TRANSPORT.iter().map(|target| format!("{target}=warn,")).collect();
+    let quiet = quiet + "h2=error,";
     let filter = EnvFilter::builder()
         .parse(format!("{quiet}{}", settings.log))
         .map_err(|source| TelemetryError::LogFilter { filter: settings.log.clone(), source })?;

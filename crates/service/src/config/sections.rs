@@ -36,16 +36,24 @@ pub(super) struct RawService {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawLimits {
-    /// Handshakes under way at once.
+    /// Handshakes under way at once; beyond it the source network with most of them loses its oldest. Default 1024.
     max_handshakes: Option<usize>,
-    /// Connections open at once.
+    /// Handshakes begun per second by one source network (IPv4 address, IPv6 /64). Default 2000.
+    max_handshake_rate: Option<u32>,
+    /// Connections open at once. Default 16384.
     max_connections: Option<usize>,
-    /// From accept to the end of the handshake.
+    /// Of them without a peer identity, where such are admitted. Default 1024, and never more than half.
+    max_unauthenticated_connections: Option<usize>,
+    /// How long one without a peer identity lives. Default 30 s.
+    unauthenticated_connection_age: Option<Period>,
+    /// From accept to the end of the handshake, and again to the HTTP/2 preface. Default 5 s.
     handshake_timeout: Option<Period>,
     /// Streams open at once on a connection.
     max_concurrent_streams: Option<u32>,
     /// Bytes of a request's headers.
     max_header_list_size: Option<u32>,
+    /// Calls a peer may abandon within ten seconds unless it lets more of them finish. Default 512.
+    max_abandoned_calls: Option<u32>,
     /// A connection is asked to go away at this age.
     max_connection_age: Option<Period>,
     /// Certificates in a peer's chain, leaf included.
@@ -98,13 +106,20 @@ impl RawLimits {
     fn check(&self) -> Result<ServerOptions, ConfigError> {
         let mut options = ServerOptions::default();
         limit("max_handshakes", self.max_handshakes, &mut options.max_handshakes)?;
+        limit("max_handshake_rate", self.max_handshake_rate, &mut options.max_handshake_rate)?;
         limit("max_connections", self.max_connections, &mut options.max_connections)?;
+        let unauthenticated = &mut options.max_unauthenticated_connections;
+        limit("max_unauthenticated_connections", self.max_unauthenticated_connections, unauthenticated)?;
+        limit("max_abandoned_calls", self.max_abandoned_calls, &mut options.max_abandoned_calls)?;
         limit("max_concurrent_streams", self.max_concurrent_streams, &mut options.max_concurrent_streams)?;
         limit("max_header_list_size", self.max_header_list_size, &mut options.max_header_list_size)?;
         limit("max_chain_depth", self.max_chain_depth, &mut options.chain.max_depth)?;
         limit("max_certificate_bytes", self.max_certificate_bytes, &mut options.chain.max_certificate_bytes)?;
         let age = self.max_connection_age.map(|period| period.0);
         limit_time("max_connection_age", age, &mut options.max_connection_age)?;
+        let unauthenticated = self.unauthenticated_connection_age.map(|period| period.0);
+        let age = &mut options.unauthenticated_connection_age;
+        limit_time("unauthenticated_connection_age", unauthenticated, age)?;
         let handshake = self.handshake_timeout.map(|period| period.0);
         limit_time("handshake_timeout", handshake, &mut options.handshake_timeout)?;
         Ok(options)

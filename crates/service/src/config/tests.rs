@@ -116,6 +116,16 @@ fn values_that_cannot_work_are_refused_with_their_key() {
         ("[service]\naddress = 'orders:0'\n", "service.address"),
         ("[service.limits]\nmax_connections = 0\n", "service.limits.max_connections"),
         ("[service.limits]\nhandshake_timeout = '0s'\n", "service.limits.handshake_timeout"),
+        ("[service.limits]\nmax_handshake_rate = 0\n", "service.limits.max_handshake_rate"),
+        (
+            "[service.limits]\nmax_unauthenticated_connections = 0\n",
+            "service.limits.max_unauthenticated_connections",
+        ),
+        (
+            "[service.limits]\nunauthenticated_connection_age = '0s'\n",
+            "service.limits.unauthenticated_connection_age",
+        ),
+        ("[service.limits]\nmax_abandoned_calls = 0\n", "service.limits.max_abandoned_calls"),
         ("[authz]\nwatch_interval = '1ms'\n", "authz.watch_interval"),
         ("[upstreams.a]\nurl = 'http://a:1'\nid = 'spiffe://a/b'\n", "upstreams.a.url"),
         ("[upstreams.a]\nurl = 'https://a'\nid = 'spiffe://a/b'\n", "upstreams.a.url"),
@@ -125,6 +135,23 @@ fn values_that_cannot_work_are_refused_with_their_key() {
         let text = fault(file, &[], &[]);
         assert!(text.starts_with(&format!("{key} = ")), "{text}");
     }
+}
+
+#[test]
+fn every_limit_of_the_listener_can_be_set() {
+    let file = "[service.limits]\nmax_handshakes = 1\nmax_handshake_rate = 2\nmax_connections = 3\n\
+                max_unauthenticated_connections = 4\nunauthenticated_connection_age = '5s'\n\
+                handshake_timeout = '6s'\nmax_concurrent_streams = 7\nmax_header_list_size = 8\n\
+                max_abandoned_calls = 9\nmax_connection_age = '10s'\nmax_chain_depth = 11\n\
+                max_certificate_bytes = 12\n";
+    let options = load(file, &[], &[]).unwrap().service.options;
+    assert_eq!((options.max_handshakes, options.max_handshake_rate), (1, 2));
+    assert_eq!((options.max_connections, options.max_unauthenticated_connections), (3, 4));
+    assert_eq!(options.unauthenticated_connection_age, Duration::from_secs(5));
+    assert_eq!(options.handshake_timeout, Duration::from_secs(6));
+    assert_eq!((options.max_concurrent_streams, options.max_header_list_size), (7, 8));
+    assert_eq!((options.max_abandoned_calls, options.max_connection_age), (9, Duration::from_secs(10)));
+    assert_eq!((options.chain.max_depth, options.chain.max_certificate_bytes), (11, 12));
 }
 
 #[test]
