@@ -62,6 +62,11 @@ check:
     @'{{ gate }}' standalone
     @'{{ gate }}' deny
 
+# The targets of fuzz/ under libFuzzer, each for some seconds. Options: SECONDS (10), names of targets (all). `test` runs them without it
+[group('verify')]
+fuzz *OPTIONS:
+    @'{{ justfile_directory() }}/deploy/dev/fuzz' "$@"
+
 # Formats the whole workspace
 [group('verify')]
 fmt:
