@@ -36,6 +36,7 @@ pub(crate) use single::SingleUse;
 use crate::deadline;
 use crate::filter::IdentityFilter;
 use crate::snapshot::Identity;
+use crate::supervise;
 use crate::verify::ChainLimits;
 
 /// Why a channel cannot be made.
@@ -127,7 +128,10 @@ impl ChannelBuilder {
             demand: Notify::new(),
             used: AtomicBool::new(false),
         });
-        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper::keep(shared.clone())));
+        let kept = shared.clone();
+        let keeper =
+            supervise::keep_running("a channel's keeper", move || keeper::keep(kept.clone()), |_| {});
+        let keeper = AbortOnDropHandle::new(keeper);
         Ok(Channel { shared, _keeper: Arc::new(keeper) })
     }
 }
@@ -245,11 +249,17 @@ impl Shared {
                 if let Some(link) = self.current() {
                     return Ok(link);
                 }
-                if let Phase::Down(down) = &*phase.borrow_and_update() {
+                let down = match &*phase.borrow_and_update() {
+                    Phase::Down(down) => Some(down.clone()),
+                    _ => None,
+                };
+                if let Some(down) = down {
                     if !down.is_retryable() {
+                        // A caller that asks in circles must not keep the keeper from its turn.
+                        tokio::task::yield_now().await;
                         return Err(down.to_status());
                     }
-                    failure = Some(down.clone());
+                    failure = Some(down);
                 }
                 self.demand.notify_one();
                 if phase.changed().await.is_err() {

@@ -18,6 +18,7 @@ mod server;
 mod snapshot;
 mod source;
 mod status;
+mod supervise;
 mod svid;
 mod tls;
 mod trust;

@@ -11,6 +11,7 @@ mod state;
 mod trust_stream;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,6 +21,7 @@ use avouch_spiffe::{Reason, SpiffeId};
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
 use crate::snapshot::Identity;
+use crate::supervise;
 
 /// Why an identity could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +137,7 @@ pub enum IdentityEvent {
     },
     /// A fresh SVID could not be had; the current one stays in use.
     Failed {
-        /// What was tried.
+        /// What was tried: `renew`, `recover` or `files`; `source` where the task itself died and begins again.
         how: &'static str,
         /// Why it failed.
         error: String,
@@ -175,9 +177,27 @@ impl Surroundings {
                 tracing::warn!(how, error, "no fresh SVID; the current one stays in use");
             }
         }
-        if let Some(observer) = &self.observer {
-            observer.event(event);
+        let Some(observer) = &self.observer else { return };
+        // An observer is somebody else's code; it must not take the identity down with it.
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| observer.event(event)));
+        if told.is_err() {
+            tracing::error!(?observer, "an observer of the identity panicked");
         }
+    }
+
+    /// Keeps a source's task running.
+    pub(crate) fn keep_running<F>(
+        &self,
+        begin: impl Fn() -> F + Send + 'static,
+    ) -> tokio::task::JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let surroundings = self.clone();
+        supervise::keep_running("the source of this identity", begin, move |how| {
+            let error = format!("the task that keeps this identity fresh died: {how}");
+            surroundings.tell(&IdentityEvent::Failed { how: "source", error });
+        })
     }
 
     pub(crate) fn issued(&self, how: &'static str, svid: &crate::svid::Svid) {

@@ -3,65 +3,11 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use avouch_identity::{FilesConfig, Identity, IdentityConfig, IdentityError};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use avouch_identity::{Identity, IdentityError};
+use support::files::{Files, serial_changes, write};
 use support::{Ca, id, leaf_params, year};
-
-struct Files {
-    dir: tempfile::TempDir,
-}
-
-impl Files {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a directory") }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn config(&self) -> IdentityConfig {
-        IdentityConfig::Files(FilesConfig {
-            certificate: self.path("svid.pem"),
-            key: self.path("key.pem"),
-            bundle: self.path("bundle.pem"),
-            federated: Vec::new(),
-            poll_ms: 10,
-            spiffe_id: None,
-        })
-    }
-
-    fn write(&self, chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) {
-        write(&self.path("svid.pem"), &chain.iter().map(|der| pem("CERTIFICATE", der)).collect::<String>());
-        write(&self.path("key.pem"), &pem("PRIVATE KEY", key.secret_der()));
-    }
-
-    fn write_bundle(&self, root: &CertificateDer<'_>) {
-        write(&self.path("bundle.pem"), &pem("CERTIFICATE", root));
-    }
-}
-
-fn write(path: &Path, contents: &str) {
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, contents).expect("written");
-    std::fs::rename(temporary, path).expect("renamed");
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
-}
-
-async fn serial_changes(identity: &Identity, from: &str) -> Option<String> {
-    let mut states = identity.subscribe();
-    let changed = states.wait_for(|state| state.svid.leaf().serial() != from);
-    let state = tokio::time::timeout(Duration::from_secs(5), changed).await.ok()?.ok()?;
-    Some(state.svid.leaf().serial().to_owned())
-}
 
 #[tokio::test]
 async fn replaced_files_come_into_use_and_half_replaced_ones_do_not() {

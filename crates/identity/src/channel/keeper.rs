@@ -22,6 +22,9 @@ const SHORT_LIFE: Duration = Duration::from_millis(10);
 /// Runs as long as the channel has handles.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut backoff = FIRST_BACKOFF;
+    // After a keeper that died: nobody holds its connection, and whoever waits has to ask again.
+    shared.link.store(None);
+    shared.phase.send_replace(Phase::Idle);
     loop {
         shared.demand.notified().await;
         // One demand may have been answered by the connection opened for another.

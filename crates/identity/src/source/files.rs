@@ -4,6 +4,7 @@
 //! retried, not used. Whatever is unusable leaves the last good state in place, loudly. Another identity than the
 //! first one is refused.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::{BundleSet, SpiffeId};
@@ -21,7 +22,10 @@ pub(super) fn start(config: FilesConfig, surroundings: Surroundings) -> Result<I
     let id = svid.spiffe_id().clone();
     let (publisher, identity) =
         Identity::publisher_with_clock(Snapshot::new(svid, bundles), surroundings.clock.clone());
-    let task = tokio::spawn(watch(config, id, read, publisher, surroundings));
+    let publisher = Arc::new(publisher);
+    let task = surroundings.clone().keep_running(move || {
+        watch(config.clone(), id.clone(), read.clone(), publisher.clone(), surroundings.clone())
+    });
     Ok(identity.with_source(task))
 }
 
@@ -29,7 +33,7 @@ async fn watch(
     config: FilesConfig,
     id: SpiffeId,
     mut used: Contents,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     surroundings: Surroundings,
 ) {
     let mut failed: Option<Contents> = None;
@@ -80,7 +84,7 @@ fn since_epoch(at: SystemTime) -> u64 {
 }
 
 /// The files' bytes, as read in one go.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Contents {
     certificate: Vec<u8>,
     key: zeroize::Zeroizing<Vec<u8>>,

@@ -3,7 +3,7 @@
 //! The state table is in `docs/bootstrap-and-recovery.md`; each of its transitions has a named test in the issuer's
 //! crate. No state is a dead end: what can't be had now is tried again, what needs a person says which command.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
@@ -80,9 +80,10 @@ pub(super) async fn connect(
 }
 
 /// An SVID in use, with what renewing it needs.
+#[derive(Clone)]
 struct Current {
     svid: Svid,
-    key: SvidKey,
+    key: Arc<SvidKey>,
     bundle: Bundle,
 }
 
@@ -102,7 +103,33 @@ pub(super) async fn start(
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
     // This handle has no task to keep alive, so the task does not keep itself alive.
     let own = identity.clone();
-    Ok(identity.with_source(tokio::spawn(source.keep_fresh(current, publisher, own))))
+    let surroundings = source.surroundings.clone();
+    let (source, publisher) = (Arc::new(source), Arc::new(publisher));
+    // What is in use is kept outside of the task, so that it can begin again.
+    let current = Arc::new(Mutex::new(current));
+    let task = surroundings
+        .keep_running(move || source.clone().keep_fresh(current.clone(), publisher.clone(), own.clone()));
+    Ok(identity.with_source(task))
+}
+
+/// Whose SVID is expected: who enrols learns its identity, whoever had one keeps it.
+enum Whose<'a> {
+    Anybody(&'a TrustDomain),
+    Identity(&'a SpiffeId),
+}
+
+impl<'a> Whose<'a> {
+    /// The trust domain, if an answer for `got` will do.
+    fn check(&self, got: &SpiffeId) -> Result<&'a TrustDomain, IdentityError> {
+        match self {
+            Self::Anybody(domain) if got.trust_domain() == *domain => Ok(domain),
+            Self::Anybody(domain) => Err(IdentityError::Answer(format!("it is for {got}, not in {domain}"))),
+            Self::Identity(expected) if got == *expected => Ok(expected.trust_domain()),
+            Self::Identity(expected) => {
+                Err(IdentityError::Answer(format!("it is for {got}, not for {expected}")))
+            }
+        }
+    }
 }
 
 struct Source {
@@ -193,13 +220,13 @@ impl Source {
                 return Err(error);
             }
         };
-        self.accept("enroll", issued, key, token.trust_domain()).await
+        self.accept("enroll", issued, key, Whose::Anybody(token.trust_domain())).await
     }
 
     async fn recover(&self, svid: &Svid, key: &SvidKey, trust: Trust) -> Result<Current, IdentityError> {
         let next = self.next_key()?;
         let issued = recover(&self.target, &self.surroundings, trust, (svid, key), &next).await?;
-        self.accept("recover", issued, next, svid.spiffe_id().trust_domain()).await
+        self.accept("recover", issued, next, Whose::Identity(svid.spiffe_id())).await
     }
 
     async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
@@ -214,12 +241,7 @@ impl Source {
             .into_inner()
             .svid
             .ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))?;
-        let renewed = self.accept("renew", issued, key, current.svid.spiffe_id().trust_domain()).await?;
-        if renewed.svid.spiffe_id() != current.svid.spiffe_id() {
-            let detail = format!("it is for {}, not {}", renewed.svid.spiffe_id(), current.svid.spiffe_id());
-            return Err(IdentityError::Answer(detail));
-        }
-        Ok(renewed)
+        self.accept("renew", issued, key, Whose::Identity(current.svid.spiffe_id())).await
     }
 
     /// A key for the successor of an SVID. On disk before it is used; but a full disk must not end an identity that
@@ -238,18 +260,20 @@ impl Source {
         how: &'static str,
         issued: IssuedSvid,
         key: SvidKey,
-        domain: &TrustDomain,
+        whose: Whose<'_>,
     ) -> Result<Current, IdentityError> {
         let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
         let svid = Svid::new(chain, &key.to_der())?;
-        if svid.spiffe_id().trust_domain() != domain || !key.is_for(svid.leaf().spki_der()) {
-            return Err(IdentityError::Answer(format!("it is for {}", svid.spiffe_id())));
+        let domain = whose.check(svid.spiffe_id())?;
+        if !key.is_for(svid.leaf().spki_der()) {
+            return Err(IdentityError::Answer(format!("it is for another key of {}", svid.spiffe_id())));
         }
         let bundle = issued.bundle.ok_or_else(|| IdentityError::Answer("it carries no bundle".to_owned()))?;
         let bundle = parse_bundle(&bundle, domain)?;
+        vouched_for(&svid, &bundle, self.surroundings.clock.now())?;
         let (svid, key, bundle) = self.store(svid, key, bundle).await;
         self.surroundings.issued(how, &svid);
-        Ok(Current { svid, key, bundle })
+        Ok(Current { svid, key: Arc::new(key), bundle })
     }
 
     /// Puts an SVID to disk. When that fails the SVID is used all the same, from memory.
@@ -279,7 +303,13 @@ impl Source {
     }
 
     /// Renews for ever, and follows the trust stream beside it.
-    async fn keep_fresh(self, mut current: Current, publisher: Publisher, identity: Identity) {
+    async fn keep_fresh(
+        self: Arc<Self>,
+        in_use: Arc<Mutex<Current>>,
+        publisher: Arc<Publisher>,
+        identity: Identity,
+    ) {
+        let mut current = in_use.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let url = format!("https://{}", self.target.authority);
         let issuer = match issuer_id(current.svid.spiffe_id().trust_domain()) {
             Ok(issuer) => issuer,
@@ -307,9 +337,18 @@ impl Source {
                 match outcome {
                     Ok(renewed) => {
                         publish(&publisher, &renewed);
+                        in_use.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&renewed);
                         current = renewed;
-                        failures = 0;
-                        delay = schedule::renewal_delay(current.svid.not_after(), clock.now());
+                        let now = clock.now();
+                        if now < current.svid.not_after() {
+                            failures = 0;
+                            delay = schedule::renewal_delay(current.svid.not_after(), now);
+                        } else {
+                            // The issuer's clock and ours disagree by more than a life: no reason to hurry it.
+                            failures += 1;
+                            self.surroundings.failed(how, &expired_on_arrival(&current.svid));
+                            delay = schedule::retry_delay(failures, current.svid.not_after(), now);
+                        }
                     }
                     Err(error) => {
                         failures += 1;
@@ -330,7 +369,7 @@ fn live(stored: &mut Stored, now: std::time::SystemTime) -> Option<Current> {
         return None;
     }
     let (svid, key) = stored.svid.take()?;
-    Some(Current { svid, key, bundle: stored.bundle.take()? })
+    Some(Current { svid, key: Arc::new(key), bundle: stored.bundle.take()? })
 }
 
 fn trust_in(bundle: &Bundle) -> Trust {
@@ -343,6 +382,25 @@ fn newest_bundle(publisher: &Publisher, current: &Current) -> Bundle {
     let domain = current.svid.spiffe_id().trust_domain();
     let published = publisher.current().trust.bundles().get(domain).map(|bundle| bundle.as_ref().clone());
     published.unwrap_or_else(|| current.bundle.clone())
+}
+
+/// An SVID that its own bundle does not vouch for would be refused by everybody; the one in use is better. Asked at a
+/// moment at which the SVID holds: whose clock is right is not the question here.
+fn vouched_for(svid: &Svid, bundle: &Bundle, now: std::time::SystemTime) -> Result<(), IdentityError> {
+    let mut bundles = BundleSet::default();
+    bundles.insert(bundle.clone());
+    let moment = now.max(svid.leaf().not_before()).min(svid.not_after());
+    match TrustStore::new(bundles).verify(svid.chain(), None, moment) {
+        Ok(_) => Ok(()),
+        Err(rejection) => {
+            Err(IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}")))
+        }
+    }
+}
+
+fn expired_on_arrival(svid: &Svid) -> IdentityError {
+    let id = svid.spiffe_id();
+    IdentityError::Answer(format!("by this machine's clock the fresh SVID of {id} has expired already"))
 }
 
 /// Publishes a renewed SVID, with its bundle unless the trust stream has brought a newer one.

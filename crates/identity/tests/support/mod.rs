@@ -8,6 +8,8 @@
     reason = "test support"
 )]
 
+pub mod files;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -114,6 +116,14 @@ impl Ca {
             vec![leaf.der().clone(), self.intermediate.clone()],
             PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         )
+    }
+
+    /// A certificate for the key of a request; what else the request says counts for nothing.
+    pub fn answer(&self, csr: &[u8], params: CertificateParams) -> Vec<Vec<u8>> {
+        let mut request = rcgen::CertificateSigningRequestParams::from_der(&csr.into()).expect("a request");
+        request.params = params;
+        let leaf = request.signed_by(&self.issuer).expect("a leaf");
+        vec![leaf.der().to_vec(), self.intermediate.to_vec()]
     }
 
     pub fn svid(&self, id: &SpiffeId, ttl: Duration) -> Svid {
