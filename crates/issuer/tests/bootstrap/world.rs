@@ -30,7 +30,7 @@ pub(crate) fn id(path: &str) -> SpiffeId {
 }
 
 pub(crate) struct World {
-    dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     pub(crate) clock: ManualClock,
     address: SocketAddr,
     running: Option<Running>,

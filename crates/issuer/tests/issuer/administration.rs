@@ -114,3 +114,22 @@ async fn the_administration_is_not_served_to_the_network_nor_workloads_on_the_so
     let refused = IssuerClient::new(channel).begin_recovery(BeginRecoveryRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
 }
+
+#[tokio::test]
+async fn the_administration_works_when_every_certificate_has_expired() {
+    let world = World::new().await;
+    let held = world.enroll(&world.invited(ORDERS).await).await.unwrap();
+    world.clock.advance(Duration::from_secs(50 * 365 * 86_400));
+    let refused = match crate::harness::try_connect(world.address, Some(&held)).await {
+        Err(_) => true,
+        Ok(mut raw) => raw.renew(Vec::new()).await.is_err(),
+    };
+    assert!(refused, "nothing holds any more");
+    // What repairs must not need what has to be repaired: it is let in by the socket, not by a certificate.
+    let mut admin = world.admin().await;
+    admin.create_entry(entry("spiffe://market.example/ledger")).await.unwrap();
+    let listed = admin.list_entries(ListEntriesRequest {}).await.unwrap().into_inner().entries;
+    assert_eq!(listed.len(), 2);
+    world.token("spiffe://market.example/ledger").await;
+    admin.delete_entry(DeleteEntryRequest { spiffe_id: ORDERS.to_owned() }).await.unwrap();
+}
