@@ -4,6 +4,7 @@
 //! up, with the frames of [`frames`]. Each flood says what came of it and ends by itself.
 
 pub mod frames;
+pub mod machine;
 pub mod sockets;
 
 mod peer;

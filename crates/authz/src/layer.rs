@@ -15,8 +15,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
-use avouch_spiffe::{PeerIdentity, TrustDomain};
+use avouch_spiffe::throttle::{self, Throttle};
+use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId, TrustDomain};
 use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -32,6 +34,12 @@ use crate::handle::PolicyHandle;
 /// Finds the connection's id for the record of a refusal.
 type ConnectionIdOf = fn(&Extensions) -> Option<String>;
 
+/// Finds the network a caller comes from.
+type NetworkOf = fn(&Extensions) -> Option<Network>;
+
+/// Whose records of refusals are counted together.
+type Source = (Option<Network>, Option<SpiffeId>, Reason);
+
 /// Puts [`Authz`] around a service.
 #[derive(Clone)]
 pub struct AuthzLayer(Arc<Settings>);
@@ -43,6 +51,8 @@ struct Settings {
     observer: Arc<dyn DecisionObserver>,
     ids: DecisionIds,
     connection_id: ConnectionIdOf,
+    network: NetworkOf,
+    records: Arc<Throttle<Source>>,
 }
 
 impl AuthzLayer {
@@ -51,7 +61,23 @@ impl AuthzLayer {
     #[must_use]
     pub fn new(policy: PolicyHandle, trust_domain: TrustDomain, observer: Arc<dyn DecisionObserver>) -> Self {
         let ids = DecisionIds::random();
-        Self(Arc::new(Settings { policy, trust_domain, observer, ids, connection_id: |_| None }))
+        Self(Arc::new(Settings {
+            policy,
+            trust_domain,
+            observer,
+            ids,
+            connection_id: |_| None,
+            network: |_| None,
+            records: Arc::new(throttle::log_lines()),
+        }))
+    }
+
+    /// How to find the network a request came from: of the same caller from the same network only so many refusals for
+    /// the same reason are recorded, so that nobody fills the log and hides others in it.
+    #[must_use]
+    pub fn network(mut self, of: NetworkOf) -> Self {
+        Arc::make_mut(&mut self.0).network = of;
+        self
     }
 
     /// How to find the id of the connection a request came over, to be named in the record of a refusal.
@@ -66,6 +92,16 @@ impl AuthzLayer {
     pub fn decision_ids(mut self, ids: DecisionIds) -> Self {
         Arc::make_mut(&mut self.0).ids = ids;
         self
+    }
+}
+
+impl Settings {
+    fn record(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+        let denial = refusal.denial;
+        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason());
+        if let Some(suppressed) = self.records.pass(source, Instant::now()) {
+            refusal::record(refusal, (self.connection_id)(extensions), suppressed);
+        }
     }
 }
 
@@ -122,7 +158,7 @@ where
                 let settings = &self.settings;
                 let refusal = Refusal { decision_id: settings.ids.next(), denial: &denial };
                 settings.observer.denied(&refusal);
-                refusal::record(&refusal, (settings.connection_id)(request.extensions()));
+                settings.record(&refusal, request.extensions());
                 let response = Some(refusal::response(&refusal, &settings.trust_domain));
                 ResponseFuture { answer: Answer::Refused { response } }
             }

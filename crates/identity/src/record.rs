@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,11 @@ pub struct ConnectionInfo {
     pub group: String,
     /// Keying material exported for channel binding, where the server was asked to.
     pub exporter: Option<[u8; 32]>,
+}
+
+/// The network that a request comes from, by the extensions of the request.
+pub fn network_of(extensions: &http::Extensions) -> Option<Network> {
+    extensions.get::<Arc<ConnectionInfo>>().map(|info| info.peer_addr.ip().into())
 }
 
 /// Whether a connection attempt succeeded.
@@ -194,5 +200,73 @@ impl ConnectionObserver for LogObserver {
             suppressed = (suppressed > 0).then_some(suppressed),
             "connection closed"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use avouch_spiffe::throttle::Rate;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn refused(peer: &str, reason: Reason) -> ConnectionRecord {
+        ConnectionRecord {
+            id: ConnectionId::next(),
+            peer_addr: peer.parse().unwrap(),
+            local_addr: None,
+            peer_id: None,
+            peer_serial: None,
+            verdict: Verdict::Refused,
+            reason: Some(reason),
+            detail: None,
+            tls_version: None,
+            cipher: None,
+            group: None,
+            handshake: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_flood_is_a_few_lines_the_next_of_which_says_how_many_were_not_written_and_hides_nobody() {
+        let log = Captured::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let every = Duration::from_millis(200);
+        let observer = LogObserver { lines: Throttle::new(Rate { burst: 2, every }, 10) };
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..500 {
+                observer.connection(&refused("192.0.2.1:1", Reason::CertUntrusted));
+            }
+            observer.connection(&refused("192.0.2.2:1", Reason::CertUntrusted));
+            observer.connection(&refused("192.0.2.1:1", Reason::CertExpired));
+            std::thread::sleep(every * 2);
+            observer.connection(&refused("192.0.2.1:2", Reason::CertUntrusted));
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let of = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        assert!(of("192.0.2.1:1") < 20, "{text}");
+        assert_eq!((of("192.0.2.2:1"), of("CERT_EXPIRED")), (1, 1), "{text}");
+        let told: u64 = text
+            .lines()
+            .filter_map(|line| line.split_once("suppressed=")?.1.split(' ').next()?.parse::<u64>().ok())
+            .sum();
+        assert_eq!(told + of("CERT_UNTRUSTED") as u64, 502, "{text}");
     }
 }

@@ -1,4 +1,5 @@
-//! One line per issuance, per refusal and per act of administration: who, what, by which right, why not.
+//! One line per issuance and per act of administration, and of each network's refusals the first ones and some of the
+//! rest: who, what, by which right, why not.
 //!
 //! The lines have the target `avouch::audit` and carry no secret: no token, no key, no request.
 
@@ -6,8 +7,9 @@ use crate::error::{IssueError, chain};
 use crate::store::{Entry, Issuance};
 use avouch_authz::layer::DecisionId;
 use avouch_identity::ConnectionInfo;
-use avouch_spiffe::{PeerIdentity, SpiffeId};
-use std::time::SystemTime;
+use avouch_spiffe::throttle::{self, Throttle};
+use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
+use std::time::{Instant, SystemTime};
 
 /// Who called: what the log may say of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -31,25 +33,44 @@ pub(crate) fn issued(issuance: &Issuance, authority: &str) {
     );
 }
 
-/// A certificate was refused.
-pub(crate) fn refused(
-    action: &'static str,
-    error: &IssueError,
-    decision: DecisionId,
-    caller: CallerFacts<'_>,
-) {
-    tracing::warn!(
-        target: "avouch::audit",
-        action,
-        reason = error.reason().as_str(),
-        detail = chain(error),
-        decision_id = %decision,
-        connection_id = caller.connection.map(|info| tracing::field::display(info.id)),
-        peer_addr = caller.connection.map(|info| tracing::field::display(info.peer_addr)),
-        peer = caller.peer.map(|peer| peer.spiffe_id().as_str()),
-        serial = caller.peer.map(PeerIdentity::serial),
-        "certificate refused"
-    );
+/// Writes refusals: of the same network for the same reason only so many, the next one saying how many were not
+/// written before it.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    lines: Throttle<(Option<Network>, Reason)>,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self { lines: throttle::log_lines() }
+    }
+}
+
+impl Refusals {
+    /// A certificate was refused.
+    pub(crate) fn record(
+        &self,
+        action: &'static str,
+        error: &IssueError,
+        decision: DecisionId,
+        caller: CallerFacts<'_>,
+    ) {
+        let network = caller.connection.map(|info| info.peer_addr.ip().into());
+        let Some(suppressed) = self.lines.pass((network, error.reason()), Instant::now()) else { return };
+        tracing::warn!(
+            target: "avouch::audit",
+            action,
+            reason = error.reason().as_str(),
+            detail = chain(error),
+            decision_id = %decision,
+            connection_id = caller.connection.map(|info| tracing::field::display(info.id)),
+            peer_addr = caller.connection.map(|info| tracing::field::display(info.peer_addr)),
+            peer = caller.peer.map(|peer| peer.spiffe_id().as_str()),
+            serial = caller.peer.map(PeerIdentity::serial),
+            suppressed = (suppressed > 0).then_some(suppressed),
+            "certificate refused"
+        );
+    }
 }
 
 /// An entry was registered.

@@ -1,17 +1,16 @@
-//! How often a peer may ask: per IP address without an identity, per SPIFFE ID with one.
+//! How often a peer may ask: per source network without an identity, per SPIFFE ID with one.
 //!
 //! Memory is bounded: beyond a number of peers, idle ones are forgotten, and if all are busy the rest share one bucket.
-//! IPv6 peers count by their /64, which one host usually owns whole.
 
 use crate::config::RateLimitSettings;
-use avouch_spiffe::SpiffeId;
+use avouch_spiffe::{Network, SpiffeId};
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -32,7 +31,7 @@ pub struct RateLimited {
 /// The limits of an issuer.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    unauthenticated: PerPeer<IpAddr>,
+    unauthenticated: PerPeer<Network>,
     authenticated: PerPeer<SpiffeId>,
 }
 
@@ -57,19 +56,12 @@ impl Limits {
 
     /// Counts a call without an identity.
     pub(crate) fn unauthenticated(&self, peer: IpAddr) -> Result<(), RateLimited> {
-        self.unauthenticated.check(&network(peer))
+        self.unauthenticated.check(&peer.into())
     }
 
     /// Counts a call with one.
     pub(crate) fn authenticated(&self, peer: &SpiffeId) -> Result<(), RateLimited> {
         self.authenticated.check(peer)
-    }
-}
-
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 
@@ -163,14 +155,5 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         limiter.check(&11).unwrap();
         assert_eq!(limiter.peers.len(), 1);
-    }
-
-    #[test]
-    fn one_host_is_one_peer_however_many_addresses_it_has() {
-        let peer = |text: &str| network(text.parse().unwrap());
-        assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1:2:3"));
-        assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
-        assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
-        assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::admin_socket::BindError;
 use crate::attest::JoinTokenAttestor;
+use crate::audit::Refusals;
 use crate::authorities::{Authorities, AuthoritiesError};
 use crate::config::IssuerConfig;
 use crate::data_dir::{DataDir, DataDirError};
@@ -93,6 +94,7 @@ struct Inner {
     identity: Identity,
     policy: PolicyHandle,
     decisions: DecisionIds,
+    refusals: Arc<Refusals>,
     admin_socket: PathBuf,
     _maintenance: [AbortOnDropHandle<()>; 3],
 }
@@ -154,6 +156,7 @@ impl Issuer {
                 limits: Arc::new(Limits::new(&config.rate_limits)),
                 policy: PolicyHandle::fixed(Policy::without_roles(&methods)),
                 decisions: DecisionIds::random(),
+                refusals: Arc::default(),
                 admin_socket: config.admin_socket.clone(),
                 issuing,
                 rules,
@@ -196,6 +199,7 @@ impl Issuer {
             issuing: Arc::clone(&self.inner.issuing),
             limits: Arc::clone(&self.inner.limits),
             decisions: self.inner.decisions.clone(),
+            refusals: Arc::clone(&self.inner.refusals),
             drain,
         };
         Routes::new(IssuerServer::new(service).max_decoding_message_size(MAX_REQUEST))
@@ -214,6 +218,7 @@ impl Issuer {
         let trust_domain = self.inner.id.trust_domain().clone();
         AuthzLayer::new(self.inner.policy.clone(), trust_domain, observer)
             .decision_ids(self.inner.decisions.clone())
+            .network(avouch_identity::network_of)
     }
 
     /// What the workloads' listener needs beyond that of other services: a client certificate is optional (but must be

@@ -153,9 +153,11 @@ fn server_layer(app: &App, address: SocketAddr) -> ServerLayer {
 fn authz_layer(app: &App) -> AuthzLayer {
     let trust_domain = app.identity().spiffe_id().trust_domain().clone();
     let observer = Arc::new(Observer(app.metrics().clone()));
-    AuthzLayer::new(app.policy().clone(), trust_domain, observer).connection_id(|extensions| {
-        extensions.get::<Arc<ConnectionInfo>>().map(|connection| connection.id.to_string())
-    })
+    AuthzLayer::new(app.policy().clone(), trust_domain, observer)
+        .network(avouch_identity::network_of)
+        .connection_id(|extensions| {
+            extensions.get::<Arc<ConnectionInfo>>().map(|connection| connection.id.to_string())
+        })
 }
 
 fn server(app: &App) -> Server {

@@ -36,8 +36,8 @@ impl Disclosure {
     }
 }
 
-/// The one line in the log.
-pub(super) fn record(refusal: &Refusal<'_>, connection_id: Option<String>) {
+/// The one line in the log, and how many of the kind were not written since the last.
+pub(super) fn record(refusal: &Refusal<'_>, connection_id: Option<String>, suppressed: u64) {
     let denial = refusal.denial;
     tracing::warn!(
         decision_id = %refusal.decision_id,
@@ -52,6 +52,7 @@ pub(super) fn record(refusal: &Refusal<'_>, connection_id: Option<String>) {
         policy = denial.place().map(tracing::field::display),
         policy_version = denial.policy_version(),
         help = denial.help(),
+        suppressed = (suppressed > 0).then_some(suppressed),
         "call refused"
     );
 }

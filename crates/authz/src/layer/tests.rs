@@ -291,6 +291,26 @@ async fn a_refusal_is_logged_once_with_who_what_why_and_the_command_that_shows_m
 }
 
 #[tokio::test]
+async fn a_flood_of_refusals_is_a_bounded_number_of_lines_and_hides_nobody_elses() {
+    let log = Captured::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let (layer, _) = shop();
+    for _ in 0..1_000 {
+        call_as(&layer, POST, "spiffe://shop.example/orders").await;
+    }
+    call_as(&layer, POST, "spiffe://shop.example/other").await;
+    call_as(&layer, "/shop.v1.Shop/Nothing", "spiffe://shop.example/orders").await;
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // Sixty, and one per ten seconds that the test takes.
+    let lines = text.lines().filter(|line| line.contains("ROLE_MISSING") && line.contains("/orders")).count();
+    assert!((60..70).contains(&lines), "{lines} lines");
+    assert_eq!(text.lines().filter(|line| line.contains("shop.example/other")).count(), 1);
+    assert_eq!(text.lines().filter(|line| line.contains("NO_ALLOW_RULE")).count(), 1);
+}
+
+#[tokio::test]
 async fn a_service_without_a_policy_file_still_guards_its_identities() {
     let layer = layer(PolicyHandle::fixed(Policy::without_roles(&methods())), Arc::default());
     let look = "/shop.v1.Shop/Look";

@@ -20,32 +20,32 @@ use tonic::body::Body;
 use crate::support::{Ca, Records, channel, check, domain, leaf_params, serve_with, year};
 use crate::support::{Running, id};
 
-pub const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-pub const CHECK: &str = "/grpc.health.v1.Health/Check";
+pub(crate) const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+pub(crate) const CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Long enough for anything that is going to happen.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server, and who calls it.
-pub struct World {
-    pub running: Running,
-    pub client: Identity,
+pub(crate) struct World {
+    pub(crate) running: Running,
+    pub(crate) client: Identity,
     stolen: Credentials,
     _publishers: [Publisher; 2],
 }
 
-pub fn options(change: impl FnOnce(&mut ServerOptions)) -> ServerOptions {
+pub(crate) fn options(change: impl FnOnce(&mut ServerOptions)) -> ServerOptions {
     let mut options = ServerOptions::default();
     change(&mut options);
     options
 }
 
 impl World {
-    pub async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
+    pub(crate) async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
         Self::with(change, |server| server).await
     }
 
     /// Like the issuer's listener.
-    pub async fn open(change: impl FnOnce(&mut ServerOptions)) -> Self {
+    pub(crate) async fn open(change: impl FnOnce(&mut ServerOptions)) -> Self {
         Self::with(change, Server::optional_client_certificate).await
     }
 
@@ -61,42 +61,47 @@ impl World {
         Self { running, client, stolen, _publishers: [server_publisher, client_publisher] }
     }
 
-    pub fn target(&self) -> SocketAddr {
+    /// A real certificate and its key, in the wrong hands.
+    pub(crate) fn stolen(&self) -> Credentials {
+        Credentials { chain: self.stolen.chain.clone(), key: self.stolen.key.clone_key() }
+    }
+
+    pub(crate) fn target(&self) -> SocketAddr {
         self.running.address
     }
 
-    pub fn records(&self) -> &Arc<Records> {
+    pub(crate) fn records(&self) -> &Arc<Records> {
         &self.running.records
     }
 
     /// How many attempts were refused for want of room, from this address.
-    pub fn refused(&self, from: IpAddr) -> usize {
+    pub(crate) fn refused(&self, from: IpAddr) -> usize {
         let refused = |reason| reason == Some(Reason::HandshakeLimit);
         self.records().all().iter().filter(|r| refused(r.reason) && r.peer_addr.ip() == from).count()
     }
 
     /// One honest call on a connection of its own.
-    pub async fn call_anew(&self) -> Result<(), Status> {
+    pub(crate) async fn call_anew(&self) -> Result<(), Status> {
         check(&channel(&self.client, &self.running)).await
     }
 
     /// A hostile connection; with an identity if it stole one.
-    pub async fn connect(&self, with_identity: bool) -> Connection {
+    pub(crate) async fn connect(&self, with_identity: bool) -> Connection {
         connect(self.target(), with_identity.then_some(&self.stolen)).await
     }
 
-    pub async fn peer(&self) -> Peer {
+    pub(crate) async fn peer(&self) -> Peer {
         Peer::start(self.connect(true).await).await
     }
 }
 
-pub async fn connect(target: SocketAddr, credentials: Option<&Credentials>) -> Connection {
+pub(crate) async fn connect(target: SocketAddr, credentials: Option<&Credentials>) -> Connection {
     let tcp = tls::socket(target, Some(ELSEWHERE)).await.expect("a connection");
     tls::handshake(tcp, Approach::showing(credentials)).await.expect("a handshake")
 }
 
 /// Looks until it holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
@@ -106,9 +111,9 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// `/test/Refuse` refuses, `/test/Hang` never answers, anything else is answered with OK.
 #[derive(Clone, Debug, Default)]
-pub struct Test {
+pub(crate) struct Test {
     /// Calls being worked on.
-    pub working: Arc<AtomicUsize>,
+    pub(crate) working: Arc<AtomicUsize>,
 }
 
 struct Working(Arc<AtomicUsize>);
@@ -143,16 +148,16 @@ impl tower_service::Service<http::Request<Incoming>> for Test {
 }
 
 /// A server of [`Test`].
-pub struct TestServer {
-    pub target: SocketAddr,
-    pub records: Arc<Records>,
-    pub service: Test,
-    pub stolen: Credentials,
+pub(crate) struct TestServer {
+    pub(crate) target: SocketAddr,
+    pub(crate) records: Arc<Records>,
+    pub(crate) service: Test,
+    pub(crate) stolen: Credentials,
     _publisher: Publisher,
 }
 
 impl TestServer {
-    pub async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
+    pub(crate) async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
         let ca = Ca::new();
         let (publisher, identity) = ca.identity("/server");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
@@ -167,7 +172,7 @@ impl TestServer {
         Self { target, records, service, stolen: Credentials { chain, key }, _publisher: publisher }
     }
 
-    pub async fn peer(&self, with_identity: bool) -> Peer {
+    pub(crate) async fn peer(&self, with_identity: bool) -> Peer {
         Peer::start(connect(self.target, with_identity.then_some(&self.stolen)).await).await
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{convert, watch};
 use crate::attest::Evidence;
-use crate::audit::{self, CallerFacts};
+use crate::audit::{CallerFacts, Refusals};
 use crate::error::IssueError;
 use crate::issuing::{Granted, Issuing};
 use crate::limits::Limits;
@@ -28,6 +28,7 @@ pub(crate) struct IssuerService {
     pub(crate) issuing: Arc<Issuing>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) decisions: DecisionIds,
+    pub(crate) refusals: Arc<Refusals>,
     /// Ends the trust streams when the process drains.
     pub(crate) drain: CancellationToken,
 }
@@ -60,11 +61,11 @@ impl IssuerService {
         Ok(self.limits.authenticated(caller.peer()?.spiffe_id())?)
     }
 
-    /// Writes the record of a refusal and makes the answer.
+    /// Records a refusal and makes the answer.
     pub(super) fn refuse(&self, action: &'static str, caller: &Caller, error: &IssueError) -> Status {
         let decision = self.decisions.next();
         let facts = CallerFacts { connection: Some(&caller.connection), peer: caller.peer.as_deref() };
-        audit::refused(action, error, decision, facts);
+        self.refusals.record(action, error, decision, facts);
         error.to_status(decision)
     }
 
