@@ -13,7 +13,7 @@
 //!   acknowledged and ALREADY_EXISTS of one's own order included), and an order whose retries come to no end. Shoppers
 //!   are counted by what they were answered, services by what their logs say they were.
 //! * In the calm after the kills, with certificates renewing all the time, no call fails at all.
-//! * Memory and descriptors of every life that was long enough stay flat ([`vitals`]).
+//! * Memory and descriptors of every life that was long enough stay flat (`soak::vitals`).
 //! * Everybody ends when asked to, and nobody has panicked.
 //!
 //! Kills, the pauses between them, the orders and what a power cut spares follow from the seed, which is printed. The
