@@ -3,7 +3,9 @@
 //! The state table is in `docs/bootstrap-and-recovery.md`; each of its transitions has a named test in the issuer's
 //! crate. No state is a dead end: what can't be had now is tried again, what needs a person says which command.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod fresh;
+
+use std::sync::{Arc, Mutex};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
@@ -15,13 +17,13 @@ use rustls::pki_types::CertificateDer;
 use super::key::SvidKey;
 use super::recover::{RECOVERY_BINDING, recover};
 use super::state::{State, Stored};
-use super::{IdentityError, Surroundings, enroll, schedule, trust_stream};
+use super::{IdentityError, Surroundings, enroll, schedule};
 use crate::channel::connect::Dial;
 use crate::channel::link::Keepalive;
 use crate::channel::{Channel, SingleUse, host_and_port};
 use crate::config::IssuerConfig;
 use crate::filter::IdentityFilter;
-use crate::snapshot::{Identity, Publisher, Snapshot};
+use crate::snapshot::{Identity, Snapshot};
 use crate::svid::Svid;
 use crate::trust::TrustStore;
 use crate::verify::{ChainLimits, Trust};
@@ -301,65 +303,6 @@ impl Source {
             },
         }
     }
-
-    /// Renews for ever, and follows the trust stream beside it.
-    async fn keep_fresh(
-        self: Arc<Self>,
-        in_use: Arc<Mutex<Current>>,
-        publisher: Arc<Publisher>,
-        identity: Identity,
-    ) {
-        let mut current = in_use.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let url = format!("https://{}", self.target.authority);
-        let issuer = match issuer_id(current.svid.spiffe_id().trust_domain()) {
-            Ok(issuer) => issuer,
-            Err(error) => return tracing::error!(%error, "this identity cannot be kept fresh"),
-        };
-        let channel = identity.channel(&url, issuer).default_timeout(None).build();
-        let channel = match channel {
-            Ok(channel) => channel,
-            Err(error) => return tracing::error!(%error, "this identity cannot be kept fresh"),
-        };
-        let follow = trust_stream::follow(&channel, &self.config.addresses, &publisher, &self.state);
-        let renew = async {
-            let clock = &self.surroundings.clock;
-            let mut failures = 0;
-            let mut delay = schedule::renewal_delay(current.svid.not_after(), clock.now());
-            loop {
-                schedule::wait(delay, clock.as_ref()).await;
-                let now = clock.now();
-                let (how, outcome) = if now < current.svid.not_after() {
-                    ("renew", self.renew(&channel, &current).await)
-                } else {
-                    let trust = trust_in(&newest_bundle(&publisher, &current));
-                    ("recover", self.recover(&current.svid, &current.key, trust).await)
-                };
-                match outcome {
-                    Ok(renewed) => {
-                        publish(&publisher, &renewed);
-                        in_use.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&renewed);
-                        current = renewed;
-                        let now = clock.now();
-                        if now < current.svid.not_after() {
-                            failures = 0;
-                            delay = schedule::renewal_delay(current.svid.not_after(), now);
-                        } else {
-                            // The issuer's clock and ours disagree by more than a life: no reason to hurry it.
-                            failures += 1;
-                            self.surroundings.failed(how, &expired_on_arrival(&current.svid));
-                            delay = schedule::retry_delay(failures, current.svid.not_after(), now);
-                        }
-                    }
-                    Err(error) => {
-                        failures += 1;
-                        self.surroundings.failed(how, &error);
-                        delay = schedule::retry_delay(failures, current.svid.not_after(), clock.now());
-                    }
-                }
-            }
-        };
-        tokio::join!(follow, renew);
-    }
 }
 
 /// The stored identity, if it can still be used.
@@ -378,12 +321,6 @@ fn trust_in(bundle: &Bundle) -> Trust {
     Trust::Store(Arc::new(TrustStore::new(bundles)))
 }
 
-fn newest_bundle(publisher: &Publisher, current: &Current) -> Bundle {
-    let domain = current.svid.spiffe_id().trust_domain();
-    let published = publisher.current().trust.bundles().get(domain).map(|bundle| bundle.as_ref().clone());
-    published.unwrap_or_else(|| current.bundle.clone())
-}
-
 /// An SVID that its own bundle does not vouch for would be refused by everybody; the one in use is better. Asked at a
 /// moment at which the SVID holds: whose clock is right is not the question here.
 fn vouched_for(svid: &Svid, bundle: &Bundle, now: std::time::SystemTime) -> Result<(), IdentityError> {
@@ -396,23 +333,6 @@ fn vouched_for(svid: &Svid, bundle: &Bundle, now: std::time::SystemTime) -> Resu
             Err(IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}")))
         }
     }
-}
-
-fn expired_on_arrival(svid: &Svid) -> IdentityError {
-    let id = svid.spiffe_id();
-    IdentityError::Answer(format!("by this machine's clock the fresh SVID of {id} has expired already"))
-}
-
-/// Publishes a renewed SVID, with its bundle unless the trust stream has brought a newer one.
-fn publish(publisher: &Publisher, renewed: &Current) {
-    let known = publisher.current();
-    let known = known.trust.bundles().get(renewed.svid.spiffe_id().trust_domain());
-    if known.is_some_and(|known| known.sequence() >= renewed.bundle.sequence()) {
-        return publisher.publish_svid(renewed.svid.clone());
-    }
-    let mut bundles = BundleSet::default();
-    bundles.insert(renewed.bundle.clone());
-    publisher.publish(renewed.svid.clone(), bundles);
 }
 
 /// Checks a bundle that came over the wire.
