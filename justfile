@@ -72,6 +72,11 @@ fuzz *OPTIONS:
 fmt:
     @cargo fmt --all
 
+# What floods leave to the honest: at least four fifths of their calls, enrolments among them. For a quiet machine
+[group('measure')]
+floods:
+    @AVOUCH_FLOOD_SHARE=0.8 '{{ step }}' "floods" cargo test --locked --workspace --test abuse --test issuer -- --nocapture --test-threads 1 throughput:: enrolment_attempts
+
 # The benchmarks: decide(), and the secured unary call against bare tonic mTLS, as a ratio
 [group('measure')]
 bench *OPTIONS:
