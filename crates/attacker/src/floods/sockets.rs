@@ -66,8 +66,10 @@ impl HalfOpen {
     }
 }
 
-/// Says it and waits for the end.
+/// Says it and waits for the end, which is a reset: a flood that had to wait for its own ports to be free again would
+/// be a slow one.
 async fn hold(mut tcp: TcpStream, first: &[u8]) {
+    let _ = tcp.set_zero_linger();
     if tcp.write_all(first).await.is_err() {
         return;
     }

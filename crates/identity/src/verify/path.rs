@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::time::SystemTime;
 
-use avouch_spiffe::x509::Leaf;
+use avouch_spiffe::x509::{Facts, Leaf};
 use avouch_spiffe::{PeerIdentity, Reason, SpiffeId, TrustDomain};
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
@@ -104,7 +104,7 @@ impl Judge<'_> {
             let detail = format!("a certificate of {largest} bytes presented, {allowed} allowed");
             return Err(Rejection::new(Reason::CertTooLarge, detail));
         }
-        Ok(())
+        check_names(intermediates)
     }
 
     fn check_path(
@@ -157,6 +157,28 @@ impl Judge<'_> {
             ),
         };
         Err(Rejection::new(reason, detail).with_peer(peer))
+    }
+}
+
+/// Authorities of one name could each have signed each, and webpki tries them in every order, a signature check at a
+/// time: four of them cost more than ten handshakes. Two are an authority and its successor, or the same one signed
+/// by two others.
+fn check_names(intermediates: &[CertificateDer<'_>]) -> Result<(), Rejection> {
+    const NAMESAKES: usize = 2;
+    if intermediates.len() <= NAMESAKES {
+        return Ok(());
+    }
+    // What cannot be read is refused where it is used.
+    let subjects: Vec<String> =
+        intermediates.iter().filter_map(|der| Facts::parse(der).ok()).map(|facts| facts.subject).collect();
+    let namesakes = |subject: &String| subjects.iter().filter(|other| *other == subject).count();
+    match subjects.iter().find(|subject| namesakes(subject) > NAMESAKES) {
+        None => Ok(()),
+        Some(subject) => {
+            let count = namesakes(subject);
+            let detail = format!("{count} authorities are named {subject}, {NAMESAKES} allowed");
+            Err(Rejection::new(Reason::CertChainTooDeep, detail))
+        }
     }
 }
 

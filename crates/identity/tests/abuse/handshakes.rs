@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use avouch_attacker::floods::frames::PREFACE;
 use avouch_attacker::floods::sockets::{HalfOpen, drip, hello_of};
-use avouch_attacker::tls;
+use avouch_attacker::forge::Credentials;
+use avouch_attacker::tls::{self, Approach};
 use avouch_identity::spiffe::Reason;
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::support::{ca_params, leaf_params, year};
 use crate::world::{ELSEWHERE, PATIENCE, World, until};
 
 /// One is begun at most this often.
@@ -179,4 +183,33 @@ async fn who_was_refused_and_does_not_go_is_bounded_with_the_handshakes() {
         assert!(ends_within(tcp, PATIENCE).await, "one of the oldest is still there");
     }
     world.call_anew().await.expect("room for others");
+}
+
+/// A leaf and authorities that all bear the root's name, so that each might have signed each.
+fn maze(authorities: usize) -> Credentials {
+    let params = || ca_params("test root", year());
+    let signer = Issuer::new(params(), KeyPair::generate().unwrap());
+    let signed =
+        |params: CertificateParams, key: &KeyPair| params.signed_by(key, &signer).unwrap().der().clone();
+    let key = KeyPair::generate().unwrap();
+    let mut chain = vec![signed(leaf_params("spiffe://market.example/client", year()), &key)];
+    for _ in 0..authorities {
+        chain.push(signed(params(), &KeyPair::generate().unwrap()));
+    }
+    Credentials { chain, key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+}
+
+#[tokio::test]
+async fn authorities_of_one_name_are_not_tried_in_every_order() {
+    let world = World::new(|_| {}).await;
+    for (authorities, expected) in
+        [(2, Reason::CertSignatureInvalid), (3, Reason::CertChainTooDeep), (4, Reason::CertChainTooDeep)]
+    {
+        let maze = maze(authorities);
+        let tcp = tls::socket(world.target(), Some(ELSEWHERE)).await.unwrap();
+        let local = tcp.local_addr().unwrap();
+        let _ = tls::handshake(tcp, Approach::showing(Some(&maze))).await;
+        let record = world.records().wait(|record| record.peer_addr == local).await;
+        assert_eq!(record.reason, Some(expected), "{authorities} authorities: {record:?}");
+    }
 }
