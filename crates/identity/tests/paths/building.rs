@@ -112,7 +112,7 @@ const CASES: &[Case] = &[
         let round = w.cross(&other, &one, nothing)?;
         w.leaf(&other, &[&other.der, &round], nothing)
     }),
-    refused("namesakes all the way", "CERT_UNTRUSTED", "", |w| {
+    refused("namesakes all the way", "CERT_CHAIN_TOO_DEEP", "4 authorities are named CN=one name", |w| {
         let elsewhere = w.root("one name", nothing)?;
         let second = w.below(&elsewhere, "one name", nothing)?;
         let third = w.below(&second, "one name", nothing)?;
