@@ -246,13 +246,14 @@ impl Shared {
         let mut failure = None;
         let wait = async {
             loop {
-                if let Some(link) = self.current() {
-                    return Ok(link);
-                }
+                // Seen before the look at the connection: one that is published in between still wakes us.
                 let down = match &*phase.borrow_and_update() {
                     Phase::Down(down) => Some(down.clone()),
                     _ => None,
                 };
+                if let Some(link) = self.current() {
+                    return Ok(link);
+                }
                 if let Some(down) = down {
                     if !down.is_retryable() {
                         // A caller that asks in circles must not keep the keeper from its turn.
