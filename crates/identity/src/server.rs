@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use avouch_spiffe::throttle::{Rate, Throttle};
+use avouch_spiffe::throttle::{self, Rate, Throttle};
 use avouch_spiffe::{Network, Reason};
 use bytes::Bytes;
 use http_body::Body;
@@ -177,7 +177,7 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 () = &mut shutdown => break Ok(()),
-                accepted = accept(&listener) => accepted,
+                accepted = accept(&listener, &gate) => accepted,
             };
             let (tcp, peer_addr) = match accepted {
                 Ok(Some(accepted)) => accepted,
@@ -219,7 +219,11 @@ struct Gate {
     handshakes: Arc<Fair<Network>>,
     connections: Arc<Semaphore>,
     unauthenticated: Arc<Fair<Network>>,
+    failures: Arc<Throttle<()>>,
 }
+
+/// Handshakes that are given up when the system has no more room.
+const ROOM_AT_ONCE: usize = 16;
 
 /// Networks whose handshake rates are told apart, at 100 octets each.
 const NETWORKS: usize = 16 * 1024;
@@ -234,6 +238,7 @@ impl Gate {
             handshakes: Arc::new(Fair::new(options.max_handshakes)),
             connections: Arc::new(Semaphore::new(options.max_connections)),
             unauthenticated: Arc::new(Fair::new(unauthenticated)),
+            failures: Arc::new(throttle::log_lines()),
         }
     }
 
@@ -250,6 +255,13 @@ impl Gate {
         Ok(())
     }
 
+    /// The system has no more room: who holds most of what is not known yet gives up some, more than one handshake since
+    /// the honest stand in the same queue.
+    fn make_room(&self) -> bool {
+        let given_up = (0..ROOM_AT_ONCE).filter(|_| self.handshakes.make_room()).count();
+        given_up > 0 || self.unauthenticated.make_room()
+    }
+
     /// A place for a connection whose handshake is over.
     fn open(&self, options: &ServerOptions) -> Result<OwnedSemaphorePermit, Rejection> {
         self.connections.clone().try_acquire_owned().map_err(|_| no_room(options))
@@ -261,7 +273,7 @@ fn no_room(options: &ServerOptions) -> Rejection {
 }
 
 /// The next connection; `None` when an attempt failed that says nothing about the next.
-async fn accept(listener: &TcpListener) -> std::io::Result<Option<(TcpStream, SocketAddr)>> {
+async fn accept(listener: &TcpListener, gate: &Gate) -> std::io::Result<Option<(TcpStream, SocketAddr)>> {
     match listener.accept().await {
         Ok((tcp, peer_addr)) => {
             if let Err(error) = tcp.set_nodelay(true) {
@@ -271,9 +283,12 @@ async fn accept(listener: &TcpListener) -> std::io::Result<Option<(TcpStream, So
         }
         Err(error) if is_fatal(&error) => Err(error),
         Err(error) => {
-            // Out of descriptors or memory: wait for connections to end rather than spin.
-            tracing::error!(%error, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            let made_room = is_exhausted(&error) && gate.make_room();
+            if let Some(suppressed) = gate.failures.pass((), Instant::now()) {
+                tracing::error!(%error, made_room, suppressed, "a connection could not be accepted");
+            }
+            // A moment, rather than spin.
+            tokio::time::sleep(Duration::from_millis(if made_room { 1 } else { 50 })).await;
             Ok(None)
         }
     }
@@ -285,6 +300,12 @@ fn is_fatal(error: &std::io::Error) -> bool {
 }
 
 const EBADF: i32 = 9;
+
+/// Out of descriptors, of this process or of all, or of memory.
+fn is_exhausted(error: &std::io::Error) -> bool {
+    const EXHAUSTED: [i32; 4] = [23, 24, 12, 105]; // ENFILE, EMFILE, ENOMEM, ENOBUFS
+    error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
+}
 
 /// Refuses a connection before anything was read from it.
 fn refuse_unseen(shared: &Shared, tcp: &TcpStream, peer_addr: SocketAddr, rejection: &Rejection) {

@@ -65,6 +65,14 @@ impl<K: Key> Fair<K> {
     }
 }
 
+impl<K: Key> Fair<K> {
+    /// Shows somebody out although there is room, because something else has run out; whether there was anybody.
+    pub(super) fn make_room(&self) -> bool {
+        let shown_out = lock(&self.table).show_out();
+        shown_out.inspect(CancellationToken::cancel).is_some()
+    }
+}
+
 impl<K: Key> Table<K> {
     /// Takes the oldest guest of the key with the most off the table; among equals the oldest of all.
     fn show_out(&mut self) -> Option<CancellationToken> {
@@ -143,6 +151,16 @@ mod tests {
         let room = Fair::new(3);
         let seats: Vec<_> = (0..5).map(|key| room.enter(key)).collect();
         assert_eq!(seats.iter().map(is_out).collect::<Vec<_>>(), [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn when_something_else_runs_out_the_same_one_goes_until_nobody_is_left() {
+        let room = Fair::new(10);
+        assert!(!room.make_room());
+        let seats = [room.enter(1), room.enter(2), room.enter(2)];
+        assert!(room.make_room());
+        assert_eq!(seats.iter().map(is_out).collect::<Vec<_>>(), [false, true, false]);
+        assert!(room.make_room() && room.make_room() && !room.make_room());
     }
 
     #[test]
