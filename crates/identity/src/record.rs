@@ -167,6 +167,7 @@ impl ConnectionObserver for LogObserver {
                 connection_id = %record.id,
                 peer_addr = %record.peer_addr,
                 peer = record.peer_id.as_ref().map(SpiffeId::as_str),
+                serial = record.peer_serial,
                 tls_version = record.tls_version,
                 cipher = record.cipher,
                 group = record.group,
