@@ -3,6 +3,8 @@
 //! All but a few are signed by the very authority the other side trusts: what is wrong with them is one thing and
 //! nothing else, and [`Workshop::right`] shows that without it they are taken.
 
+use std::path::Path;
+
 use crate::Error;
 use crate::der;
 use crate::forge::{Authority, Credentials, Draft, Extension, Key, ce, ecdsa_sha1, purpose, rsa_spki, usage};
@@ -56,6 +58,24 @@ impl Workshop {
         let root = Authority::root("a root of the attacker's tests", now)?;
         let signing = root.below("an authority of the attacker's tests", now, |_| ())?;
         Ok(Self { root, signing, trust_domain: trust_domain.to_owned(), path: path.to_owned(), now })
+    }
+
+    /// One with the authorities of an issuer whose data directory can be read.
+    ///
+    /// # Errors
+    /// When it can't, or holds something else.
+    pub fn stolen(data: &Path, trust_domain: &str, path: &str) -> Result<Self, Error> {
+        let read = |name: &str| {
+            std::fs::read_to_string(data.join(name)).map_err(|error| format!("the issuer's {name}: {error}"))
+        };
+        let signing = read("signing.pem")?;
+        Ok(Self {
+            root: Authority::stolen(&read("root.crt")?, &read("root.key")?)?,
+            signing: Authority::stolen(&signing, &signing)?,
+            trust_domain: trust_domain.to_owned(),
+            path: path.to_owned(),
+            now: crate::now(),
+        })
     }
 
     /// The SPIFFE ID that is claimed.

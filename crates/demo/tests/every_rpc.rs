@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use avouch_attacker::certificates::Workshop;
-use avouch_attacker::forge::{Authority, Credentials};
+use avouch_attacker::forge::Credentials;
 use avouch_attacker::grpc::{Answer, Call, Outcome, attempt};
 use avouch_attacker::tls::Approach;
 use avouch_authz::{Methods, Policy, Subject, matrix};
@@ -87,16 +87,7 @@ impl Market {
     /// What the issuer would certify for this workload.
     fn identity(&self, name: &str) -> Credentials {
         let data = self.of("issuer").join("data");
-        let read = |file: &str| std::fs::read_to_string(data.join(file)).unwrap();
-        let signing = read("signing.pem");
-        let workshop = Workshop {
-            root: Authority::stolen(&read("root.crt"), &read("root.key")).unwrap(),
-            signing: Authority::stolen(&signing, &signing).unwrap(),
-            trust_domain: "market.example".to_owned(),
-            path: format!("/{name}"),
-            now: avouch_attacker::now(),
-        };
-        workshop.right().unwrap()
+        Workshop::stolen(&data, "market.example", &format!("/{name}")).unwrap().right().unwrap()
     }
 }
 

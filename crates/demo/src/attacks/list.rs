@@ -44,6 +44,27 @@ pub(super) struct Expected<'a> {
     pub(super) names: &'static str,
 }
 
+impl Expected<'_> {
+    /// The attack, of which nothing is recorded yet.
+    fn attack(&self, answer: String) -> Attack {
+        Attack {
+            kind: self.kind,
+            name: self.name.to_owned(),
+            target: self.target.to_owned(),
+            expected: self.reason.to_owned(),
+            answer,
+            recorded: None,
+            detail: String::new(),
+        }
+    }
+
+    /// The attack and what the refusing side itself said, where it is this process.
+    pub(super) fn judged(&self, reason: Option<String>, detail: String) -> Attack {
+        let recorded = reason.filter(|_| detail.contains(self.names));
+        Attack { recorded, detail, ..self.attack("not a byte of a request".to_owned()) }
+    }
+}
+
 impl Tried {
     /// Notes what its maker saw.
     pub(super) fn new(expected: Expected<'_>, attempt: &Result<Attempt, Error>) -> Self {
@@ -51,33 +72,7 @@ impl Tried {
             Ok(attempt) => seen(attempt),
             Err(error) => (format!("could not be made: {error}"), None),
         };
-        Self {
-            attack: Attack {
-                kind: expected.kind,
-                name: expected.name.to_owned(),
-                target: expected.target.to_owned(),
-                expected: expected.reason.to_owned(),
-                answer,
-                recorded: None,
-                detail: String::new(),
-            },
-            trail,
-            names: expected.names,
-        }
-    }
-
-    /// Notes what the refusing side itself said, where it is this process.
-    pub(super) fn judged(expected: Expected<'_>, reason: Option<String>, detail: String) -> Attack {
-        let named = detail.contains(expected.names);
-        Attack {
-            kind: expected.kind,
-            name: expected.name.to_owned(),
-            target: expected.target.to_owned(),
-            expected: expected.reason.to_owned(),
-            answer: "not a byte of a request".to_owned(),
-            recorded: reason.filter(|_| named),
-            detail,
-        }
+        Self { attack: expected.attack(answer), trail, names: expected.names }
     }
 }
 

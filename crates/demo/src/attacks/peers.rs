@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 
+use avouch_attacker::Error;
 use avouch_attacker::certificates::{ATTACKS, Workshop};
-use avouch_attacker::forge::{Authority, Credentials};
+use avouch_attacker::forge::Credentials;
 use avouch_attacker::grpc::{self, Call};
 use avouch_attacker::hello::{STRANGE_GROUPS, STRANGE_SUITES, TLS_1_2};
 use avouch_attacker::impostor::Impostor;
 use avouch_attacker::tls::Approach;
-use avouch_attacker::{Error, now};
 use avouch_identity::{Identity, reason};
 use avouch_spiffe::SpiffeId;
 use avouch_spiffe::contract::{MethodRule, Rule};
@@ -24,18 +24,7 @@ const CHARGE: &str = "/market.payments.v1.Payments/Charge";
 
 /// Forges in the name of a service, with the authorities of the running issuer, whose files are read as a thief would.
 pub(super) fn workshop(place: &Place, service: &str) -> Result<Workshop, Error> {
-    let data = place.of_process("issuer").join("data");
-    let read = |name: &str| {
-        std::fs::read_to_string(data.join(name)).map_err(|error| format!("the issuer's {name}: {error}"))
-    };
-    let signing = read("signing.pem")?;
-    Ok(Workshop {
-        root: Authority::stolen(&read("root.crt")?, &read("root.key")?)?,
-        signing: Authority::stolen(&signing, &signing)?,
-        trust_domain: TRUST_DOMAIN.to_owned(),
-        path: format!("/{service}"),
-        now: now(),
-    })
+    Workshop::stolen(&place.of_process("issuer").join("data"), TRUST_DOMAIN, &format!("/{service}"))
 }
 
 /// Every forged certificate, shown to `payments`.
@@ -93,7 +82,7 @@ async fn server(
     let (said, detail) = refused.map_or((None, "the call was made".to_owned()), |status| {
         (reason(&status).map(|reason| reason.as_str().to_owned()), status.message().to_owned())
     });
-    Ok(Tried::judged(expected, said, detail))
+    Ok(expected.judged(said, detail))
 }
 
 /// Peers that show nothing, or speak something else.

@@ -102,23 +102,10 @@ fn refusal_row(out: &mut String, refusal: &Refusal) {
     cell(out, "Who", &refusal.caller);
     cell(out, "To", &refusal.callee);
     cell(out, "Tried with", &refusal.attempt);
-    push(
-        out,
-        format_args!(
-            "<td data-label=\"Was told\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}</span></span></td>",
-            esc(refusal.caller_reason.as_deref().unwrap_or_default()),
-            esc(&refusal.answer)
-        ),
-    );
-    push(
-        out,
-        format_args!(
-            "<td data-label=\"Record\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}{}</span></span></td>",
-            esc(refusal.server_reason.as_deref().unwrap_or("–")),
-            esc(&refusal.detail),
-            esc(&refusal.record.as_ref().map(|record| format!(" · {record}")).unwrap_or_default())
-        ),
-    );
+    reason(out, "Was told", refusal.caller_reason.as_deref().unwrap_or_default(), &refusal.answer);
+    let record = refusal.record.as_ref().map(|record| format!(" · {record}")).unwrap_or_default();
+    let detail = format!("{}{record}", refusal.detail);
+    reason(out, "Record", refusal.server_reason.as_deref().unwrap_or("–"), &detail);
     let seen = [&refusal.caller_reason, &refusal.server_reason];
     let as_expected = seen.iter().any(|reason| reason.as_deref() == Some(refusal.expected.as_str()));
     expected(out, as_expected);
@@ -160,15 +147,21 @@ fn attack_row(out: &mut String, attack: &Attack) {
     cell(out, "Attack", &attack.name);
     cell(out, "At", &attack.target);
     cell(out, "Saw", &attack.answer);
+    reason(out, "Record", attack.recorded.as_deref().unwrap_or("–"), &attack.detail);
+    expected(out, attack.held());
+}
+
+/// A cell with a reason and what is said with it.
+fn reason(out: &mut String, label: &str, reason: &str, said: &str) {
     push(
         out,
         format_args!(
-            "<td data-label=\"Record\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}</span></span></td>",
-            esc(attack.recorded.as_deref().unwrap_or("–")),
-            esc(&attack.detail)
+            "<td data-label=\"{}\"><span><span class=\"reason\">{}</span> <span class=\"muted\">{}</span></span></td>",
+            esc(label),
+            esc(reason),
+            esc(said)
         ),
     );
-    expected(out, attack.held());
 }
 
 fn expected(out: &mut String, as_expected: bool) {

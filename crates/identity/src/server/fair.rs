@@ -63,9 +63,7 @@ impl<K: Key> Fair<K> {
         }
         Seat { key, number, out, table: Arc::clone(&self.table) }
     }
-}
 
-impl<K: Key> Fair<K> {
     /// Shows somebody out although there is room, because something else has run out; whether there was anybody.
     pub(super) fn make_room(&self) -> bool {
         let shown_out = lock(&self.table).show_out();

@@ -30,12 +30,6 @@ const ROUNDS: usize = 8;
 /// One measurement at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
 
-/// The share that has to be left. On a machine that others use as well, chance takes its part: the suite asserts the half,
-/// and `./just floods`, which has the machine to itself, four fifths.
-fn least() -> f64 {
-    std::env::var("AVOUCH_FLOOD_SHARE").ok().and_then(|share| share.parse().ok()).unwrap_or(0.5)
-}
-
 /// Calls completed so far: on a connection that stays, and each on a new one.
 #[derive(Debug, Default)]
 struct Done {
@@ -114,7 +108,7 @@ async fn keeps_four_fifths(what: &str, world: &Arc<World>, attack: &dyn Fn() -> 
         };
         let [kept, anew] = [share(0), share(1)];
         eprintln!("{what}: {:.0} % of calls, {:.0} % of new connections", kept * 100.0, anew * 100.0);
-        if kept >= least() && anew >= least() {
+        if kept >= machine::least_share() && anew >= machine::least_share() {
             return;
         }
         assert!(measurement < 4, "{what}: {kept:.2} of calls and {anew:.2} of new connections are left");

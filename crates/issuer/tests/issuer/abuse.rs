@@ -68,11 +68,6 @@ async fn renewals(world: &World, held: &Held, window: Duration) -> u64 {
     renewing.join_all().await.into_iter().sum()
 }
 
-/// The share that has to be left: the half in the suite, whose machine others use as well; `./just floods` asks for more.
-fn least() -> f64 {
-    std::env::var("AVOUCH_FLOOD_SHARE").ok().and_then(|share| share.parse().ok()).unwrap_or(0.5)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn enrolment_attempts_by_the_hundred_thousand_spend_nothing_and_stop_no_renewal() {
     let n = |n| std::num::NonZeroU32::new(n).unwrap();
@@ -108,7 +103,7 @@ async fn enrolment_attempts_by_the_hundred_thousand_spend_nothing_and_stop_no_re
         let share = (flooded * quiet_time) as f64 / (quiet * flooded_time) as f64;
         let attempts = sent.load(Ordering::Relaxed) - began;
         eprintln!("{attempts} attempts in {:?}: {:.0} % of renewals", window * 8, share * 100.0);
-        if share >= least() {
+        if share >= machine::least_share() {
             break;
         }
         assert!(measurement < 4, "{share:.2} of renewals are left");

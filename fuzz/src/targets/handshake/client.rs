@@ -5,12 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::ResolvesClientCert;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
+use avouch_attacker::forge::Credentials;
+use avouch_attacker::tls::Approach;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection};
 
 use crate::world::Key;
 
@@ -198,78 +196,11 @@ fn split(record: &[u8], at: usize) -> Vec<u8> {
     parts.concat()
 }
 
-fn provider() -> &'static Arc<CryptoProvider> {
-    avouch_identity::crypto_provider()
-}
-
 #[expect(clippy::expect_used, reason = "nothing can be tested without a client")]
 fn config(presented: Option<(&[Vec<u8>], &Key)>) -> Arc<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer));
-    let mut config = match presented {
-        Some((chain, key)) => {
-            let der = PrivateKeyDer::Pkcs8(key.pkcs8().to_vec().into());
-            let key = provider().key_provider.load_private_key(der).expect("a key");
-            let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-            builder.with_client_cert_resolver(Arc::new(Presented(Arc::new(CertifiedKey::new(chain, key)))))
-        }
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols.push(b"h2".to_vec());
-    Arc::new(config)
-}
-
-/// Whatever it was given.
-#[derive(Debug)]
-struct Presented(Arc<CertifiedKey>);
-
-impl ResolvesClientCert for Presented {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    let credentials = presented.map(|(chain, key)| Credentials {
+        chain: chain.iter().map(|der| CertificateDer::from(der.clone())).collect(),
+        key: PrivateKeyDer::Pkcs8(key.pkcs8().to_vec().into()),
+    });
+    avouch_attacker::tls::config(Approach::showing(credentials.as_ref())).expect("a client")
 }
