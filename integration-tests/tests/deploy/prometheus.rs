@@ -1,0 +1,1 @@
+//! What Prometheus is to scrape, and when it is to wake somebody.
