@@ -113,7 +113,12 @@ impl Book {
         self.store.call(move |c| store::read(c, after, limit)).await
     }
 
-    /// The last sequence number, and when it changes.
+    /// The last sequence number in the file, whoever wrote it.
+    pub(crate) async fn last(&self) -> Result<u64, LedgerError> {
+        self.store.call(|c| Ok(store::last_sequence(c)?)).await
+    }
+
+    /// The last sequence number that this process wrote, and when it changes.
     pub(crate) fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }

@@ -243,3 +243,17 @@ async fn a_posting_whose_caller_went_away_reaches_the_follower_and_its_cursor_is
     let mut tail = tail::follow(office.book.clone(), 1, true, CancellationToken::new());
     assert!(tail.recv().await.is_none(), "the cursor is refused");
 }
+
+#[tokio::test]
+async fn a_follower_gets_what_a_replica_on_the_same_file_posts_and_may_begin_beyond_what_was_posted_here() {
+    let office = Office::open().await;
+    let replica = Book::open(&office.folder.path().join("ledger.db"), clock()).await.unwrap();
+    let tail = tail::follow(office.book.clone(), 0, false, CancellationToken::new());
+    for id in ["a", "b"] {
+        replica.post(sale(id, "c-1", 500), &payments()).await.unwrap();
+    }
+    assert_eq!(collect(tail, 2).await, [1, 2]);
+    let tail = tail::follow(office.book.clone(), 2, false, CancellationToken::new());
+    replica.post(sale("c", "c-1", 500), &payments()).await.unwrap();
+    assert_eq!(collect(tail, 1).await, [3]);
+}

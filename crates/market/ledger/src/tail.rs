@@ -1,6 +1,9 @@
 //! Following the book: everything after a cursor, then live.
 //!
+//! What this process writes is sent at once; what a replica on the same file writes, at the next look.
 //! The follower's own cursor is the only state, so a stream may end anywhere at any time and be opened again.
+
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +14,9 @@ use crate::{Book, LedgerError, Recorded};
 const PAGE: u32 = 128;
 /// Postings that wait for a slow follower; then reading pauses.
 const BUFFER: usize = 128;
+
+/// Between two looks at the file for postings of other processes.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Why a stream ended before its follower wanted it to.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +75,7 @@ async fn send_all(
     sender: &mpsc::Sender<Result<Recorded, TailEnd>>,
 ) -> Result<(), TailEnd> {
     let mut head = book.head();
-    let last = *head.borrow();
+    let last = book.last().await?;
     if *cursor > last {
         return Err(TailEnd::BeyondEnd { cursor: *cursor, last });
     }
@@ -80,8 +86,8 @@ async fn send_all(
                 return Ok(());
             }
             let seen = *cursor;
-            // The sender lives in `book`: this cannot fail while we hold it.
-            drop(head.wait_for(|head| *head > seen).await);
+            // Either is a reason to read again; the sender lives in `book`.
+            drop(tokio::time::timeout(LOOK, head.wait_for(|head| *head > seen)).await);
             continue;
         }
         for recorded in page {

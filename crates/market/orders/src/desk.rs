@@ -132,8 +132,9 @@ impl<D: Downstream> Desk<D> {
             };
             let next = record.state.after(event).map_err(OrdersError::from)?;
             let (id, from, to, now) = (claim.order().clone(), record.state, next.clone(), self.clock.now());
-            self.store.call(move |c| store::advance(c, &id, &from, &to, now)).await?;
-            record.state = next;
+            let ours = self.store.call(move |c| store::advance(c, &id, &from, &to, now)).await?;
+            // A replica on the same file drives it too: steps are idempotent, so go on from where it is.
+            record.state = if ours { next } else { self.get(claim.order().clone()).await?.state };
         }
         tracing::Span::current().record("state", record.state.name());
         claim.finish();

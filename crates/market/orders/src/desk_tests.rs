@@ -380,7 +380,7 @@ async fn many_orders_left_behind_are_all_brought_to_an_end() {
 async fn a_state_is_never_written_over_one_it_does_not_follow_from() {
     let shop = Shop::open();
     shop.place(order("o-1", "c-1", "BOOK")).await.unwrap();
-    let refused: Result<(), OrdersError> = shop
+    let written: Result<bool, OrdersError> = shop
         .desk
         .store
         .call(|c| {
@@ -388,6 +388,23 @@ async fn a_state_is_never_written_over_one_it_does_not_follow_from() {
             store::advance(c, &id, &State::Received, &State::Reserved, SystemTime::UNIX_EPOCH)
         })
         .await;
-    assert!(refused.is_err());
+    assert!(!written.unwrap());
     assert_eq!(shop.ended("o-1").await, State::Completed);
+}
+
+#[tokio::test]
+async fn replicas_on_one_file_bring_the_same_orders_to_the_same_end() {
+    let shop = Shop::open();
+    let replica = Shop::at(&shop.folder, &shop.world, Duration::from_secs(20));
+    let placed = (0..40).map(async |n| {
+        let order = order(&format!("o-{n}"), "c-1", "BOOK");
+        let by = storefront();
+        let (here, there) = tokio::join!(shop.place(order.clone()), replica.place(order, &by));
+        assert_eq!(here.unwrap(), State::Completed);
+        assert_eq!(there.unwrap().state, State::Completed);
+    });
+    futures_util::future::join_all(placed).await;
+    for n in 0..40 {
+        assert_eq!(shop.ended(&format!("o-{n}")).await, State::Completed);
+    }
 }

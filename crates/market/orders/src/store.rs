@@ -70,14 +70,14 @@ pub(crate) fn find(c: &Connection, order: &OrderId) -> Result<Option<Record>, Or
     rows.next()?.map(record).transpose()
 }
 
-/// Writes the state `to` over `from`.
+/// Writes the state `to` over `from`; whether it was `from`: another process may have been faster.
 pub(crate) fn advance(
     c: &Connection,
     order: &OrderId,
     from: &State,
     to: &State,
     now: SystemTime,
-) -> Result<(), OrdersError> {
+) -> Result<bool, OrdersError> {
     let rejection = to.rejection();
     let changed = c
         .prepare_cached(
@@ -92,7 +92,7 @@ pub(crate) fn advance(
             rejection.map(|rejection| rejection.detail.as_str()),
             to_ms(now),
         ))?;
-    if changed == 1 { Ok(()) } else { Err(StoreError::Corrupt("order: its state changed elsewhere").into()) }
+    Ok(changed == 1)
 }
 
 pub(crate) fn unfinished(c: &Connection, after: i64, limit: u32) -> Result<Vec<(i64, OrderId)>, OrdersError> {

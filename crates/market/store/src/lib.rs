@@ -5,8 +5,8 @@
 //! wait at the same time share one commit; each runs in a savepoint of its own, so one that fails takes nothing of
 //! its neighbours with it.
 //!
-//! Refuses: a database whose schema is newer than the program, and to answer before the commit. One process owns a
-//! file at a time; that it does is for the state directory to see to.
+//! Refuses: a database whose schema is newer than the program, and to answer before the commit. Processes of one host
+//! may share a file: each transaction is whole, and waits for the others'.
 
 mod migrate;
 mod writer;
