@@ -38,6 +38,11 @@ soak *OPTIONS: build
 crashes *OPTIONS: build
     @exec '{{ built }}/avouch-demo' soak --kills 200 --power-cuts --svid-life 10 --dir target/crashes "$@"
 
+# The images of deploy/docker, from static programs and nothing else. Options: --release, names of images (all)
+[group('run')]
+images *OPTIONS:
+    @'{{ justfile_directory() }}/deploy/docker/build-images.sh' "$@"
+
 # Builds what the demo runs.
 [private]
 build:
@@ -49,6 +54,11 @@ test *OPTIONS:
     @'{{ gate }}' tests "$@"
     @[ $# -gt 0 ] || '{{ gate }}' wear
     @'{{ gate }}' container-tests "$@"
+
+# The container ring alone: scenarios over real images, one line each. Options: as for cargo nextest run
+[group('verify')]
+test-containers *OPTIONS:
+    @AVOUCH_REQUIRE_DOCKER=1 '{{ gate }}' container-tests "$@"
 
 # The one gate, and what CI runs: formatting, clippy, documentation, tests, licences and banned crates
 [group('verify')]

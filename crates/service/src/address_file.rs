@@ -6,10 +6,10 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the file says.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     /// The mutual-TLS listener.
     pub(crate) grpc: SocketAddr,
@@ -20,6 +20,11 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
+    /// Reads what a process has written.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+    }
+
     /// Writes the file, replacing what an earlier process left.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;

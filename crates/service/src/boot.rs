@@ -5,7 +5,6 @@
 
 use avouch_authz::{ContractError, Methods, Policy, PolicyError, PolicyHandle};
 use avouch_identity::{ChannelError, Identity, IdentityError};
-use avouch_spiffe::clock;
 use avouch_spiffe::contract::Contract;
 use avouch_telemetry::{Telemetry, TelemetryError};
 use serde::de::DeserializeOwned;
@@ -129,7 +128,7 @@ impl Boot {
         signals::listen(stop.clone()).map_err(BootError::Signals)?;
         // From here on, not from the identity on: until it is handled, SIGHUP kills.
         signals::reload_on_hangup(policy.clone(), stop.drain.clone()).map_err(BootError::Signals)?;
-        let life = Life::new(clock::system());
+        let life = Life::new(config.service.clock.clone());
         let health = Health::new().await;
         let address = config.health_listen;
         let health_port = health::open(address, life.clone(), telemetry.metrics().clone(), health.clone())
@@ -168,6 +167,7 @@ impl Boot {
         let observer = Observer(self.telemetry.metrics().clone());
         let start = Identity::starter(config)
             .observer(std::sync::Arc::new(observer))
+            .clock(self.config.service.clock.clone())
             .outgoing(avouch_telemetry::inject_current)
             .start();
         let parent = avouch_telemetry::context_from_env();

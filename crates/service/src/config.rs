@@ -9,6 +9,8 @@ mod layers;
 mod period;
 mod redact;
 mod sections;
+#[cfg(feature = "test-clock")]
+mod test_clock;
 
 use std::collections::BTreeMap;
 

@@ -20,6 +20,9 @@ pub struct Flags {
     /// Checks configuration and policy, then exits.
     #[arg(long)]
     pub check_config: bool,
+    /// Asks the process that runs with this configuration whether it is ready, then exits: 0 ready, 1 not.
+    #[arg(long, conflicts_with = "check_config")]
+    pub health: bool,
 }
 
 /// Arguments and environment of a process.

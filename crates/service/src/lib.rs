@@ -29,6 +29,7 @@ mod app;
 mod boot;
 mod config;
 mod health;
+mod health_check;
 mod launch;
 mod observe;
 mod phase;

@@ -13,6 +13,7 @@ use clap::Args;
 
 use crate::app::App;
 use crate::boot::{self, Boot, BootError};
+use crate::health_check::{self, HealthCheckError};
 use crate::launch::{self, Flags, Launch, NoFlags};
 
 /// Any error, as a binary passes it up.
@@ -58,6 +59,8 @@ where
     };
     let outcome = if flags.check_config {
         check(name, contracts, flags)
+    } else if flags.health {
+        health(name, flags)
     } else {
         in_runtime(async {
             let boot = Boot::new(name, contracts, &Launch::of_process(flags)).await?;
@@ -89,6 +92,13 @@ fn check(name: &'static str, contracts: &[&'static Contract], flags: Flags) -> R
     Ok(())
 }
 
+/// `--health`.
+fn health(name: &'static str, flags: Flags) -> Result<(), BoxError> {
+    let answer = health_check::ask(name, &Launch::of_process(flags))?;
+    writeln!(std::io::stdout(), "{name}: {answer}")?;
+    Ok(())
+}
+
 /// Help and version on standard output; anything else is bad usage.
 fn usage(error: &clap::Error) -> ExitCode {
     // When even this cannot be printed, there is nowhere to say so.
@@ -98,7 +108,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn fail(name: &str, error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     let _ = std::io::stderr().write_all(report(name, error).as_bytes());
-    let usage = error.downcast_ref::<BootError>().is_some_and(BootError::is_usage);
+    let usage = error.downcast_ref::<BootError>().is_some_and(BootError::is_usage)
+        || error.downcast_ref::<HealthCheckError>().is_some_and(HealthCheckError::is_usage);
     if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 

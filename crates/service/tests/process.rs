@@ -155,6 +155,28 @@ fn check_config_starts_nothing() {
 }
 
 #[tokio::test]
+async fn health_asks_the_running_process_and_reads_no_key() {
+    let ca = Ca::new();
+    let config = config(&ca, "");
+    let asked = || run(&["--config", &config, "--health"]);
+    let early = asked();
+    assert_eq!(early.status.code(), Some(1), "nothing runs yet");
+    assert!(String::from_utf8(early.stderr).unwrap().contains("nothing serves yet"));
+
+    let process = Process::start(&config);
+    appears(&ca.path("address.json")).await;
+    std::fs::remove_file(ca.path("minimal.key")).unwrap();
+    until("readiness", || async { asked().status.code() == Some(0) }).await;
+    assert_eq!(String::from_utf8(asked().stdout).unwrap(), "minimal: ready\n");
+
+    process.signal(Signal::TERM);
+    process.end(Duration::from_secs(10)).await;
+    let late = asked();
+    assert_eq!(late.status.code(), Some(1), "it has ended");
+    assert!(String::from_utf8(late.stderr).unwrap().contains("does not answer"));
+}
+
+#[tokio::test]
 async fn sigterm_drains_and_exits_with_zero_and_the_log_tells_the_run() {
     let ca = Ca::new();
     let process = Process::start(&config(&ca, "[minimal]\nsecret = 'hunter2'\n"));

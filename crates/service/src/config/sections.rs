@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avouch_identity::ServerOptions;
 use avouch_spiffe::SpiffeId;
+use avouch_spiffe::clock::SharedClock;
 use serde::Deserialize;
 
 use super::error::{ConfigError, ConfigFault};
@@ -28,6 +29,9 @@ pub(super) struct RawService {
     drain_timeout: Option<Period>,
     /// Admit the identities of every trusted domain rather than of the own one only; the policy decides the rest.
     federated: bool,
+    /// Seconds by which this process's clock is wrong. For tests of clock skew; ordinary builds refuse the key.
+    #[cfg(feature = "test-clock")]
+    clock_offset_seconds: i64,
     /// Limits of the listener.
     limits: RawLimits,
 }
@@ -70,6 +74,7 @@ pub(crate) struct ServiceConfig {
     pub(crate) address_file: Option<PathBuf>,
     pub(crate) drain_timeout: Duration,
     pub(crate) federated: bool,
+    pub(crate) clock: SharedClock,
     pub(crate) options: ServerOptions,
 }
 
@@ -91,14 +96,27 @@ impl RawService {
         }
         let mut options = self.limits.check()?;
         options.retirement_grace = drain_timeout;
+        let clock = self.clock();
         Ok(ServiceConfig {
             listen: listen("service.listen", self.listen.as_deref())?,
             address: self.address,
             address_file: self.address_file,
             drain_timeout,
             federated: self.federated,
+            clock,
             options,
         })
+    }
+
+    #[cfg(not(feature = "test-clock"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    fn clock(&self) -> SharedClock {
+        avouch_spiffe::clock::system()
+    }
+
+    #[cfg(feature = "test-clock")]
+    fn clock(&self) -> SharedClock {
+        std::sync::Arc::new(super::test_clock::WrongClock { offset_seconds: self.clock_offset_seconds })
     }
 }
 

@@ -14,7 +14,7 @@ fn load(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, Config
     let flags = Flags {
         config: Some(path),
         set: set.iter().map(|text| (*text).to_owned()).collect(),
-        check_config: false,
+        ..Flags::default()
     };
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Config::load("orders", &Launch { flags, env })
