@@ -5,7 +5,8 @@ use std::path::Path;
 
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+    RemoveContainerOptionsBuilder, RemoveVolumeOptions,
 };
 use testcontainers::core::client::docker_client_instance;
 
@@ -64,6 +65,11 @@ pub(super) async fn sweep(docker: &Docker) -> Outcome {
             let _ = docker.remove_network(&name).await; // another run may be sweeping too
         }
     }
+    for (name, labels) in volumes(docker, OWNER).await? {
+        if let (Some(()), Some(name)) = (gone(&labels), name) {
+            let _ = docker.remove_volume(&name, None::<RemoveVolumeOptions>).await; // as above
+        }
+    }
     Ok(())
 }
 
@@ -76,9 +82,16 @@ pub(super) async fn remove_run(docker: &Docker, run: &str) -> Outcome {
     for (name, _) in networks(docker, &label).await? {
         docker.remove_network(&name.unwrap_or_default()).await?;
     }
-    let left = containers(docker, &label).await?.len() + networks(docker, &label).await?.len();
+    for (name, _) in volumes(docker, &label).await? {
+        docker.remove_volume(&name.unwrap_or_default(), None::<RemoveVolumeOptions>).await?;
+    }
+    let left = containers(docker, &label).await?.len()
+        + networks(docker, &label).await?.len()
+        + volumes(docker, &label).await?.len();
     if left > 0 {
-        return Err(Failure::new(format!("{left} containers or networks of run {run} could not be removed")));
+        return Err(Failure::new(format!(
+            "{left} containers, networks or volumes of run {run} could not be removed"
+        )));
     }
     Ok(())
 }
@@ -95,6 +108,13 @@ async fn containers(docker: &Docker, label: &str) -> Outcome<Labelled> {
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await?;
     Ok(found.into_iter().map(|container| (container.id, container.labels)).collect())
+}
+
+async fn volumes(docker: &Docker, label: &str) -> Outcome<Labelled> {
+    let filters = HashMap::from([("label", vec![label])]);
+    let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+    let found = docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default();
+    Ok(found.into_iter().map(|volume| (Some(volume.name), Some(volume.labels))).collect())
 }
 
 async fn networks(docker: &Docker, label: &str) -> Outcome<Labelled> {

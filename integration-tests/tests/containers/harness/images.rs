@@ -12,7 +12,17 @@ use super::{Failure, Outcome};
 static BUILT: OnceCell<()> = OnceCell::const_new();
 
 /// What the scenarios need of the table in `deploy/docker/images`.
-const NEEDED: [&str; 4] = ["issuer", "ledger", "payments", "test-peers"];
+const NEEDED: [&str; 9] = [
+    "issuer",
+    "inventory",
+    "ledger",
+    "orders",
+    "payments",
+    "reports",
+    "storefront",
+    "payments-test-clock",
+    "test-peers",
+];
 
 /// The workspace's root folder.
 pub(super) fn root() -> PathBuf {

@@ -6,6 +6,7 @@
 //! every container's output is kept under `target/integration-tests/`. What a killed run left is swept by the next.
 
 mod engine;
+mod faults;
 mod images;
 mod node;
 mod scenario;
@@ -15,7 +16,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub(crate) use node::{Finished, Node, NodeSpec};
-pub(crate) use scenario::{World, scenario};
+pub(crate) use scenario::{Network, Volume, World, scenario};
 
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 

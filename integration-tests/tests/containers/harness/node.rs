@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use testcontainers::bollard::Docker;
 use testcontainers::core::{AccessMode, ExecCommand, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
-use super::{Failure, Outcome, World, engine, eventually, images};
+use super::{Failure, Outcome, Volume, World, engine, eventually, images};
 
 /// A container to be.
 pub(crate) struct NodeSpec<'a> {
@@ -23,6 +24,7 @@ pub(crate) struct NodeSpec<'a> {
     command: Vec<String>,
     environment: BTreeMap<String, String>,
     files: Vec<(&'a str, String)>,
+    volumes: Vec<(&'a Volume, &'a str)>,
 }
 
 impl<'a> NodeSpec<'a> {
@@ -35,6 +37,7 @@ impl<'a> NodeSpec<'a> {
             command: Vec::new(),
             environment: BTreeMap::new(),
             files: Vec::new(),
+            volumes: Vec::new(),
         }
     }
 
@@ -62,6 +65,12 @@ impl<'a> NodeSpec<'a> {
         self
     }
 
+    /// A volume at `path`; the image's own one is the container's alone, and goes with it.
+    pub(crate) fn volume(mut self, volume: &'a Volume, path: &'a str) -> Self {
+        self.volumes.push((volume, path));
+        self
+    }
+
     /// Creates and starts the container; it may take a while until what runs in it is ready.
     pub(crate) async fn start(self) -> Outcome<Arc<Node>> {
         let host = self.world.host(self.name);
@@ -85,6 +94,9 @@ impl<'a> NodeSpec<'a> {
             let mount = Mount::bind_mount(folder.to_string_lossy(), "/etc/avouch");
             request = request.with_mount(mount.with_access_mode(AccessMode::ReadOnly));
         }
+        for (volume, path) in &self.volumes {
+            request = request.with_mount(Mount::volume_mount(volume.name(), *path));
+        }
         if !self.command.is_empty() {
             request = request.with_cmd(self.command.iter().map(String::as_str));
         }
@@ -95,7 +107,8 @@ impl<'a> NodeSpec<'a> {
             .start()
             .await
             .map_err(|error| Failure::new(format!("starting '{}': {:?}", self.name, Failure::from(error))))?;
-        let node = Arc::new(Node { name: self.name.to_owned(), host, container });
+        let docker = self.world.docker().clone();
+        let node = Arc::new(Node { name: self.name.to_owned(), host, container, docker });
         self.world.admit(Arc::clone(&node));
         Ok(node)
     }
@@ -115,7 +128,8 @@ impl<'a> NodeSpec<'a> {
 pub(crate) struct Node {
     name: String,
     host: String,
-    container: ContainerAsync<GenericImage>,
+    pub(super) container: ContainerAsync<GenericImage>,
+    pub(super) docker: Docker,
 }
 
 /// What a program that has ended leaves.
@@ -190,11 +204,21 @@ impl Node {
 
     /// Waits for a record; a container that ends meanwhile is a failure at once.
     pub(crate) async fn record(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Outcome<Value> {
+        self.record_after(0, what, matches).await
+    }
+
+    /// As [`Node::record`], but not among the first `seen` records.
+    pub(crate) async fn record_after(
+        &self,
+        seen: usize,
+        what: &str,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Outcome<Value> {
         let matches = &matches;
         let what = format!("'{}': a record of {what}", self.name);
         eventually(&what, Duration::from_secs(30), || async {
             let ended = self.container.exit_code().await?;
-            let found = self.records().await?.into_iter().find(|record| matches(record));
+            let found = self.records().await?.into_iter().skip(seen).find(|record| matches(record));
             match (found, ended) {
                 (None, Some(status)) => Err(Failure::new(format!("{what}: it has ended, status {status}"))),
                 (found, _) => Ok(found),

@@ -1,12 +1,13 @@
 //! Runs one scenario in a world of its own, and takes that world away again.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use testcontainers::bollard::Docker;
-use testcontainers::bollard::models::NetworkCreateRequest;
+use testcontainers::bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Node, NodeSpec, Outcome, engine, images};
@@ -17,6 +18,24 @@ pub(crate) struct World {
     run: String,
     scratch: tempfile::TempDir,
     nodes: Mutex<Vec<Arc<Node>>>,
+}
+
+/// A network beside the run's own.
+pub(crate) struct Network(String);
+
+impl Network {
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A named volume.
+pub(crate) struct Volume(String);
+
+impl Volume {
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Runs `body` in a world of its own; prints one line with the scenario's name, result and time.
@@ -61,18 +80,60 @@ impl World {
         let scratch = tempfile::Builder::new().prefix("avouch-").rand_bytes(8).tempdir()?;
         let unique = scratch.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let run = unique.to_ascii_lowercase();
-        let labels = [(engine::RUN, run.clone()), (engine::OWNER, engine::owner())];
-        // Internal: nothing in it reaches the host's surroundings, or is reached from there.
-        let network = NetworkCreateRequest {
-            name: run.clone(),
+        let world = Self { docker, run, scratch, nodes: Mutex::new(Vec::new()) };
+        world
+            .create_network(world.run.clone())
+            .await
+            .map_err(|error| Failure::new(format!("the network of {scenario}: {error:?}")))?;
+        Ok(world)
+    }
+
+    /// Internal: nothing in it reaches the host's surroundings, or is reached from there.
+    async fn create_network(&self, name: String) -> Outcome<Network> {
+        let request = NetworkCreateRequest {
+            name: name.clone(),
             internal: Some(true),
-            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
+            labels: Some(self.labels()),
             ..NetworkCreateRequest::default()
         };
-        docker.create_network(network).await.map_err(|error| {
-            Failure::new(format!("the network of {scenario}: {:?}", Failure::from(error)))
-        })?;
-        Ok(Self { docker, run, scratch, nodes: Mutex::new(Vec::new()) })
+        self.docker.create_network(request).await?;
+        Ok(Network(name))
+    }
+
+    fn labels(&self) -> HashMap<String, String> {
+        [(engine::RUN, self.run.clone()), (engine::OWNER, engine::owner())]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into()
+    }
+
+    /// A network beside the one that all containers are on.
+    pub(crate) async fn extra_network(&self, name: &str) -> Outcome<Network> {
+        self.create_network(format!("{}-{name}", self.run)).await
+    }
+
+    /// A volume that several containers may share, and that outlives each of them; gone with the world.
+    pub(crate) async fn volume(&self, name: &str) -> Outcome<Volume> {
+        self.create_volume(name, HashMap::new()).await
+    }
+
+    /// A volume in memory that holds so many bytes, for as long as a running container has it mounted.
+    pub(crate) async fn small_volume(&self, name: &str, bytes: u64) -> Outcome<Volume> {
+        let options = [
+            ("type", "tmpfs".to_owned()),
+            ("device", "tmpfs".to_owned()),
+            ("o", format!("size={bytes},uid=65532,gid=65532,mode=0700")),
+        ];
+        self.create_volume(name, options.map(|(key, value)| (key.to_owned(), value)).into()).await
+    }
+
+    async fn create_volume(&self, name: &str, options: HashMap<String, String>) -> Outcome<Volume> {
+        let request = VolumeCreateRequest {
+            name: Some(format!("{}-{name}", self.run)),
+            driver_opts: Some(options),
+            labels: Some(self.labels()),
+            ..VolumeCreateRequest::default()
+        };
+        Ok(Volume(self.docker.create_volume(request).await?.name))
     }
 
     /// Describes a container: its name within the scenario, and its image's.
@@ -83,6 +144,10 @@ impl World {
     /// The DNS name of the container called `name`, started or not.
     pub(crate) fn host(&self, name: &str) -> String {
         format!("{}-{name}", self.run)
+    }
+
+    pub(super) fn docker(&self) -> &Docker {
+        &self.docker
     }
 
     pub(super) fn network(&self) -> &str {
