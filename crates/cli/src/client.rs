@@ -13,6 +13,9 @@ use tonic::transport::{Channel, Endpoint};
 /// A call to a local process that takes longer than this is not going to be answered.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Between two attempts to reach an issuer that is only starting.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// The largest answer: a list of several hundred thousand certificates.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -36,6 +39,26 @@ pub(crate) async fn connect(arguments: &Arguments) -> Result<AdminClient<Channel
         .await
         .map_err(|error| unreachable(std::io::Error::other(error)))?;
     Ok(AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER))
+}
+
+/// Connects as [`connect`] does, and tries again for a while where no issuer answers. A socket that may not be used will
+/// not be more allowed later, so that is said at once.
+pub(crate) async fn connect_within(
+    arguments: &Arguments,
+    patience: Duration,
+) -> Result<AdminClient<Channel>, CliError> {
+    let attempts = async {
+        loop {
+            match connect(arguments).await {
+                Err(error) if error.may_pass() => tokio::time::sleep(AGAIN).await,
+                settled => return settled,
+            }
+        }
+    };
+    match tokio::time::timeout(patience, attempts).await {
+        Ok(settled) => settled,
+        Err(_elapsed) => connect(arguments).await, // with the error as it is now
+    }
 }
 
 fn only_socket(directories: Vec<PathBuf>) -> Result<PathBuf, CliError> {

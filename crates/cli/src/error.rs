@@ -1,6 +1,6 @@
 //! What can go wrong, each with the line that says what to do next.
 
-use avouch_spiffe::Reason;
+use avouch_spiffe::{Reason, SpiffeId};
 use miette::Diagnostic;
 use std::fmt;
 use std::io;
@@ -21,6 +21,10 @@ pub(crate) enum CliError {
     Refused { code: tonic::Code, reason: Option<Reason>, message: String, help: Option<String> },
     #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", .path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("{id} is registered already, with {found} instead of {wanted}")]
+    RegisteredOtherwise { id: SpiffeId, found: String, wanted: String },
     #[error("{} holds no certificate", .0.display())]
     NoCertificate(PathBuf),
     #[error("the issuer's answer cannot be understood: {0}")]
@@ -44,6 +48,15 @@ impl CliError {
             .filter(|info| info.domain == avouch_spiffe::ERROR_DOMAIN)
             .and_then(|info| info.reason.parse().ok());
         Self::Refused { code: status.code(), reason, message: status.message().to_owned(), help }
+    }
+
+    /// Whether it is over as soon as an issuer has started.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::NoSocket { .. } => true,
+            Self::Unreachable { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
     }
 
     /// The reader of a pipe went away, which is no failure of ours.
@@ -89,6 +102,11 @@ impl Diagnostic for CliError {
             }
             Self::Refused { reason: Some(reason), .. } if reason.retryable() => {
                 "try again; the issuer's log says what is in the way".to_owned()
+            }
+            Self::RegisteredOtherwise { id, .. } => {
+                format!(
+                    "look at it with `avouch entry show {id}`; to change it, remove it first with `avouch entry rm {id}`"
+                )
             }
             Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
             _ => return None,

@@ -11,6 +11,7 @@ mod error;
 mod inspect;
 mod output;
 mod runtime_dir;
+mod secret_file;
 mod timespan;
 
 use args::{Arguments, Command};

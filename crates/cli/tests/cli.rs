@@ -191,6 +191,107 @@ async fn a_token_is_alone_on_standard_output() {
     .await;
 }
 
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o7777
+}
+
+#[tokio::test]
+async fn a_token_for_a_file_is_in_the_file_and_nowhere_else() {
+    with_issuer(|socket| {
+        let out = socket.with_file_name("token");
+        let file = out.to_str().unwrap();
+        for round in 0..2 {
+            for json in [&[][..], &["--json"]] {
+                let words = [&["token", "create", ORDERS, "--register", "--out", file], json].concat();
+                let output = avouch(Some(socket), &words);
+                let (result, said) = (stdout(&output), stderr(&output));
+                assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "round {round}");
+                assert!(!result.contains("secret") && (json.is_empty() == result.is_empty()), "{result}");
+            }
+            assert_eq!(std::fs::read_to_string(&out).unwrap(), "avjt1.secret\n");
+            assert_eq!(mode(&out), 0o600);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_said_and_a_refusal_leaves_the_old_one() {
+    with_issuer(|socket| {
+        let nowhere = socket.with_file_name("none").join("token");
+        let output = avouch(Some(socket), &["token", "create", ORDERS, "--out", nowhere.to_str().unwrap()]);
+        assert!(stderr(&output).contains("cannot write") && output.status.code() == Some(1));
+
+        let out = socket.with_file_name("token");
+        std::fs::write(&out, "old").unwrap();
+        let words = ["token", "create", "spiffe://market.example/x", "--out", out.to_str().unwrap()];
+        let output = avouch(Some(socket), &words);
+        assert!(stderr(&output).contains("--register") && output.status.code() == Some(1));
+        assert_eq!(std::fs::read_to_string(&out).unwrap(), "old");
+        let left = std::fs::read_dir(socket.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 2, "the socket and the old file");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_registered_stays_as_it_is_and_a_difference_is_an_error() {
+    with_issuer(|socket| {
+        for (more, refusal) in [
+            (&[][..], None),
+            (&["--dns", "LOCALHOST", "--svid-ttl", "20s"], None),
+            (&["--dns", "web.example"], Some("the DNS names localhost instead of the DNS names web.example")),
+            (
+                &["--svid-ttl", "1h"],
+                Some("a life of certificates of 20s instead of a life of certificates of 1h"),
+            ),
+        ] {
+            let output = avouch(Some(socket), &[&["token", "create", ORDERS, "--register"], more].concat());
+            let text = stderr(&output);
+            assert_eq!(output.status.success(), refusal.is_none(), "{more:?}: {text}");
+            assert_eq!(stdout(&output).is_empty(), refusal.is_some(), "{more:?}");
+            if let Some(refusal) = refusal {
+                assert!(text.contains(refusal) && text.contains("avouch entry rm"), "{text}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_only_starts_is_waited_for() {
+    let temp = tempfile::tempdir().unwrap();
+    let socket = temp.path().join("admin.sock");
+    // A leftover, which nobody answers.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let asked = socket.clone();
+    let waiting = tokio::task::spawn_blocking(move || {
+        avouch(Some(&asked), &["token", "create", ORDERS, "--wait", "1m"])
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    std::fs::remove_file(&socket).unwrap();
+    let listener = UnixListenerStream::new(UnixListener::bind(&socket).unwrap());
+    let server = tonic::transport::Server::builder()
+        .add_service(AdminServer::new(StandIn { bundle: Vec::new() }))
+        .serve_with_incoming(listener);
+    let server = tokio::spawn(server);
+    let output = waiting.await.unwrap();
+    assert_eq!(stdout(&output), "avjt1.secret\n", "{}", stderr(&output));
+    server.abort();
+}
+
+#[test]
+fn waiting_ends_with_the_error_there_is_then() {
+    let temp = tempfile::tempdir().unwrap();
+    let socket = temp.path().join("none.sock");
+    let started = std::time::Instant::now();
+    let output = avouch(Some(&socket), &["token", "create", ORDERS, "--wait", "1s"]);
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("ISSUER_NOT_RUNNING"), "{}", stderr(&output));
+}
+
 #[tokio::test]
 async fn a_list_of_many_thousand_certificates_is_no_trouble() {
     with_issuer(|socket| {
