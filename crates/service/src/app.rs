@@ -33,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) life: Life,
     pub(crate) health: Health,
     pub(crate) health_port: HealthPort,
+    pub(crate) socket: Option<std::net::TcpListener>,
     pub(crate) identity: Identity,
 }
 

@@ -10,6 +10,7 @@ use avouch_telemetry::{Telemetry, TelemetryError};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::activation::{self, ActivationError};
 use crate::app::{App, Parts};
 use crate::config::{Config, ConfigError};
 use crate::health::{self, Health, HealthPort};
@@ -45,6 +46,9 @@ pub enum BootError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The socket that a service manager passed cannot be served.
+    #[error("the service manager passed what cannot be served")]
+    Activation(#[from] ActivationError),
     /// There is no identity to be had.
     #[error("this process could not get its identity")]
     Identity(#[from] IdentityError),
@@ -66,6 +70,7 @@ impl BootError {
             Self::Config(_)
             | Self::Contract(_)
             | Self::Policy(_)
+            | Self::Activation(_)
             | Self::NoUpstream(_)
             | Self::Upstream(_) => true,
             Self::Telemetry(error) => !matches!(
@@ -86,6 +91,9 @@ impl BootError {
             Self::NoUpstream(_) => {
                 Some("an upstream needs url = \"https://host:port\" and id = \"spiffe://...\"")
             }
+            Self::Activation(_) => {
+                Some("one socket unit with one ListenStream= that is an address, and Accept=no")
+            }
             Self::HealthPort { .. } => Some("[health] listen says where; port 0 lets the system choose"),
             _ => None,
         }
@@ -105,6 +113,7 @@ pub struct Boot {
     life: Life,
     health: Health,
     health_port: HealthPort,
+    socket: Option<std::net::TcpListener>,
 }
 
 impl Boot {
@@ -123,18 +132,20 @@ impl Boot {
         let _ =
             rustls::crypto::CryptoProvider::install_default((**avouch_identity::crypto_provider()).clone());
         let (config, methods, policy) = check(name, contracts, launch)?;
+        let socket = activation::take(&launch.env)?;
         let telemetry = avouch_telemetry::init(name, VERSION, &config.telemetry)?;
         let stop = Stop::default();
         signals::listen(stop.clone()).map_err(BootError::Signals)?;
-        // From here on, not from the identity on: until it is handled, SIGHUP kills.
-        signals::reload_on_hangup(policy.clone(), stop.drain.clone()).map_err(BootError::Signals)?;
         let life = Life::new(config.service.clock.clone());
+        // From here on, not from the identity on: until it is handled, SIGHUP kills.
+        signals::reload_on_hangup(policy.clone(), life.clone(), stop.drain.clone())
+            .map_err(BootError::Signals)?;
         let health = Health::new().await;
         let address = config.health_listen;
         let health_port = health::open(address, life.clone(), telemetry.metrics().clone(), health.clone())
             .await
             .map_err(|source| BootError::HealthPort { address, source })?;
-        Ok(Self { name, config, methods, policy, telemetry, stop, life, health, health_port })
+        Ok(Self { name, config, methods, policy, telemetry, stop, life, health, health_port, socket })
     }
 
     /// The service's own configuration section, `[name]`; an absent one counts as empty.
@@ -202,6 +213,7 @@ impl Boot {
             life: self.life,
             health: self.health,
             health_port: self.health_port,
+            socket: self.socket,
             identity,
         }))
     }

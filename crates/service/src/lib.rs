@@ -24,6 +24,7 @@
 //! signal → drain. There is no switch that turns authentication or authorization off. Secrets are named by path and
 //! never printed; an unknown configuration key stops the start (exit code 64).
 
+mod activation;
 mod address_file;
 mod app;
 mod boot;
@@ -31,6 +32,7 @@ mod config;
 mod health;
 mod health_check;
 mod launch;
+mod manager;
 mod observe;
 mod phase;
 mod run;
@@ -38,6 +40,7 @@ mod serve;
 mod signals;
 mod upstream;
 
+pub use activation::ActivationError;
 pub use app::App;
 pub use avouch_authz as authz;
 pub use avouch_identity as identity;

@@ -65,6 +65,11 @@ impl Life {
         self.state.send_modify(|state| state.phase = phase);
     }
 
+    /// Where it is at this moment.
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.borrow().phase
+    }
+
     fn svid(&self, not_after: SystemTime) {
         self.state.send_modify(|state| state.svid_not_after = Some(not_after));
     }

@@ -21,6 +21,7 @@ use tower_layer::Layer;
 use crate::address_file::Addresses;
 use crate::app::App;
 use crate::launch::{REVISION, VERSION};
+use crate::manager;
 use crate::observe::Observer;
 use crate::phase::Phase;
 
@@ -42,6 +43,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The socket that a service manager passed cannot be served.
+    #[error("the socket that the service manager passed cannot be served")]
+    Passed(#[source] std::io::Error),
     /// The address file cannot be written.
     #[error("the address file {path} cannot be written")]
     AddressFile {
@@ -59,20 +63,17 @@ pub enum ServeError {
 }
 
 pub(crate) async fn serve(
-    app: App,
+    mut app: App,
     routes: Routes,
     configure: impl FnOnce(Server) -> Server,
 ) -> Result<(), ServeError> {
-    let listener = bind(app.parts.config.service.listen).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| ServeError::Bind { address: app.parts.config.service.listen, source })?;
+    let (listener, address) = listen(app.parts.socket.take(), app.parts.config.service.listen).await?;
     let telemetry = server_layer(&app, address);
     let service = telemetry.layer(authz_layer(&app).layer(complete(&app, routes)?.prepare()));
     write_address_file(&app, address)?;
     say_started(&app, address);
     app.parts.life.enter(Phase::Serving);
-    notify(&[sd_notify::NotifyState::Ready]);
+    manager::ready();
 
     let drain = app.parts.stop.drain.clone();
     let shutdown = {
@@ -81,7 +82,7 @@ pub(crate) async fn serve(
         async move {
             drain.cancelled().await;
             life.enter(Phase::Draining);
-            notify(&[sd_notify::NotifyState::Stopping]);
+            manager::stopping();
             let waiting_for = calls(&telemetry.open_calls());
             tracing::info!(waiting_for, timeout_ms = timeout.as_millis(), "draining");
         }
@@ -126,8 +127,18 @@ pub(crate) async fn finish(app: &App, deadline: Instant) {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+/// The socket that was passed, or else one at the configured address; and where it listens.
+async fn listen(
+    passed: Option<std::net::TcpListener>,
+    configured: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let cannot = |source| ServeError::Bind { address: configured, source };
+    let listener = match passed {
+        Some(passed) => TcpListener::from_std(passed).map_err(ServeError::Passed)?,
+        None => TcpListener::bind(configured).await.map_err(cannot)?,
+    };
+    let address = listener.local_addr().map_err(cannot)?;
+    Ok((listener, address))
 }
 
 /// The service's routes, with health and reflection beside them.
@@ -223,11 +234,4 @@ fn calls(open: &[OpenCall]) -> String {
     }
     let each: Vec<_> = open.iter().map(|open| format!("{} ×{}", open.method, open.calls)).collect();
     each.join(", ")
-}
-
-/// Tells systemd, where there is one.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager could not be told");
-    }
 }

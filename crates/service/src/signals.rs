@@ -4,6 +4,9 @@ use avouch_authz::{PolicyHandle, Reloaded};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::manager;
+use crate::phase::{Life, Phase};
+
 /// What a process has been asked to do.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
@@ -37,7 +40,11 @@ pub(crate) fn listen(stop: Stop) -> std::io::Result<()> {
 }
 
 /// Reloads the policy on each SIGHUP until `stop`.
-pub(crate) fn reload_on_hangup(policy: PolicyHandle, stop: CancellationToken) -> std::io::Result<()> {
+pub(crate) fn reload_on_hangup(
+    policy: PolicyHandle,
+    life: Life,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         loop {
@@ -45,7 +52,13 @@ pub(crate) fn reload_on_hangup(policy: PolicyHandle, stop: CancellationToken) ->
                 () = stop.cancelled() => return,
                 received = hangup.recv() => if received.is_none() { return },
             }
+            if life.phase() == Phase::Serving {
+                manager::reloading();
+            }
             reload(&policy).await;
+            if life.phase() == Phase::Serving {
+                manager::ready();
+            }
         }
     });
     Ok(())
