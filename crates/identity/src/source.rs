@@ -142,6 +142,11 @@ pub enum IdentityEvent {
         /// Why it failed.
         error: String,
     },
+    /// The stream of trust bundles from the issuer came up or broke off; the bundle in use stays.
+    TrustStream {
+        /// Whether it is up.
+        up: bool,
+    },
 }
 
 /// Receives what happens to an identity. Called on the source's task: must not block.
@@ -176,6 +181,8 @@ impl Surroundings {
             IdentityEvent::Failed { how, error } => {
                 tracing::warn!(how, error, "no fresh SVID; the current one stays in use");
             }
+            // Breaks off with every connection that retires.
+            IdentityEvent::TrustStream { up } => tracing::debug!(up, "trust stream"),
         }
         let Some(observer) = &self.observer else { return };
         // An observer is somebody else's code; it must not take the identity down with it.

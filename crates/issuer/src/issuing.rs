@@ -9,6 +9,7 @@ use crate::audit;
 use crate::authorities::Authorities;
 use crate::entries::dns_names;
 use crate::error::IssueError;
+use crate::metrics::Metrics;
 use crate::recovery::{Nonces, RecoveryError, RecoveryRequest, verify};
 use crate::store::{Commit, CommitOutcome, Entry, Issuance, KeyHash, Origin, Store, TokenHash};
 use crate::trust::Trust;
@@ -37,6 +38,7 @@ pub(crate) struct Issuing {
     pub(crate) trust: Trust,
     pub(crate) clock: SharedClock,
     pub(crate) nonces: Nonces<ConnectionId>,
+    pub(crate) metrics: Metrics,
     /// Life of an SVID whose entry names none.
     pub(crate) svid_ttl: Duration,
     /// Recovery window of an entry that names none.
@@ -152,6 +154,7 @@ impl Issuing {
         let outcome = self.store.commit(commit).await?;
         if outcome == CommitOutcome::Done {
             audit::issued(&issuance, issued.leaf().issuer());
+            self.metrics.issued(issuance.origin);
         }
         Ok(outcome)
     }

@@ -21,6 +21,7 @@ mod grpc;
 mod issuing;
 mod limits;
 mod maintenance;
+mod metrics;
 mod own;
 pub mod profiles;
 mod random;

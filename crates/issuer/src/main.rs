@@ -14,6 +14,7 @@ async fn issuer(boot: Boot, _: NoFlags) -> Result<(), BoxError> {
     let config: IssuerConfig = boot.settings()?;
     let issuer = Issuer::start(&config, clock::system()).await?;
     let app = boot.with_identity(issuer.identity().clone())?;
+    issuer.register_metrics(app.metrics().registry())?;
     let stopping = app.stopping();
     let admin = issuer.bind_admin().await?;
     tracing::info!(socket = %config.admin_socket.display(), "the administration listens");

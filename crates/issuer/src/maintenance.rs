@@ -89,7 +89,7 @@ pub(crate) async fn renew_signing(issuing: Arc<Issuing>) {
                 tokio::task::spawn_blocking(move || renewing.authorities.renew_signing(renewing.clock.now()))
                     .await;
             let error = match renewed {
-                Ok(Ok(_)) => break,
+                Ok(Ok(_)) => break issuing.metrics.authorities(&issuing.authorities),
                 Ok(Err(error)) => chain(&error),
                 Err(error) => error.to_string(),
             };

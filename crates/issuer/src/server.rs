@@ -13,6 +13,7 @@ use crate::entries::{EntryError, EntryRules};
 use crate::grpc::{AdminService, IssuerService};
 use crate::issuing::Issuing;
 use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::own::{self, OwnError, issuer_id};
 use crate::profiles::{self, ProfilesError};
 use crate::recovery::Nonces;
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The administration socket.
     #[error("the administration socket cannot be opened")]
     AdminSocket(#[from] BindError),
+    /// The series.
+    #[error("the issuer's metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
 }
 
 /// A running issuer. Clones share everything; its maintenance ends when the last one is dropped.
@@ -120,6 +124,8 @@ impl Issuer {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_path)?);
         let roots = vec![authorities.root().clone()];
         let trust = Trust::start(Arc::clone(&store), &config.trust_domain, roots).await?;
+        let metrics = Metrics::new()?;
+        metrics.authorities(&authorities);
         let issuing = Arc::new(Issuing {
             authorities,
             attestor: Arc::new(JoinTokenAttestor::new(Arc::clone(&store))),
@@ -127,6 +133,7 @@ impl Issuer {
             trust,
             clock,
             nonces: Nonces::default(),
+            metrics,
             svid_ttl,
             recovery_window: config.recovery_window,
         });
@@ -185,6 +192,11 @@ impl Issuer {
     /// Its records.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.inner.issuing.store
+    }
+
+    /// Shows the issuer's own series beside those of every process.
+    pub fn register_metrics(&self, registry: &prometheus::Registry) -> Result<(), StartError> {
+        Ok(self.inner.issuing.metrics.register(registry)?)
     }
 
     /// The rules of its API: no role is asked for anywhere, so there is no policy file.

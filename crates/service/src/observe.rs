@@ -51,6 +51,7 @@ impl IdentityObserver for Observer {
             // A first SVID, or one that was there at the start, renews nothing.
             IdentityEvent::Issued { how: "renew" | "recover", .. } => self.0.svid_renewal(true),
             IdentityEvent::Failed { how: "renew" | "recover", .. } => self.0.svid_renewal(false),
+            IdentityEvent::TrustStream { up } => self.0.trust_stream(*up),
             _ => {}
         }
     }
@@ -76,8 +77,10 @@ mod tests {
         for how in ["enroll", "files", "renew"] {
             observer.event(&IdentityEvent::Failed { how, error: "away".to_owned() });
         }
+        observer.event(&IdentityEvent::TrustStream { up: false });
         let page = observer.0.render().unwrap();
         assert!(page.contains(r#"avouch_svid_renewals_total{result="success"} 2"#), "{page}");
         assert!(page.contains(r#"avouch_svid_renewals_total{result="failure"} 1"#), "{page}");
+        assert!(page.contains("avouch_trust_stream_up 0"), "{page}");
     }
 }

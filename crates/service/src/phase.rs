@@ -90,9 +90,13 @@ impl Life {
     pub(crate) async fn follow(self, identity: Identity, metrics: Metrics, stop: CancellationToken) {
         let mut snapshots = identity.subscribe();
         loop {
-            let not_after = snapshots.borrow_and_update().svid.not_after();
-            metrics.svid_not_after(not_after);
-            self.svid(not_after);
+            let snapshot = snapshots.borrow_and_update().clone();
+            let (svid, bundles) = (&snapshot.svid, snapshot.trust.bundles());
+            metrics.svid(svid.leaf().not_before(), svid.not_after());
+            if let Some(bundle) = bundles.get(svid.spiffe_id().trust_domain()) {
+                metrics.trust_bundle(bundle.sequence());
+            }
+            self.svid(svid.not_after());
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = snapshots.changed() => if changed.is_err() { return },

@@ -17,6 +17,9 @@ use crate::setup::TelemetryError;
 const DURATION_BUCKETS: &[f64] =
     &[0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// The labels of a series that has none.
+const NO_LABELS: &[&str] = &[];
+
 /// The verdict of an authorization decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -47,12 +50,26 @@ struct Series {
     decisions: IntCounterVec,
     handshakes: IntCounterVec,
     connections_ended: IntCounterVec,
+    svid_not_before: Gauge,
     svid_not_after: Gauge,
     renewals: IntCounterVec,
+    trust_stream: GaugeVec,
+    bundle_sequence: Gauge,
     spans_exported: IntCounter,
     spans_lost: IntCounter,
     server_duration: HistogramVec,
     client_duration: HistogramVec,
+}
+
+impl Series {
+    /// Shows from the start, with 0, what alerts look at: `increase()` does not see the step from absent to 1.
+    fn begin(&self) -> Result<(), prometheus::Error> {
+        for result in ["success", "failure"] {
+            self.renewals.get_metric_with_label_values(&[result])?;
+        }
+        self.handshakes.get_metric_with_label_values(&["accepted", ""])?;
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Metrics {
@@ -93,6 +110,11 @@ impl Metrics {
                 "Incoming connections closed for what their peer did, by reason",
                 &["reason"],
             )?,
+            svid_not_before: gauge(
+                &registry,
+                "avouch_svid_not_before_timestamp_seconds",
+                "When the current X509-SVID begins, in seconds since the epoch",
+            )?,
             svid_not_after: gauge(
                 &registry,
                 "avouch_svid_not_after_timestamp_seconds",
@@ -103,6 +125,18 @@ impl Metrics {
                 "avouch_svid_renewals_total",
                 "Attempts to renew the X509-SVID by result",
                 &["result"],
+            )?,
+            // Without labels, yet a vector: the series is there only once something has been told of.
+            trust_stream: gauges(
+                &registry,
+                "avouch_trust_stream_up",
+                "Whether the stream of trust bundles from the issuer is up; absent where there is no issuer to follow",
+                &[],
+            )?,
+            bundle_sequence: gauge(
+                &registry,
+                "avouch_trust_bundle_sequence",
+                "Sequence number of the trust bundle in use for the own trust domain",
             )?,
             spans_exported: counter(
                 &registry,
@@ -128,12 +162,14 @@ impl Metrics {
             "When the process started, in seconds since the epoch",
         )?
         .set(seconds(opentelemetry::time::now()));
-        let info = GaugeVec::new(
-            Opts::new("avouch_build_info", "Always 1; the service and its version"),
+        let info = gauges(
+            &series.registry,
+            "avouch_build_info",
+            "Always 1; the service and its version",
             &["service", "version"],
         )?;
-        series.registry.register(Box::new(info.clone()))?;
         info.get_metric_with_label_values(&[service, version])?.set(1.0);
+        series.begin()?;
         Ok(Self(Arc::new(series)))
     }
 
@@ -162,9 +198,22 @@ impl Metrics {
         self.0.connections_ended.with_label_values(&[reason]).inc();
     }
 
-    /// Notes until when the current SVID is valid.
-    pub fn svid_not_after(&self, not_after: SystemTime) {
+    /// Notes from when until when the current SVID is valid.
+    pub fn svid(&self, not_before: SystemTime, not_after: SystemTime) {
+        self.0.svid_not_before.set(seconds(not_before));
         self.0.svid_not_after.set(seconds(not_after));
+    }
+
+    /// Notes whether the trust stream from the issuer is up.
+    pub fn trust_stream(&self, up: bool) {
+        self.0.trust_stream.with_label_values(NO_LABELS).set(f64::from(u8::from(up)));
+    }
+
+    /// Notes the sequence number of the own trust domain's bundle.
+    pub fn trust_bundle(&self, sequence: u64) {
+        // Exact up to 2^53 changes.
+        #[expect(clippy::cast_precision_loss, reason = "the page's numbers are floating-point")]
+        self.0.bundle_sequence.set(sequence as f64);
     }
 
     /// Counts an attempt to renew the SVID.
@@ -220,6 +269,17 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<Gauge, prometheu
     Ok(gauge)
 }
 
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<GaugeVec, prometheus::Error> {
+    let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(gauges.clone()))?;
+    Ok(gauges)
+}
+
 fn durations(registry: &Registry, name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
     let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec());
     let durations = HistogramVec::new(options, &["rpc_method", "rpc_response_status_code"])?;
@@ -245,7 +305,10 @@ mod tests {
         metrics.decision(Verdict::Deny, "ROLE_MISSING");
         metrics.handshake("refused", "CERT_EXPIRED");
         metrics.connection_ended("RATE_LIMITED");
-        metrics.svid_not_after(UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        metrics.svid(at(1_699_996_400), at(1_700_000_000));
+        metrics.trust_stream(true);
+        metrics.trust_bundle(3);
         metrics.svid_renewal(true);
         metrics.svid_renewal(false);
         let page = metrics.render().unwrap();
@@ -254,7 +317,10 @@ mod tests {
             r#"avouch_decisions_total{reason="ROLE_MISSING",verdict="deny"} 1"#,
             r#"avouch_handshakes_total{reason="CERT_EXPIRED",result="refused"} 1"#,
             r#"avouch_connections_ended_total{reason="RATE_LIMITED"} 1"#,
+            "avouch_svid_not_before_timestamp_seconds 1699996400",
             "avouch_svid_not_after_timestamp_seconds 1700000000",
+            "avouch_trust_stream_up 1",
+            "avouch_trust_bundle_sequence 3",
             r#"avouch_svid_renewals_total{result="success"} 1"#,
             r#"avouch_svid_renewals_total{result="failure"} 1"#,
             r#"avouch_build_info{service="orders",version="1.2.3"} 1"#,
@@ -262,6 +328,23 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
+    }
+
+    #[test]
+    fn what_alerts_look_at_is_there_before_anything_happens_and_a_trust_stream_is_not() {
+        let metrics = Metrics::new("orders", "1.2.3").unwrap();
+        let page = metrics.render().unwrap();
+        for line in [
+            r#"avouch_svid_renewals_total{result="failure"} 0"#,
+            r#"avouch_svid_renewals_total{result="success"} 0"#,
+            r#"avouch_handshakes_total{reason="",result="accepted"} 0"#,
+            "avouch_spans_lost_total 0",
+        ] {
+            assert!(page.contains(line), "{line} is missing in\n{page}");
+        }
+        assert!(!page.contains("avouch_trust_stream_up"), "without an issuer there is nothing to be down");
+        metrics.trust_stream(false);
+        assert!(metrics.render().unwrap().contains("avouch_trust_stream_up 0"));
     }
 
     #[test]

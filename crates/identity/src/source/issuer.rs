@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 use super::key::SvidKey;
 use super::recover::{RECOVERY_BINDING, recover};
 use super::state::{State, Stored};
-use super::{IdentityError, Surroundings, enroll, schedule};
+use super::{IdentityError, IdentityEvent, Surroundings, enroll, schedule};
 use crate::channel::connect::Dial;
 use crate::channel::link::Keepalive;
 use crate::channel::{Channel, SingleUse, host_and_port};
@@ -97,6 +97,8 @@ pub(super) async fn start(
     let target = Target::parse(&config)?;
     let state = Arc::new(State::open(config.state_dir.clone())?);
     let source = Source { target, config, state, surroundings };
+    // Whoever waits for a first SVID has no stream either.
+    source.surroundings.tell(&IdentityEvent::TrustStream { up: false });
     let current = source.first().await?;
     let mut bundles = BundleSet::default();
     bundles.insert(current.bundle.clone());

@@ -8,9 +8,9 @@ use avouch_spiffe::BundleSet;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::IdentityError;
 use super::issuer::parse_bundle;
 use super::state::State;
+use super::{IdentityError, IdentityEvent, Surroundings};
 use crate::channel::Channel;
 use crate::jitter;
 use crate::snapshot::Publisher;
@@ -20,60 +20,70 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 /// A difference of clocks worth a warning.
 const SKEW: Duration = Duration::from_secs(10);
 
-/// Follows the stream, and opens it again when it ends.
-pub(super) async fn follow(channel: &Channel, addresses: &[String], publisher: &Publisher, state: &State) {
-    let mut backoff = FIRST_BACKOFF;
-    loop {
-        let mut received = 0;
-        if let Err(status) = once(channel, addresses, publisher, state, &mut received).await {
-            tracing::debug!(
-                code = ?status.code(),
-                message = status.message(),
-                "the trust stream is interrupted; the bundle in use stays"
-            );
-        }
-        // Connections retire all the time; only a stream that brought nothing was a failure.
-        if received > 0 {
-            backoff = FIRST_BACKOFF;
-        }
-        tokio::time::sleep(jitter::around(backoff, 0.3)).await;
-        backoff = (backoff * 2).min(LONGEST_BACKOFF);
-    }
+/// What following the stream needs.
+pub(super) struct TrustStream<'a> {
+    pub(super) channel: &'a Channel,
+    pub(super) addresses: &'a [String],
+    pub(super) publisher: &'a Publisher,
+    pub(super) state: &'a State,
+    pub(super) surroundings: &'a Surroundings,
 }
 
-/// Follows one stream to its end, counting the states it brings.
-async fn once(
-    channel: &Channel,
-    addresses: &[String],
-    publisher: &Publisher,
-    state: &State,
-    received: &mut u64,
-) -> Result<(), tonic::Status> {
-    let (answers, outgoing) = mpsc::channel(2);
-    let greeting = WatchTrustRequest {
-        acknowledged_sequence: sequence_in_use(publisher),
-        addresses: addresses.to_vec(),
-    };
-    // The receiver is ours and has room.
-    let _ = answers.send(greeting).await;
-    let mut stream =
-        IssuerClient::new(channel.clone()).watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
-    while let Some(message) = stream.message().await? {
-        *received += 1;
-        compare_clocks(&message);
-        if let Err(error) = apply(&message, publisher, state) {
-            tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
-            continue;
-        }
-        let answer = WatchTrustRequest {
-            acknowledged_sequence: sequence_in_use(publisher),
-            addresses: addresses.to_vec(),
-        };
-        if answers.send(answer).await.is_err() {
-            break;
+impl TrustStream<'_> {
+    /// Follows the stream, and opens it again when it ends.
+    pub(super) async fn follow(&self) {
+        self.surroundings.tell(&IdentityEvent::TrustStream { up: false });
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let mut received = 0;
+            if let Err(status) = self.once(&mut received).await {
+                tracing::debug!(
+                    code = ?status.code(),
+                    message = status.message(),
+                    "the trust stream is interrupted; the bundle in use stays"
+                );
+            }
+            // Connections retire all the time; only a stream that brought nothing was a failure.
+            if received > 0 {
+                self.surroundings.tell(&IdentityEvent::TrustStream { up: false });
+                backoff = FIRST_BACKOFF;
+            }
+            tokio::time::sleep(jitter::around(backoff, 0.3)).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
-    Ok(())
+
+    /// Follows one stream to its end, counting the states it brings.
+    async fn once(&self, received: &mut u64) -> Result<(), tonic::Status> {
+        let (answers, outgoing) = mpsc::channel(2);
+        // The receiver is ours and has room.
+        let _ = answers.send(self.acknowledgement()).await;
+        let mut client = IssuerClient::new(self.channel.clone());
+        let mut stream = client.watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
+        while let Some(message) = stream.message().await? {
+            *received += 1;
+            if *received == 1 {
+                self.surroundings.tell(&IdentityEvent::TrustStream { up: true });
+            }
+            compare_clocks(&message);
+            if let Err(error) = apply(&message, self.publisher, self.state) {
+                tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
+                continue;
+            }
+            if answers.send(self.acknowledgement()).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is in use; the first one opens the stream.
+    fn acknowledgement(&self) -> WatchTrustRequest {
+        WatchTrustRequest {
+            acknowledged_sequence: sequence_in_use(self.publisher),
+            addresses: self.addresses.to_vec(),
+        }
+    }
 }
 
 fn sequence_in_use(publisher: &Publisher) -> u64 {

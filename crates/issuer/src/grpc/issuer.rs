@@ -66,6 +66,7 @@ impl IssuerService {
         let decision = self.decisions.next();
         let facts = CallerFacts { connection: Some(&caller.connection), peer: caller.peer.as_deref() };
         self.refusals.record(action, error, decision, facts);
+        self.issuing.metrics.refused(action, error);
         error.to_status(decision)
     }
 

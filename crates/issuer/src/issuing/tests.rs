@@ -36,6 +36,7 @@ async fn bench() -> Bench {
         trust,
         clock: clock.shared(),
         nonces: Nonces::default(),
+        metrics: Metrics::new().unwrap(),
         svid_ttl: Duration::from_secs(20),
         recovery_window: Duration::from_secs(3_600),
     };

@@ -31,8 +31,14 @@ impl Source {
             Ok(channel) => channel,
             Err(error) => return tracing::error!(%error, "this identity cannot be kept fresh"),
         };
-        let follow = trust_stream::follow(&channel, &self.config.addresses, &publisher, &self.state);
-        tokio::join!(follow, self.renew_for_ever(&channel, &in_use, &publisher));
+        let stream = trust_stream::TrustStream {
+            channel: &channel,
+            addresses: &self.config.addresses,
+            publisher: &publisher,
+            state: &self.state,
+            surroundings: &self.surroundings,
+        };
+        tokio::join!(stream.follow(), self.renew_for_ever(&channel, &in_use, &publisher));
     }
 
     async fn renew_for_ever(&self, channel: &Channel, in_use: &Mutex<Current>, publisher: &Publisher) {
