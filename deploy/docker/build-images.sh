@@ -4,7 +4,8 @@
 # command, and no registry. With --contexts it stops at the build contexts, and needs no engine either.
 #
 # An image is avouch/NAME:TAG, where TAG is a digest of everything in it, and avouch/NAME:latest; target/images/NAME.tag
-# holds the newest TAG. What has not changed is not built again; an older build of the same image is removed.
+# holds the newest TAG. What has not changed is not built again; an older build of the same image is removed, unless
+# AVOUCH_KEEP_IMAGES=1 says that another checkout on this machine may use it.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -102,6 +103,7 @@ image() { # NAME
     fi
     docker tag "$image" "avouch/$1:latest"
     printf '%s\n' "$tag" >"$stage/$1.tag"
+    [ "${AVOUCH_KEEP_IMAGES:-0}" != 1 ] || return 0
     docker image ls --filter "label=dev.avouch.image=$1" --format '{{.Repository}}:{{.Tag}}' \
         | grep -v -x -e "$image" -e "avouch/$1:latest" | while read -r old; do
             docker image rm "$old" >/dev/null 2>&1 || true # in use: the next build removes it

@@ -1,64 +1,123 @@
-//! The part of the market that scenarios run: an issuer, the ledger, payments; each in a container of its own, each
-//! with an identity that the issuer gave it for a join token.
+//! The market of the scenarios: an issuer, and whichever of its services a scenario starts, each in a container of its
+//! own, with the configuration and the policy that the demo ships, and with an identity that it got for a join token.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Node, Outcome, World};
+use crate::harness::{Failure, Finished, Node, NodeSpec, Outcome, Volume, World, root};
 
 const ISSUER_PORT: u16 = 7800;
 const PORT: u16 = 7001;
+const TRUST_DOMAIN: &str = "market.example";
 
-/// The roles of the scenarios' callers. `reports` holds none, so whoever is `reports` may call nothing.
-const POLICY: &str = r#"
-[roles]
-charger = ["spiffe://market.example/orders"]
-ledger-writer = ["spiffe://market.example/payments"]
-ledger-reader = ["spiffe://market.example/auditor"]
-"#;
+/// Whom each service calls.
+const UPSTREAMS: [(&str, &[&str]); 6] = [
+    ("ledger", &[]),
+    ("inventory", &[]),
+    ("payments", &["ledger"]),
+    ("orders", &["inventory", "payments"]),
+    ("reports", &["ledger"]),
+    ("storefront", &["orders"]),
+];
 
-/// A running issuer and two services behind it.
+/// Beside the demo's articles one of which there is enough for any load.
+const LOAD_ARTICLE: &str = "\n[[article]]\nsku = \"LOAD-0001\"\non_hand = 1000000\n";
+
+/// A running issuer, and what it takes to start services behind it.
 pub(crate) struct Market {
     pub(crate) issuer: Arc<Node>,
-    pub(crate) ledger: Arc<Node>,
-    pub(crate) payments: Arc<Node>,
     world: Arc<World>,
 }
 
 impl Market {
-    /// Starts all three; they are ready when this returns.
-    pub(crate) async fn start(world: &Arc<World>) -> Outcome<Self> {
-        let issuer = start_issuer(world).await?;
-        let ledger_settings = "[ledger]\ndatabase = \"/var/lib/avouch/ledger.db\"\n";
-        let ledger = start_service(world, &issuer, "ledger", ledger_settings).await?;
-        let payments_settings = format!(
-            "[payments]\ndatabase = \"/var/lib/avouch/payments.db\"\n[payments.default_limits]\nEUR = 500000\n\
-             [upstreams.ledger]\nurl = \"{}\"\nid = \"spiffe://market.example/ledger\"\n",
-            url(&ledger)
-        );
-        let payments = start_service(world, &issuer, "payments", &payments_settings).await?;
-        Ok(Self { issuer, ledger, payments, world: Arc::clone(world) })
+    /// Starts the issuer; `settings` are lines of its `[issuer]` section, as `svid_ttl = "15s"`.
+    pub(crate) async fn begin(world: &Arc<World>, settings: &str) -> Outcome<Self> {
+        let issuer = issuer(world, "issuer", TRUST_DOMAIN, settings).start().await?;
+        Self::behind(world, issuer).await
+    }
+
+    /// Behind an issuer that was started as [`issuer`] describes it.
+    pub(crate) async fn behind(world: &Arc<World>, issuer: Arc<Node>) -> Outcome<Self> {
+        issuer.record("being ready", ready).await?;
+        Ok(Self { issuer, world: Arc::clone(world) })
+    }
+
+    /// Describes a service of the market, as the demo has it.
+    pub(crate) fn service<'a>(&'a self, name: &'a str) -> ServiceSpec<'a> {
+        let upstreams = UPSTREAMS.iter().find(|(service, _)| *service == name).map_or(&[][..], |(_, of)| of);
+        let mut environment = vec![
+            ("SERVICE__LISTEN".to_owned(), format!("0.0.0.0:{PORT}")),
+            ("HEALTH__LISTEN".to_owned(), "127.0.0.1:8080".to_owned()),
+            ("IDENTITY__ADDRESS".to_owned(), self.issuer_address()),
+            ("IDENTITY__JOIN_TOKEN_FILE".to_owned(), "/etc/avouch/join-token".to_owned()),
+            ("IDENTITY__STATE_DIR".to_owned(), "/var/lib/avouch/identity".to_owned()),
+            ("AUTHZ__POLICY".to_owned(), "/etc/avouch/policy.toml".to_owned()),
+        ];
+        let own = name.to_uppercase();
+        match name {
+            "storefront" => {
+                // No stream unless a scenario asks for one.
+                environment.push((format!("{own}__ORDERS_FILE"), "/dev/null".to_owned()));
+                environment.push((format!("{own}__RESULT_FILE"), "/var/lib/avouch/result.json".to_owned()));
+                environment.push((format!("{own}__INGRESS_LISTEN"), "0.0.0.0:7443".to_owned()));
+            }
+            _ => environment.push((format!("{own}__DATABASE"), format!("/var/lib/avouch/{name}.db"))),
+        }
+        if name == "inventory" {
+            environment.push((format!("{own}__STOCK"), "/etc/avouch/stock.toml".to_owned()));
+        }
+        let spec = ServiceSpec {
+            market: self,
+            service: name,
+            node: name,
+            image: name,
+            environment,
+            files: Vec::new(),
+            volumes: Vec::new(),
+        };
+        upstreams.iter().fold(spec, |spec, upstream| {
+            spec.upstream(upstream, &format!("{}:{PORT}", self.world.host(upstream)))
+        })
+    }
+
+    /// Starts these services, in this order.
+    pub(crate) async fn start<const N: usize>(&self, names: [&str; N]) -> Outcome<[Arc<Node>; N]> {
+        let mut started = Vec::new();
+        for name in names {
+            started.push(self.service(name).start().await?);
+        }
+        started.try_into().map_err(|_other_number| Failure::new("as many services as names"))
     }
 
     /// A join token for `spiffe://market.example/<name>`, registered if it is not yet.
     pub(crate) async fn token(&self, name: &str) -> Outcome<String> {
-        token(&self.issuer, name).await
+        token(&self.issuer, &format!("spiffe://{TRUST_DOMAIN}/{name}")).await
     }
 
-    /// Runs the honest caller as `spiffe://market.example/<identity>`.
+    /// Runs the honest caller as `spiffe://market.example/<identity>`, to its end.
     pub(crate) async fn call(&self, name: &str, identity: &str, call: &[&str]) -> Outcome<Finished> {
+        self.caller(name, identity, call).await?.finished(Duration::from_secs(30)).await
+    }
+
+    /// Starts the honest caller as `spiffe://market.example/<identity>`.
+    pub(crate) async fn caller(&self, name: &str, identity: &str, call: &[&str]) -> Outcome<Arc<Node>> {
         let issuer = self.issuer_address();
         let arguments = [issuer.as_str(), "/etc/avouch/join-token"].into_iter().chain(call.iter().copied());
         let spec = self.world.node(name, "test-peers").entrypoint("/usr/bin/caller").command(arguments);
-        let caller = spec.file("join-token", self.token(identity).await?).start().await?;
-        caller.finished(Duration::from_secs(30)).await
+        spec.file("join-token", self.token(identity).await?).start().await
+    }
+
+    /// As [`Market::call`], of a call that has to succeed; its answer.
+    pub(crate) async fn answer(&self, name: &str, identity: &str, call: &[&str]) -> Outcome<Value> {
+        let answer = self.call(name, identity, call).await?.success(name)?;
+        Ok(serde_json::from_str(&answer)?)
     }
 
     /// Runs the hostile caller, which exits with 0 when it was refused; returns its report.
     pub(crate) async fn attack(&self, name: &str, target: &Node, more: &[&str]) -> Outcome<Value> {
-        let target = format!("{}:{PORT}", target.host());
+        let target = address(target);
         let arguments = [name, target.as_str()].into_iter().chain(more.iter().copied());
         let spec = self.world.node(name, "test-peers").entrypoint("/usr/bin/hostile").command(arguments);
         let attacker = spec.start().await?;
@@ -72,49 +131,126 @@ impl Market {
     }
 }
 
+/// A service to be.
+pub(crate) struct ServiceSpec<'a> {
+    market: &'a Market,
+    service: &'a str,
+    node: &'a str,
+    image: &'a str,
+    environment: Vec<(String, String)>,
+    files: Vec<(&'a str, String)>,
+    volumes: Vec<(&'a Volume, &'a str)>,
+}
+
+impl<'a> ServiceSpec<'a> {
+    /// The container's name; the service's unless said otherwise.
+    pub(crate) fn named(mut self, node: &'a str) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Another image than the service's.
+    pub(crate) fn image(mut self, image: &'a str) -> Self {
+        self.image = image;
+        self
+    }
+
+    /// A configuration key, as `SERVICE__DRAIN_TIMEOUT`; a later one wins.
+    pub(crate) fn set(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.environment.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Where one of its upstreams is, as `host:port`.
+    pub(crate) fn upstream(self, name: &str, address: &str) -> Self {
+        self.set(&format!("UPSTREAMS__{}__URL", name.to_uppercase()), format!("https://{address}"))
+    }
+
+    /// A file at `/etc/avouch/<name>`.
+    pub(crate) fn file(mut self, name: &'a str, content: impl Into<String>) -> Self {
+        self.files.push((name, content.into()));
+        self
+    }
+
+    /// A volume at `path`.
+    pub(crate) fn volume(mut self, volume: &'a Volume, path: &'a str) -> Self {
+        self.volumes.push((volume, path));
+        self
+    }
+
+    /// Starts it; it is ready when this returns.
+    pub(crate) async fn start(self) -> Outcome<Arc<Node>> {
+        let service = self.start_unready().await?;
+        service.record("being ready", ready).await?;
+        Ok(service)
+    }
+
+    /// Starts it, and waits for nothing.
+    pub(crate) async fn start_unready(self) -> Outcome<Arc<Node>> {
+        let shipped = |path: &str| std::fs::read_to_string(root().join("deploy").join(path));
+        let spec = self.market.world.node(self.node, self.image);
+        let mut spec = spec
+            .env("AVOUCH_CONFIG", "/etc/avouch/service.toml")
+            .file("service.toml", shipped(&format!("config/{}.toml", self.service))?)
+            .file("policy.toml", shipped("demo/policy.toml")?)
+            .file("stock.toml", shipped("demo/stock.toml")? + LOAD_ARTICLE)
+            .file("join-token", self.market.token(self.service).await?);
+        for (name, content) in self.files {
+            spec = spec.file(name, content);
+        }
+        for (key, value) in self.environment {
+            spec = match key.strip_prefix("OTEL_") {
+                Some(_) => spec.env(&key, value),
+                None => spec.env(&format!("AVOUCH_{key}"), value),
+            };
+        }
+        for (volume, path) in self.volumes {
+            spec = spec.volume(volume, path);
+        }
+        spec.start().await
+    }
+}
+
+/// Describes an issuer; `settings` are lines of its `[issuer]` section.
+pub(crate) fn issuer<'a>(
+    world: &'a World,
+    name: &'a str,
+    trust_domain: &str,
+    settings: &str,
+) -> NodeSpec<'a> {
+    let config = format!(
+        "[service]\nlisten = \"0.0.0.0:{ISSUER_PORT}\"\n[health]\nlisten = \"127.0.0.1:8080\"\n\
+         [issuer]\ntrust_domain = \"{trust_domain}\"\ndata_dir = \"/var/lib/avouch/issuer\"\n\
+         admin_socket = \"/run/avouch/admin/admin.sock\"\n{settings}\n"
+    );
+    world
+        .node(name, "issuer")
+        .file("issuer.toml", config)
+        .env("AVOUCH_CONFIG", "/etc/avouch/issuer.toml")
+        .env("AVOUCH_ADMIN_SOCKET", "/run/avouch/admin/admin.sock")
+}
+
+/// `host:port` of a service.
+pub(crate) fn address(service: &Node) -> String {
+    format!("{}:{PORT}", service.host())
+}
+
 /// How a service is addressed.
 pub(crate) fn url(service: &Node) -> String {
-    format!("https://{}:{PORT}", service.host())
+    format!("https://{}", address(service))
 }
 
-async fn start_issuer(world: &World) -> Outcome<Arc<Node>> {
-    let config = format!(
-        "[service]\nlisten = \"0.0.0.0:{ISSUER_PORT}\"\n\
-         [issuer]\ntrust_domain = \"market.example\"\ndata_dir = \"/var/lib/avouch/issuer\"\n\
-         admin_socket = \"/run/avouch/admin/admin.sock\"\nsvid_ttl = \"60s\"\n"
-    );
-    let spec = world.node("issuer", "issuer").file("issuer.toml", config);
-    let spec = spec.env("AVOUCH_CONFIG", "/etc/avouch/issuer.toml");
-    let issuer = spec.env("AVOUCH_ADMIN_SOCKET", "/run/avouch/admin/admin.sock").start().await?;
-    issuer.record("being ready", ready).await?;
-    Ok(issuer)
-}
-
-async fn start_service(world: &World, issuer: &Node, name: &str, settings: &str) -> Outcome<Arc<Node>> {
-    let config = format!(
-        "[service]\nlisten = \"0.0.0.0:{PORT}\"\n\
-         [identity]\nsource = \"issuer\"\naddress = \"{}:{ISSUER_PORT}\"\n\
-         join_token_file = \"/etc/avouch/join-token\"\nstate_dir = \"/var/lib/avouch/identity\"\n\
-         [authz]\npolicy = \"/etc/avouch/policy.toml\"\n{settings}",
-        issuer.host()
-    );
-    let spec = world.node(name, name).file("service.toml", config).file("policy.toml", POLICY);
-    let spec = spec.file("join-token", token(issuer, name).await?);
-    let service = spec.env("AVOUCH_CONFIG", "/etc/avouch/service.toml").start().await?;
-    service.record("being ready", ready).await?;
-    Ok(service)
-}
-
-async fn token(issuer: &Node, name: &str) -> Outcome<String> {
-    let id = format!("spiffe://market.example/{name}");
-    let known = issuer.exec(&["/usr/bin/avouch", "entry", "show", &id]).await?;
+/// A join token for this identity, registered if it is not yet.
+pub(crate) async fn token(issuer: &Node, id: &str) -> Outcome<String> {
+    let known = issuer.exec(&["/usr/bin/avouch", "entry", "show", id]).await?;
     if known.status != 0 {
-        issuer.exec(&["/usr/bin/avouch", "entry", "add", &id]).await?.success("adding an entry")?;
+        issuer.exec(&["/usr/bin/avouch", "entry", "add", id]).await?.success("adding an entry")?;
     }
-    let created = issuer.exec(&["/usr/bin/avouch", "token", "create", &id]).await?;
+    let created = issuer.exec(&["/usr/bin/avouch", "token", "create", id]).await?;
     Ok(created.success("creating a token")?.trim().to_owned())
 }
 
-fn ready(record: &Value) -> bool {
+/// The record of a process that serves.
+pub(crate) fn ready(record: &Value) -> bool {
     record["message"] == "serving"
 }

@@ -25,7 +25,7 @@ const NEEDED: [&str; 9] = [
 ];
 
 /// The workspace's root folder.
-pub(super) fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 

@@ -15,6 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub(crate) use images::root;
 pub(crate) use node::{Finished, Node, NodeSpec};
 pub(crate) use scenario::{Network, Volume, World, scenario};
 

@@ -1,9 +1,16 @@
 //! An honest caller: a workload like any other, with the identity library and nothing of its own.
 //!
 //!     caller ISSUER:PORT TOKEN-FILE charge https://PAYMENTS:PORT KEY    charges a customer; payments posts to the ledger
-//!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT          reads what the book says
+//!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT          what the book says
+//!     caller ISSUER:PORT TOKEN-FILE stock https://INVENTORY:PORT SKU    what is in the warehouse
+//!     caller ISSUER:PORT TOKEN-FILE orders https://ORDERS:PORT SECONDS AT-ONCE RUN
+//!     caller ISSUER:PORT TOKEN-FILE reads https://LEDGER:PORT SECONDS AT-ONCE
 //!
-//! Prints one line of JSON with the answer, or with the status and reason of the refusal (exit status 1).
+//! The first three make one call, the last two as many as fit into the time, so many at once; `orders` then brings
+//! every order it placed to its end. Prints one line of JSON: the answer, or the status and reason of the refusal (exit
+//! status 1), or what came of all calls.
+
+mod load;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,6 +18,8 @@ use std::process::ExitCode;
 
 use avouch_identity::{Channel, Identity, IdentityConfig, IssuerConfig};
 use avouch_spiffe::SpiffeId;
+use market_api::inventory::v1::GetStockRequest;
+use market_api::inventory::v1::inventory_client::InventoryClient;
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
 use market_api::money::v1::Money;
@@ -21,8 +30,8 @@ use tonic::Status;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-const PAYMENTS: &str = "spiffe://market.example/payments";
-const LEDGER: &str = "spiffe://market.example/ledger";
+const USAGE: &str =
+    "usage: caller ISSUER:PORT TOKEN-FILE charge|totals|stock|orders|reads https://HOST:PORT …";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -45,9 +54,7 @@ fn main() -> ExitCode {
 }
 
 async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
-    let [issuer, token_file, call @ ..] = arguments else {
-        return Err("usage: caller ISSUER:PORT TOKEN-FILE charge|totals …".into());
-    };
+    let [issuer, token_file, what, url, more @ ..] = arguments else { return Err(USAGE.into()) };
     let identity = Identity::start(IdentityConfig::Issuer(IssuerConfig {
         address: (*issuer).to_owned(),
         join_token_file: Some(PathBuf::from(token_file)),
@@ -56,16 +63,22 @@ async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
         timeout_ms: 5_000,
     }))
     .await?;
-    let outcome = match call {
-        ["charge", url, key] => {
-            charge(identity.channel(url, PAYMENTS.parse::<SpiffeId>()?).build()?, key).await
+    let channel = |service: &str| -> Result<Channel, Error> {
+        let server: SpiffeId = format!("spiffe://market.example/{service}").parse()?;
+        Ok(identity.channel(url, server).build()?)
+    };
+    let outcome = match (*what, more) {
+        ("charge", [key]) => charge(channel("payments")?, key).await,
+        ("totals", []) => totals(channel("ledger")?).await,
+        ("stock", [sku]) => stock(channel("inventory")?, sku).await,
+        ("orders", [seconds, at_once, run]) => {
+            let load = load::Load::parse(seconds, at_once)?;
+            Ok(load.orders(channel("orders")?, run, &identity).await?)
         }
-        ["totals", url] => totals(identity.channel(url, LEDGER.parse::<SpiffeId>()?).build()?).await,
-        _ => {
-            return Err(
-                "usage: caller … charge https://PAYMENTS:PORT KEY | totals https://LEDGER:PORT".into()
-            );
+        ("reads", [seconds, at_once]) => {
+            Ok(load::Load::parse(seconds, at_once)?.reads(channel("ledger")?).await)
         }
+        _ => return Err(USAGE.into()),
     };
     Ok(match outcome {
         Ok(answer) => (answer, true),
@@ -93,4 +106,10 @@ async fn totals(ledger: Channel) -> Result<Value, Status> {
         .map(|row| json!({ "currency": row.currency, "postings": row.postings, "debits": row.debits_minor }))
         .collect();
     Ok(json!({ "last_sequence": answer.last_sequence, "currencies": currencies }))
+}
+
+async fn stock(inventory: Channel, sku: &str) -> Result<Value, Status> {
+    let request = GetStockRequest { sku: sku.to_owned() };
+    let answer = InventoryClient::new(inventory).get_stock(request).await?.into_inner();
+    Ok(json!({ "on_hand": answer.on_hand, "held": answer.held }))
 }

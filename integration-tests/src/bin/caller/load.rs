@@ -1,0 +1,178 @@
+//! Calls without pause, and without a second try: what fails here, fails at the caller.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use avouch_identity::{Channel, Identity};
+use market_api::ledger::v1::GetTotalsRequest;
+use market_api::ledger::v1::ledger_client::LedgerClient;
+use market_api::orders::v1::orders_client::OrdersClient;
+use market_api::orders::v1::{GetOrderRequest, Line, OrderState, PlaceOrderRequest};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::Error;
+
+/// How long an order may take to its end once the load is over.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// Customers that share the orders, so that nobody's credit ends.
+const CUSTOMERS: u64 = 500;
+
+/// What one order costs.
+const PRICE: i64 = 100;
+
+/// So many calls at once, for so long.
+pub(crate) struct Load {
+    time: Duration,
+    at_once: u32,
+}
+
+/// What came of the calls.
+#[derive(Default)]
+struct Seen {
+    calls: u64,
+    failed: BTreeMap<String, u64>,
+    slowest: Duration,
+    placed: Vec<String>,
+}
+
+impl Seen {
+    fn count<T>(&mut self, begun: Instant, answer: &Result<T, Status>) {
+        self.calls += 1;
+        self.slowest = self.slowest.max(begun.elapsed());
+        if let Err(status) = answer {
+            let reason = avouch_identity::reason(status).map(|reason| reason.as_str()).unwrap_or_default();
+            let what = format!("{:?} {reason}: {}", status.code(), status.message());
+            *self.failed.entry(what).or_default() += 1;
+        }
+    }
+
+    fn report(&self) -> Value {
+        json!({
+            "calls": self.calls,
+            "failed": self.failed.values().sum::<u64>(),
+            "failures": self.failed,
+            "slowest_ms": self.slowest.as_millis(),
+        })
+    }
+}
+
+impl Load {
+    /// # Errors
+    /// When either is no number.
+    pub(crate) fn parse(seconds: &str, at_once: &str) -> Result<Self, Error> {
+        Ok(Self { time: Duration::from_secs_f64(seconds.parse()?), at_once: at_once.parse()? })
+    }
+
+    /// Reads the book's totals.
+    pub(crate) async fn reads(&self, ledger: Channel) -> Value {
+        let client = LedgerClient::new(ledger);
+        let seen = self.run(async |seen: &RefCell<Seen>, _, _| {
+            let begun = Instant::now();
+            let answer = client.clone().get_totals(GetTotalsRequest {}).await;
+            seen.borrow_mut().count(begun, &answer);
+        });
+        seen.await.report()
+    }
+
+    /// Places orders of one piece each, then waits for the end of each: of those too whose call failed.
+    pub(crate) async fn orders(
+        &self,
+        orders: Channel,
+        run: &str,
+        identity: &Identity,
+    ) -> Result<Value, Error> {
+        let client = OrdersClient::new(orders);
+        let serials = watch(identity);
+        let seen = self.run(async |seen: &RefCell<Seen>, worker, count| {
+            let order = format!("{run}-{worker}-{count}");
+            let begun = Instant::now();
+            let answer = client.clone().place_order(request(&order, count)).await;
+            let mut seen = seen.borrow_mut();
+            seen.count(begun, &answer);
+            seen.placed.push(order);
+        });
+        let seen = seen.await;
+        let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+        let deadline = Instant::now() + SETTLED;
+        for order in &seen.placed {
+            *ends.entry(end(client.clone(), order, deadline).await).or_default() += 1;
+        }
+        let mut report = seen.report();
+        if let Some(report) = report.as_object_mut() {
+            report.insert("ends".to_owned(), json!(ends));
+            report.insert("svids".to_owned(), json!(lock(&serials).len()));
+            report.insert("price".to_owned(), json!(PRICE));
+        }
+        Ok(report)
+    }
+
+    /// Calls in so many tasks until the time is over.
+    async fn run(&self, call: impl AsyncFn(&RefCell<Seen>, u32, u64)) -> Seen {
+        let seen = RefCell::new(Seen::default());
+        let deadline = Instant::now() + self.time;
+        let workers = (0..self.at_once).map(async |worker| {
+            let mut count = 0;
+            while Instant::now() < deadline {
+                call(&seen, worker, count).await;
+                count += 1;
+            }
+        });
+        futures_util::future::join_all(workers).await;
+        seen.into_inner()
+    }
+}
+
+fn request(order: &str, count: u64) -> PlaceOrderRequest {
+    let line = Line { sku: "LOAD-0001".to_owned(), quantity: 1, unit_price_minor: PRICE };
+    PlaceOrderRequest {
+        order_id: order.to_owned(),
+        customer_id: format!("cust-{:04}", 1_000 + count % CUSTOMERS),
+        currency: "EUR".to_owned(),
+        lines: vec![line],
+    }
+}
+
+/// What became of an order, once that is final. One whose call failed may have been taken all the same.
+async fn end(mut client: OrdersClient<Channel>, order: &str, deadline: Instant) -> &'static str {
+    loop {
+        let request = GetOrderRequest { order_id: order.to_owned() };
+        let state = match client.get_order(request).await {
+            Ok(answer) => answer.into_inner().order.unwrap_or_default().state(),
+            Err(status) if status.code() == tonic::Code::NotFound => return "never taken",
+            Err(_) => OrderState::Unspecified,
+        };
+        match state {
+            OrderState::Completed => return "completed",
+            OrderState::Rejected => return "rejected",
+            _ if Instant::now() > deadline => return "unfinished",
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+type Serials = Arc<Mutex<BTreeSet<String>>>;
+
+fn lock(serials: &Serials) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    serials.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every serial number this caller has, from now on.
+fn watch(identity: &Identity) -> Serials {
+    let serials = Serials::default();
+    let (mut snapshots, seen) = (identity.subscribe(), Arc::clone(&serials));
+    tokio::spawn(async move {
+        loop {
+            let serial = snapshots.borrow_and_update().svid.leaf().serial().to_owned();
+            lock(&seen).insert(serial);
+            if snapshots.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    serials
+}
