@@ -43,6 +43,16 @@ crashes *OPTIONS: build
 images *OPTIONS:
     @'{{ justfile_directory() }}/deploy/docker/build-images.sh' "$@"
 
+# The same market in containers (deploy/compose): builds the images, starts them, waits until all are healthy
+[group('run')]
+containers-up:
+    @'{{ justfile_directory() }}/deploy/compose/compose' up
+
+# Ends the market in containers and removes all of it, volumes too
+[group('run')]
+containers-down:
+    @'{{ justfile_directory() }}/deploy/compose/compose' down
+
 # Builds what the demo runs.
 [private]
 build:

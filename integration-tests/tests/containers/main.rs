@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod compose;
 mod engine_and_images;
 mod happy_and_hostile;
 mod market;
