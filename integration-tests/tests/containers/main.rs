@@ -5,7 +5,15 @@
 
 mod harness;
 
+mod capture;
+mod market;
+
 mod compose;
 mod engine_and_images;
 mod happy_and_hostile;
-mod market;
+mod happy_path;
+mod issuer_away;
+mod killed_mid_order;
+mod renewal;
+mod rolling_restart;
+mod trace;

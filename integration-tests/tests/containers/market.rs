@@ -12,6 +12,9 @@ const ISSUER_PORT: u16 = 7800;
 const PORT: u16 = 7001;
 const TRUST_DOMAIN: &str = "market.example";
 
+/// Connections that were accepted are told at the debug level.
+const LOG: &str = "info,avouch_identity::record=debug";
+
 /// Whom each service calls.
 const UPSTREAMS: [(&str, &[&str]); 6] = [
     ("ledger", &[]),
@@ -46,7 +49,6 @@ impl Market {
 
     /// Describes a service of the market, as the demo has it.
     pub(crate) fn service<'a>(&'a self, name: &'a str) -> ServiceSpec<'a> {
-        let upstreams = UPSTREAMS.iter().find(|(service, _)| *service == name).map_or(&[][..], |(_, of)| of);
         let mut environment = vec![
             ("SERVICE__LISTEN".to_owned(), format!("0.0.0.0:{PORT}")),
             ("HEALTH__LISTEN".to_owned(), "127.0.0.1:8080".to_owned()),
@@ -54,6 +56,7 @@ impl Market {
             ("IDENTITY__JOIN_TOKEN_FILE".to_owned(), "/etc/avouch/join-token".to_owned()),
             ("IDENTITY__STATE_DIR".to_owned(), "/var/lib/avouch/identity".to_owned()),
             ("AUTHZ__POLICY".to_owned(), "/etc/avouch/policy.toml".to_owned()),
+            ("RUST_LOG".to_owned(), LOG.to_owned()),
         ];
         let own = name.to_uppercase();
         match name {
@@ -77,7 +80,7 @@ impl Market {
             files: Vec::new(),
             volumes: Vec::new(),
         };
-        upstreams.iter().fold(spec, |spec, upstream| {
+        upstreams(name).iter().fold(spec, |spec, upstream| {
             spec.upstream(upstream, &format!("{}:{PORT}", self.world.host(upstream)))
         })
     }
@@ -155,7 +158,7 @@ impl<'a> ServiceSpec<'a> {
         self
     }
 
-    /// A configuration key, as `SERVICE__DRAIN_TIMEOUT`; a later one wins.
+    /// A configuration key, as `SERVICE__DRAIN_TIMEOUT`, or an environment variable; a later one wins.
     pub(crate) fn set(mut self, key: &str, value: impl Into<String>) -> Self {
         self.environment.push((key.to_owned(), value.into()));
         self
@@ -199,10 +202,8 @@ impl<'a> ServiceSpec<'a> {
             spec = spec.file(name, content);
         }
         for (key, value) in self.environment {
-            spec = match key.strip_prefix("OTEL_") {
-                Some(_) => spec.env(&key, value),
-                None => spec.env(&format!("AVOUCH_{key}"), value),
-            };
+            // Configuration has a section and a key; whatever has not is of the program's surroundings.
+            spec = spec.env(&if key.contains("__") { format!("AVOUCH_{key}") } else { key }, value);
         }
         for (volume, path) in self.volumes {
             spec = spec.volume(volume, path);
@@ -227,7 +228,13 @@ pub(crate) fn issuer<'a>(
         .node(name, "issuer")
         .file("issuer.toml", config)
         .env("AVOUCH_CONFIG", "/etc/avouch/issuer.toml")
+        .env("RUST_LOG", LOG)
         .env("AVOUCH_ADMIN_SOCKET", "/run/avouch/admin/admin.sock")
+}
+
+/// Whom a service calls.
+pub(crate) fn upstreams(name: &str) -> &'static [&'static str] {
+    UPSTREAMS.iter().find(|(service, _)| *service == name).map_or(&[], |(_, of)| of)
 }
 
 /// `host:port` of a service.

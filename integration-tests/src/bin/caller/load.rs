@@ -1,4 +1,4 @@
-//! Calls without pause, and without a second try: what fails here, fails at the caller.
+//! Calls without pause but after a failure, and without a second try: what fails here, fails at the caller.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,18 +9,28 @@ use avouch_identity::{Channel, Identity};
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
 use market_api::orders::v1::orders_client::OrdersClient;
-use market_api::orders::v1::{GetOrderRequest, Line, OrderState, PlaceOrderRequest};
+use market_api::orders::v1::{GetOrderRequest, Line, Order, OrderState, PlaceOrderRequest};
+use market_api::reports::v1::GetSummaryRequest;
+use market_api::reports::v1::reports_client::ReportsClient;
+use market_api::storefront::v1 as storefront;
+use market_api::storefront::v1::storefront_client::StorefrontClient;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::Error;
 
 /// How long an order may take to its end once the load is over.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// After a call that failed: who is told no at once would do nothing else than ask.
+const AFTER_FAILURE: Duration = Duration::from_millis(50);
+
 /// Customers that share the orders, so that nobody's credit ends.
 const CUSTOMERS: u64 = 500;
+
+/// The end of an order that nobody knows of.
+const NEVER_TAKEN: &str = "never taken";
 
 /// What one order costs.
 const PRICE: i64 = 100;
@@ -37,7 +47,8 @@ struct Seen {
     calls: u64,
     failed: BTreeMap<String, u64>,
     slowest: Duration,
-    placed: Vec<String>,
+    /// Orders, and whether their calls were answered.
+    placed: Vec<(String, bool)>,
 }
 
 impl Seen {
@@ -51,10 +62,14 @@ impl Seen {
         }
     }
 
+    fn failed(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
     fn report(&self) -> Value {
         json!({
             "calls": self.calls,
-            "failed": self.failed.values().sum::<u64>(),
+            "failed": self.failed(),
             "failures": self.failed,
             "slowest_ms": self.slowest.as_millis(),
         })
@@ -71,44 +86,52 @@ impl Load {
     /// Reads the book's totals.
     pub(crate) async fn reads(&self, ledger: Channel) -> Value {
         let client = LedgerClient::new(ledger);
+        self.reading(async || client.clone().get_totals(GetTotalsRequest {}).await.map(drop)).await
+    }
+
+    /// Reads the reports' summary.
+    pub(crate) async fn summaries(&self, reports: Channel) -> Value {
+        let client = ReportsClient::new(reports);
+        self.reading(async || client.clone().get_summary(GetSummaryRequest::default()).await.map(drop)).await
+    }
+
+    async fn reading(&self, read: impl AsyncFn() -> Result<(), Status>) -> Value {
         let seen = self.run(async |seen: &RefCell<Seen>, _, _| {
             let begun = Instant::now();
-            let answer = client.clone().get_totals(GetTotalsRequest {}).await;
+            let answer = read().await;
             seen.borrow_mut().count(begun, &answer);
         });
         seen.await.report()
     }
 
     /// Places orders of one piece each, then waits for the end of each: of those too whose call failed.
-    pub(crate) async fn orders(
-        &self,
-        orders: Channel,
-        run: &str,
-        identity: &Identity,
-    ) -> Result<Value, Error> {
-        let client = OrdersClient::new(orders);
+    pub(crate) async fn orders(&self, desk: impl Desk, run: &str, identity: &Identity) -> Value {
         let serials = watch(identity);
         let seen = self.run(async |seen: &RefCell<Seen>, worker, count| {
             let order = format!("{run}-{worker}-{count}");
             let begun = Instant::now();
-            let answer = client.clone().place_order(request(&order, count)).await;
+            let answer = desk.place(request(&order, count)).await;
             let mut seen = seen.borrow_mut();
             seen.count(begun, &answer);
-            seen.placed.push(order);
+            seen.placed.push((order, answer.is_ok()));
         });
         let seen = seen.await;
         let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut lost = 0;
         let deadline = Instant::now() + SETTLED;
-        for order in &seen.placed {
-            *ends.entry(end(client.clone(), order, deadline).await).or_default() += 1;
+        for (order, answered) in &seen.placed {
+            let end = end(&desk, order, deadline).await;
+            *ends.entry(end).or_default() += 1;
+            lost += u64::from(*answered && end == NEVER_TAKEN);
         }
         let mut report = seen.report();
         if let Some(report) = report.as_object_mut() {
             report.insert("ends".to_owned(), json!(ends));
+            report.insert("lost".to_owned(), json!(lost));
             report.insert("svids".to_owned(), json!(lock(&serials).len()));
             report.insert("price".to_owned(), json!(PRICE));
         }
-        Ok(report)
+        report
     }
 
     /// Calls in so many tasks until the time is over.
@@ -118,8 +141,12 @@ impl Load {
         let workers = (0..self.at_once).map(async |worker| {
             let mut count = 0;
             while Instant::now() < deadline {
+                let failed = seen.borrow().failed();
                 call(&seen, worker, count).await;
                 count += 1;
+                if seen.borrow().failed() > failed {
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
             }
         });
         futures_util::future::join_all(workers).await;
@@ -137,13 +164,41 @@ fn request(order: &str, count: u64) -> PlaceOrderRequest {
     }
 }
 
+/// Where orders are placed: at the orders service, or at the front door before it.
+pub(crate) trait Desk {
+    async fn place(&self, order: PlaceOrderRequest) -> Result<Order, Status>;
+    async fn get(&self, order_id: String) -> Result<Order, Status>;
+}
+
+impl Desk for OrdersClient<Channel> {
+    async fn place(&self, order: PlaceOrderRequest) -> Result<Order, Status> {
+        Ok(self.clone().place_order(order).await?.into_inner().order.unwrap_or_default())
+    }
+
+    async fn get(&self, order_id: String) -> Result<Order, Status> {
+        Ok(self.clone().get_order(GetOrderRequest { order_id }).await?.into_inner().order.unwrap_or_default())
+    }
+}
+
+impl Desk for StorefrontClient<Channel> {
+    async fn place(&self, order: PlaceOrderRequest) -> Result<Order, Status> {
+        let PlaceOrderRequest { order_id, customer_id, currency, lines } = order;
+        let order = storefront::PlaceOrderRequest { order_id, customer_id, currency, lines };
+        Ok(self.clone().place_order(order).await?.into_inner().order.unwrap_or_default())
+    }
+
+    async fn get(&self, order_id: String) -> Result<Order, Status> {
+        let request = storefront::GetOrderRequest { order_id };
+        Ok(self.clone().get_order(request).await?.into_inner().order.unwrap_or_default())
+    }
+}
+
 /// What became of an order, once that is final. One whose call failed may have been taken all the same.
-async fn end(mut client: OrdersClient<Channel>, order: &str, deadline: Instant) -> &'static str {
+async fn end(desk: &impl Desk, order: &str, deadline: Instant) -> &'static str {
     loop {
-        let request = GetOrderRequest { order_id: order.to_owned() };
-        let state = match client.get_order(request).await {
-            Ok(answer) => answer.into_inner().order.unwrap_or_default().state(),
-            Err(status) if status.code() == tonic::Code::NotFound => return "never taken",
+        let state = match desk.get(order.to_owned()).await {
+            Ok(order) => order.state(),
+            Err(status) if status.code() == Code::NotFound => return NEVER_TAKEN,
             Err(_) => OrderState::Unspecified,
         };
         match state {

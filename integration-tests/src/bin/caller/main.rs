@@ -3,11 +3,13 @@
 //!     caller ISSUER:PORT TOKEN-FILE charge https://PAYMENTS:PORT KEY    charges a customer; payments posts to the ledger
 //!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT          what the book says
 //!     caller ISSUER:PORT TOKEN-FILE stock https://INVENTORY:PORT SKU    what is in the warehouse
-//!     caller ISSUER:PORT TOKEN-FILE orders https://ORDERS:PORT SECONDS AT-ONCE RUN
+//!     caller ISSUER:PORT TOKEN-FILE orders https://ORDERS:PORT SECONDS AT-ONCE RUN      (RUN begins the orders' IDs)
+//!     caller ISSUER:PORT TOKEN-FILE shop https://STOREFRONT:PORT SECONDS AT-ONCE RUN
 //!     caller ISSUER:PORT TOKEN-FILE reads https://LEDGER:PORT SECONDS AT-ONCE
+//!     caller ISSUER:PORT TOKEN-FILE summaries https://REPORTS:PORT SECONDS AT-ONCE
 //!
-//! The first three make one call, the last two as many as fit into the time, so many at once; `orders` then brings
-//! every order it placed to its end. Prints one line of JSON: the answer, or the status and reason of the refusal (exit
+//! The first three make one call, the others as many as fit into the time, so many at once; `orders` and `shop` then
+//! wait for the end of every order they placed. Prints one line of JSON: the answer, or the status and reason of the refusal (exit
 //! status 1), or what came of all calls.
 
 mod load;
@@ -23,15 +25,18 @@ use market_api::inventory::v1::inventory_client::InventoryClient;
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
 use market_api::money::v1::Money;
+use market_api::orders::v1::orders_client::OrdersClient;
 use market_api::payments::v1::ChargeRequest;
 use market_api::payments::v1::payments_client::PaymentsClient;
+use market_api::storefront::v1::storefront_client::StorefrontClient;
 use serde_json::{Value, json};
 use tonic::Status;
 
+use load::Load;
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str =
-    "usage: caller ISSUER:PORT TOKEN-FILE charge|totals|stock|orders|reads https://HOST:PORT …";
+const USAGE: &str = "usage: caller ISSUER:PORT TOKEN-FILE charge|totals|stock|orders|shop|reads|summaries https://HOST:PORT …";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -72,11 +77,16 @@ async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
         ("totals", []) => totals(channel("ledger")?).await,
         ("stock", [sku]) => stock(channel("inventory")?, sku).await,
         ("orders", [seconds, at_once, run]) => {
-            let load = load::Load::parse(seconds, at_once)?;
-            Ok(load.orders(channel("orders")?, run, &identity).await?)
+            let desk = OrdersClient::new(channel("orders")?);
+            Ok(Load::parse(seconds, at_once)?.orders(desk, run, &identity).await)
         }
-        ("reads", [seconds, at_once]) => {
-            Ok(load::Load::parse(seconds, at_once)?.reads(channel("ledger")?).await)
+        ("shop", [seconds, at_once, run]) => {
+            let desk = StorefrontClient::new(channel("storefront")?);
+            Ok(Load::parse(seconds, at_once)?.orders(desk, run, &identity).await)
+        }
+        ("reads", [seconds, at_once]) => Ok(Load::parse(seconds, at_once)?.reads(channel("ledger")?).await),
+        ("summaries", [seconds, at_once]) => {
+            Ok(Load::parse(seconds, at_once)?.summaries(channel("reports")?).await)
         }
         _ => return Err(USAGE.into()),
     };

@@ -56,6 +56,13 @@ impl Node {
         Ok(self.docker.connect_network(network.name(), request).await?)
     }
 
+    /// Gives it one more name on the run's network, which replicas may share. It is unplugged for a moment, and its
+    /// address may change.
+    pub(crate) async fn alias(&self, alias: &str) -> Outcome {
+        self.leave(&self.network).await?;
+        self.join(&self.network, alias).await
+    }
+
     /// Takes it off a network: what was sent there arrives nowhere, as if a cable were cut.
     pub(crate) async fn leave(&self, network: &Network) -> Outcome {
         let container = self.container.id().to_owned();

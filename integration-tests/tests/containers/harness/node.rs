@@ -13,7 +13,7 @@ use testcontainers::core::{AccessMode, ExecCommand, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
-use super::{Failure, Outcome, Volume, World, engine, eventually, images};
+use super::{Failure, Network, Outcome, Volume, World, engine, eventually, images};
 
 /// A container to be.
 pub(crate) struct NodeSpec<'a> {
@@ -81,7 +81,7 @@ impl<'a> NodeSpec<'a> {
         }
         let mut request = image
             .with_container_name(&host)
-            .with_network(self.world.network())
+            .with_network(self.world.network().name())
             .with_label(engine::RUN, self.world.run())
             .with_label(engine::OWNER, engine::owner())
             .with_readonly_rootfs(true)
@@ -107,8 +107,13 @@ impl<'a> NodeSpec<'a> {
             .start()
             .await
             .map_err(|error| Failure::new(format!("starting '{}': {:?}", self.name, Failure::from(error))))?;
-        let docker = self.world.docker().clone();
-        let node = Arc::new(Node { name: self.name.to_owned(), host, container, docker });
+        let node = Arc::new(Node {
+            name: self.name.to_owned(),
+            host,
+            container,
+            docker: self.world.docker().clone(),
+            network: self.world.network().clone(),
+        });
         self.world.admit(Arc::clone(&node));
         Ok(node)
     }
@@ -130,6 +135,8 @@ pub(crate) struct Node {
     host: String,
     pub(super) container: ContainerAsync<GenericImage>,
     pub(super) docker: Docker,
+    /// The one it was started on.
+    pub(super) network: Network,
 }
 
 /// What a program that has ended leaves.
@@ -204,7 +211,7 @@ impl Node {
 
     /// Waits for a record; a container that ends meanwhile is a failure at once.
     pub(crate) async fn record(&self, what: &str, matches: impl Fn(&Value) -> bool) -> Outcome<Value> {
-        self.record_after(0, what, matches).await
+        self.look_for(0, Duration::from_secs(30), what, matches).await
     }
 
     /// As [`Node::record`], but not among the first `seen` records.
@@ -214,9 +221,29 @@ impl Node {
         what: &str,
         matches: impl Fn(&Value) -> bool,
     ) -> Outcome<Value> {
+        self.look_for(seen, Duration::from_secs(30), what, matches).await
+    }
+
+    /// As [`Node::record`], of what may take its time.
+    pub(crate) async fn record_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Outcome<Value> {
+        self.look_for(0, patience, what, matches).await
+    }
+
+    async fn look_for(
+        &self,
+        seen: usize,
+        patience: Duration,
+        what: &str,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Outcome<Value> {
         let matches = &matches;
         let what = format!("'{}': a record of {what}", self.name);
-        eventually(&what, Duration::from_secs(30), || async {
+        eventually(&what, patience, || async {
             let ended = self.container.exit_code().await?;
             let found = self.records().await?.into_iter().skip(seen).find(|record| matches(record));
             match (found, ended) {
@@ -225,6 +252,13 @@ impl Node {
             }
         })
         .await
+    }
+
+    /// A file inside, which the program may have closed or not.
+    pub(crate) async fn read(&self, path: &str) -> Outcome<Vec<u8>> {
+        let mut content = Vec::new();
+        self.container.copy_file_from(path, &mut content).await?;
+        Ok(content)
     }
 
     pub(super) async fn remove(self) -> Outcome {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::models::{NetworkCreateRequest, VolumeCreateRequest};
+use testcontainers::bollard::query_parameters::InspectNetworkOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Node, NodeSpec, Outcome, engine, images};
@@ -16,11 +17,13 @@ use super::{Failure, Node, NodeSpec, Outcome, engine, images};
 pub(crate) struct World {
     docker: Docker,
     run: String,
+    network: Network,
     scratch: tempfile::TempDir,
     nodes: Mutex<Vec<Arc<Node>>>,
 }
 
-/// A network beside the run's own.
+/// A network.
+#[derive(Clone)]
 pub(crate) struct Network(String);
 
 impl Network {
@@ -80,7 +83,8 @@ impl World {
         let scratch = tempfile::Builder::new().prefix("avouch-").rand_bytes(8).tempdir()?;
         let unique = scratch.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let run = unique.to_ascii_lowercase();
-        let world = Self { docker, run, scratch, nodes: Mutex::new(Vec::new()) };
+        let network = Network(run.clone());
+        let world = Self { docker, run, network, scratch, nodes: Mutex::new(Vec::new()) };
         world
             .create_network(world.run.clone())
             .await
@@ -150,15 +154,22 @@ impl World {
         &self.docker
     }
 
-    pub(super) fn network(&self) -> &str {
-        &self.run
+    pub(super) fn network(&self) -> &Network {
+        &self.network
     }
 
     pub(super) fn run(&self) -> &str {
         &self.run
     }
 
-    pub(super) fn scratch(&self) -> &Path {
+    /// The host's own end of the run's network: whoever is on it hears everything.
+    pub(crate) async fn bridge(&self) -> Outcome<String> {
+        let network = self.docker.inspect_network(&self.run, None::<InspectNetworkOptions>).await?;
+        Ok(format!("br-{:.12}", network.id.unwrap_or_default()))
+    }
+
+    /// A folder of the run's own, on the host.
+    pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
     }
 
