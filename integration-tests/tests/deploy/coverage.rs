@@ -1,5 +1,7 @@
 //! No file under `deploy/` without a test that reads it.
 
+#![expect(clippy::panic, reason = "helpers of tests, outside of any test function")]
+
 use std::path::{Path, PathBuf};
 
 /// Which test reads what is in a folder of `deploy/`.

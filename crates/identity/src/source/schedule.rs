@@ -13,6 +13,8 @@ use crate::jitter;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const SHORTEST_RETRY: Duration = Duration::from_millis(200);
+/// Once the certificate has ended, nothing works until there is a fresh one: an issuer that is back is to be noticed.
+const LONGEST_RETRY_WITHOUT: Duration = Duration::from_secs(5);
 /// How often the wall clock is looked at while waiting.
 const LOOK: Duration = Duration::from_secs(15);
 
@@ -21,11 +23,12 @@ pub(super) fn renewal_delay(not_after: SystemTime, now: SystemTime) -> Duration 
     jitter::around(not_after.duration_since(now).unwrap_or_default() / 2, 0.1)
 }
 
-/// How long to wait after the `failures`-th failure in a row: doubling, but never beyond a quarter of what is left.
+/// How long to wait after the `failures`-th failure in a row: doubling, but never beyond a quarter of what is left, and
+/// never beyond five seconds when nothing is.
 pub(super) fn retry_delay(failures: u32, not_after: SystemTime, now: SystemTime) -> Duration {
     let backoff = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(8)).min(LONGEST_RETRY);
     let left = not_after.duration_since(now).unwrap_or_default();
-    let ceiling = if left.is_zero() { LONGEST_RETRY } else { left / 4 };
+    let ceiling = if left.is_zero() { LONGEST_RETRY_WITHOUT } else { left / 4 };
     jitter::around(backoff.min(ceiling), 0.1).max(SHORTEST_RETRY)
 }
 
@@ -78,8 +81,15 @@ mod tests {
         assert!(retry_delay(1, at(5000), at(1000)) <= Duration::from_millis(550));
         assert!(retry_delay(5, at(5000), at(1000)) >= Duration::from_secs(7));
         assert!(retry_delay(20, at(1008), at(1000)) <= Duration::from_millis(2200));
-        assert!(retry_delay(20, at(1000), at(2000)) <= Duration::from_secs(33));
+        assert!(retry_delay(20, at(9000), at(1000)) >= Duration::from_secs(27));
         assert!(retry_delay(1, at(1000), at(1000)) >= SHORTEST_RETRY);
+    }
+
+    #[test]
+    fn without_a_valid_certificate_retries_stay_frequent_however_many_have_failed() {
+        for failures in 1..100 {
+            assert!(retry_delay(failures, at(1000), at(2000)) <= Duration::from_millis(5500), "{failures}");
+        }
     }
 
     #[tokio::test]
