@@ -132,7 +132,7 @@ impl Host {
     }
 
     /// A value with its specifiers filled in.
-    fn specified(&self, unit: &Unit, value: &str) -> String {
+    pub(crate) fn specified(&self, unit: &Unit, value: &str) -> String {
         let credentials = self.credentials(unit).display().to_string();
         let value = value.replace("%i", unit.instance()).replace("%d", &credentials);
         assert!(!value.contains('%'), "{value}: a specifier that is not known here");

@@ -96,6 +96,19 @@ fn the_issuers_user_is_made_by_sysusers() {
 }
 
 #[test]
+fn no_two_services_have_the_same_user() {
+    let host = Host::install();
+    let services = || host.unit_names().into_iter().filter(|name| name.ends_with(".service"));
+    let users: BTreeSet<_> = services()
+        .map(|name| {
+            let unit = host.unit(&name);
+            host.specified(&unit, unit.one("Service", "User"))
+        })
+        .collect();
+    assert_eq!(users.len(), services().count(), "{users:?}");
+}
+
+#[test]
 fn every_start_line_is_one_that_its_program_takes() {
     let host = Host::install();
     let _sockets = host.move_in();
