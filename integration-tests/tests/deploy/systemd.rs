@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::host::{Host, Service};
@@ -243,4 +244,27 @@ fn systemds_own_activation_starts_a_service_at_its_first_connection() {
     ledger.hears("READY=1");
     assert_eq!(ledger.page("/readyz"), "ready\n");
     assert!(ledger.log().contains(&format!("\"grpc\":\"{address}\"")), "{}", ledger.log());
+}
+
+#[test]
+fn a_real_systemd_runs_the_units_as_they_are_and_confined() {
+    let out = tempfile::tempdir().unwrap();
+    let output = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy/under-systemd.sh"))
+        .args([&crate::host::built(), out.path()])
+        .output()
+        .unwrap();
+    if output.status.code() == Some(77) {
+        eprintln!(
+            "!! SKIPPED: systemd needs root, overlayfs and cgroup v2 here, the units did not run under it"
+        );
+        return;
+    }
+    let file = |name: &str| std::fs::read_to_string(out.path().join(name)).unwrap_or_default();
+    let log = file("log");
+    let ready = (7100..=7106).map(|port| format!("{port}: ready"));
+    let steps = ["reload: done", "restart: ready", "killed: active, ready", "users: 6", "trial: over"];
+    for step in ready.chain(steps.map(str::to_owned)).chain(["capabilities: 0000000000000000".to_owned()]) {
+        let seen = log.lines().any(|line| line == step);
+        assert!(seen, "no `{step}` in\n{log}\n{}\n{}", text(&output), file("journal"));
+    }
 }
