@@ -25,8 +25,8 @@ fn an_issuer_that_comes_back_is_not_missed_and_one_that_stays_away_is_recovered_
 
 async fn killed_and_back_under_load(market: &Market, services: &[Arc<Node>; 4]) -> Outcome {
     let [.., orders] = services;
-    let load = ["orders", &url(orders), "25", "4", "ord-back"];
-    let load = market.caller("load", "storefront", &load).await?;
+    let load = ["orders", &url(orders), "15", "4", "ord-back"];
+    let load = market.load("load", "storefront", &load).await?;
     for _ in 0..3 {
         let seen = market.issuer.records().await?.len();
         market.issuer.kill().await?;
@@ -45,7 +45,7 @@ async fn away_until_all_has_ended(market: &Market, services: &[Arc<Node>; 4]) ->
     let [.., orders] = services;
     // It lives on without an issuer, and calls all the while.
     let witness = ["orders", &url(orders), "45", "1", "ord-away"];
-    let witness = market.caller("witness", "storefront", &witness).await?;
+    let witness = market.load("witness", "storefront", &witness).await?;
     let before = market.issuer.records().await?.len();
     market.issuer.kill().await?;
     for service in services {

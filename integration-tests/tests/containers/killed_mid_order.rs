@@ -21,7 +21,7 @@ fn services_are_killed_amid_orders_and_nothing_acknowledged_is_lost_and_the_book
         let [ledger, inventory, _, orders] = &services;
         let seconds = LOAD.as_secs().to_string();
         let load = ["orders", &url(orders), &seconds, "8", "ord-killed"];
-        let load = market.caller("load", "storefront", &load).await?;
+        let load = market.load("load", "storefront", &load).await?;
         for service in services.iter().rev().chain(&services) {
             kill_and_start(service).await?;
         }

@@ -104,6 +104,13 @@ impl Market {
         self.caller(name, identity, call).await?.finished(Duration::from_secs(30)).await
     }
 
+    /// Starts the honest caller as `spiffe://market.example/<identity>` on a load; it has begun when this returns.
+    pub(crate) async fn load(&self, name: &str, identity: &str, load: &[&str]) -> Outcome<Arc<Node>> {
+        let caller = self.caller(name, identity, load).await?;
+        caller.record("calls", |record| record["message"] == "calling").await?;
+        Ok(caller)
+    }
+
     /// Starts the honest caller as `spiffe://market.example/<identity>`.
     pub(crate) async fn caller(&self, name: &str, identity: &str, call: &[&str]) -> Outcome<Arc<Node>> {
         let issuer = self.issuer_address();

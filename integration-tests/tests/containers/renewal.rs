@@ -20,8 +20,8 @@ fn certificates_of_15_seconds_are_renewed_for_two_minutes_of_load_and_no_call_fa
         let [ledger, _, _, orders] = &services;
         let seconds = LOAD.as_secs().to_string();
         let placing = ["orders", &url(orders), &seconds, "4", "ord-renewal"];
-        let placing = market.caller("placing", "storefront", &placing).await?;
-        let reading = market.caller("reading", "auditor", &["reads", &url(ledger), &seconds, "4"]).await?;
+        let placing = market.load("placing", "storefront", &placing).await?;
+        let reading = market.load("reading", "auditor", &["reads", &url(ledger), &seconds, "4"]).await?;
         let (placed, read) = (report(&placing).await?, report(&reading).await?);
         for (what, report) in [("placing", &placed), ("reading", &read)] {
             ensure(report["failed"] == 0, format!("{what}: calls have failed: {report}"))?;

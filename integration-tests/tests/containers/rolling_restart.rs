@@ -26,10 +26,10 @@ fn every_replica_of_every_service_and_the_issuer_restart_under_load_and_no_call_
         let reading = ["reads", &url("ledger"), &seconds, "4"];
         let summing = ["summaries", &url("reports"), &seconds, "2"];
         let loads = [
-            market.caller("shopping", "dev", &shopping).await?,
-            market.caller("placing", "storefront", &placing).await?,
-            market.caller("reading", "auditor", &reading).await?,
-            market.caller("summing", "auditor", &summing).await?,
+            market.load("shopping", "dev", &shopping).await?,
+            market.load("placing", "storefront", &placing).await?,
+            market.load("reading", "auditor", &reading).await?,
+            market.load("summing", "auditor", &summing).await?,
         ];
         for node in &fleet.nodes {
             restart(node).await?;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -136,6 +137,8 @@ impl Load {
 
     /// Calls in so many tasks until the time is over.
     async fn run(&self, call: impl AsyncFn(&RefCell<Seen>, u32, u64)) -> Seen {
+        // So that a scenario knows from when on there is load.
+        let _ = writeln!(std::io::stderr(), "{}", json!({ "message": "calling" }));
         let seen = RefCell::new(Seen::default());
         let deadline = Instant::now() + self.time;
         let workers = (0..self.at_once).map(async |worker| {
