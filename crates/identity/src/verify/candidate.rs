@@ -52,12 +52,13 @@ pub(super) fn check(
 fn check_dates(root: &Authority, now: SystemTime) -> Result<(), Rejection> {
     if now > root.not_after() {
         let ago = apart(root.not_after(), now);
-        let detail = format!("trust anchor ({}) expired {ago} ago", root.subject());
+        let detail = format!("trust anchor ({}) expired {ago} ago by this machine's clock", root.subject());
         return Err(Rejection::new(Reason::CertExpired, detail));
     }
     if now < root.not_before() {
         let wait = apart(now, root.not_before());
-        let detail = format!("trust anchor ({}) becomes valid in {wait}", root.subject());
+        let detail =
+            format!("trust anchor ({}) becomes valid in {wait} by this machine's clock", root.subject());
         return Err(Rejection::new(Reason::CertNotYetValid, detail));
     }
     Ok(())

@@ -222,15 +222,12 @@ fn dated(walk: &Walk, now: SystemTime, reason: Reason) -> Rejection {
     let Some(Certificate { at, facts }) = walk.find(outside) else {
         return Rejection::new(reason, "a certificate of the chain is outside its dates");
     };
-    let detail = match reason {
-        Reason::CertExpired => {
-            format!("{} ({}) expired {} ago", position(*at), named(facts), apart(facts.not_after, now))
-        }
-        _ => {
-            format!("{} ({}) becomes valid in {}", position(*at), named(facts), apart(now, facts.not_before))
-        }
+    let when = match reason {
+        Reason::CertExpired => format!("expired {} ago", apart(facts.not_after, now)),
+        _ => format!("becomes valid in {}", apart(now, facts.not_before)),
     };
-    Rejection::new(reason, detail)
+    // Whose clock: as often as the certificate it is the clock that is wrong.
+    Rejection::new(reason, format!("{} ({}) {when} by this machine's clock", position(*at), named(facts)))
 }
 
 /// A certificate's name for people: its SPIFFE ID or subject.

@@ -50,6 +50,7 @@ fn a_chain_holds_from_the_first_second_of_its_youngest_to_the_last_of_its_oldest
         ] {
             let refused = verdict(&shown, at(&world, offset)).expect_err("outside its dates");
             assert_eq!(refused.reason(), reason, "{offset}: {refused}");
+            assert!(refused.detail().ends_with("by this machine's clock"), "{offset}: {refused}");
         }
     }
     verdict(&world.changed(nothing).expect("a leaf"), at(&world, 0)).expect("right");
