@@ -3,13 +3,19 @@
 //!
 //!     probe listen PORT LINE     answers every connection with LINE
 //!     probe dial HOST:PORT       prints what it is answered, and as whom it runs
+//!     probe fill PATH BYTES      makes a file of so many bytes, or of as many as the disk has room for
+//!     probe stat PATH            owner and mode
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::ExitCode;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a disk gives out at a time: less than this is never left of a full one.
+const BLOCK: usize = 4_096;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,8 +23,13 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["listen", port, line] => listen(port, line),
         ["dial", address] => dial(address),
+        ["fill", path, bytes] => fill(path, bytes),
+        ["stat", path] => stat(path),
         _ => {
-            let _ = writeln!(io::stderr(), "usage: probe listen PORT LINE | probe dial HOST:PORT");
+            let _ = writeln!(
+                io::stderr(),
+                "usage: probe listen PORT LINE | dial HOST:PORT | fill PATH BYTES | stat PATH"
+            );
             return ExitCode::from(64);
         }
     };
@@ -56,4 +67,27 @@ fn dial(address: &str) -> io::Result<()> {
         .and_then(|ids| ids.split_whitespace().next().map(str::to_owned))
         .unwrap_or_default();
     writeln!(io::stdout(), "{} uid={user}", answer.trim_end())
+}
+
+/// Prints how long the file has become.
+fn fill(path: &str, bytes: &str) -> io::Result<()> {
+    let bytes: u64 = bytes.parse().map_err(|_| io::Error::other(format!("'{bytes}' is not a number")))?;
+    let mut file = std::fs::File::create(path)?;
+    let mut written = 0;
+    while written < bytes {
+        let next = usize::try_from(bytes - written).unwrap_or(BLOCK).min(BLOCK);
+        match file.write(&vec![b'x'; next]) {
+            Ok(length) => written += length as u64,
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => break,
+            Err(error) => return Err(error),
+        }
+    }
+    file.sync_all()?;
+    writeln!(io::stdout(), "{written}")
+}
+
+fn stat(path: &str) -> io::Result<()> {
+    let it = std::fs::symlink_metadata(path)?;
+    let mode = it.permissions().mode() & 0o7777;
+    writeln!(io::stdout(), "{}:{} {mode:04o}", it.uid(), it.gid())
 }

@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use avouch_identity::{Channel, Identity};
+use futures_util::StreamExt;
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
 use market_api::orders::v1::orders_client::OrdersClient;
 use market_api::orders::v1::{GetOrderRequest, Line, Order, OrderState, PlaceOrderRequest};
+use market_api::payments::v1::GetCreditRequest;
+use market_api::payments::v1::payments_client::PaymentsClient;
 use market_api::reports::v1::GetSummaryRequest;
 use market_api::reports::v1::reports_client::ReportsClient;
 use market_api::storefront::v1 as storefront;
@@ -26,6 +29,9 @@ const SETTLED: Duration = Duration::from_secs(60);
 
 /// After a call that failed: who is told no at once would do nothing else than ask.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// Orders whose end is asked for at the same time: the way may be long.
+const ASKED_AT_ONCE: usize = 16;
 
 /// Customers that share the orders, so that nobody's credit ends.
 const CUSTOMERS: u64 = 500;
@@ -47,6 +53,7 @@ pub(crate) struct Load {
 struct Seen {
     calls: u64,
     failed: BTreeMap<String, u64>,
+    fastest: Option<Duration>,
     slowest: Duration,
     /// Orders, and whether their calls were answered.
     placed: Vec<(String, bool)>,
@@ -55,7 +62,9 @@ struct Seen {
 impl Seen {
     fn count<T>(&mut self, begun: Instant, answer: &Result<T, Status>) {
         self.calls += 1;
-        self.slowest = self.slowest.max(begun.elapsed());
+        let took = begun.elapsed();
+        self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+        self.slowest = self.slowest.max(took);
         if let Err(status) = answer {
             let reason = avouch_identity::reason(status).map(|reason| reason.as_str()).unwrap_or_default();
             let what = format!("{:?} {reason}: {}", status.code(), status.message());
@@ -72,6 +81,7 @@ impl Seen {
             "calls": self.calls,
             "failed": self.failed(),
             "failures": self.failed,
+            "fastest_ms": self.fastest.unwrap_or_default().as_millis(),
             "slowest_ms": self.slowest.as_millis(),
         })
     }
@@ -120,11 +130,14 @@ impl Load {
         let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
         let mut lost = 0;
         let deadline = Instant::now() + SETTLED;
-        for (order, answered) in &seen.placed {
-            let end = end(&desk, order, deadline).await;
+        let mut asked = futures_util::stream::iter(&seen.placed)
+            .map(async |(order, answered)| (end(&desk, order, deadline).await, *answered))
+            .buffer_unordered(ASKED_AT_ONCE);
+        while let Some((end, answered)) = asked.next().await {
             *ends.entry(end).or_default() += 1;
-            lost += u64::from(*answered && end == NEVER_TAKEN);
+            lost += u64::from(answered && end == NEVER_TAKEN);
         }
+        drop(asked);
         let mut report = seen.report();
         if let Some(report) = report.as_object_mut() {
             report.insert("ends".to_owned(), json!(ends));
@@ -157,11 +170,26 @@ impl Load {
     }
 }
 
+/// What all customers of any load have been charged.
+pub(crate) async fn spent(payments: Channel) -> Result<Value, Status> {
+    let mut client = PaymentsClient::new(payments);
+    let mut spent = 0;
+    for count in 0..CUSTOMERS {
+        let request = GetCreditRequest { customer_id: customer(count), currency: "EUR".to_owned() };
+        spent += client.get_credit(request).await?.into_inner().used.unwrap_or_default().minor_units;
+    }
+    Ok(json!({ "spent": spent }))
+}
+
+fn customer(count: u64) -> String {
+    format!("cust-{:04}", 1_000 + count % CUSTOMERS)
+}
+
 fn request(order: &str, count: u64) -> PlaceOrderRequest {
     let line = Line { sku: "LOAD-0001".to_owned(), quantity: 1, unit_price_minor: PRICE };
     PlaceOrderRequest {
         order_id: order.to_owned(),
-        customer_id: format!("cust-{:04}", 1_000 + count % CUSTOMERS),
+        customer_id: customer(count),
         currency: "EUR".to_owned(),
         lines: vec![line],
     }

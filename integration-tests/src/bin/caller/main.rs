@@ -3,14 +3,15 @@
 //!     caller ISSUER:PORT TOKEN-FILE charge https://PAYMENTS:PORT KEY    charges a customer; payments posts to the ledger
 //!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT          what the book says
 //!     caller ISSUER:PORT TOKEN-FILE stock https://INVENTORY:PORT SKU    what is in the warehouse
+//!     caller ISSUER:PORT TOKEN-FILE spent https://PAYMENTS:PORT         what all customers of a load were charged
 //!     caller ISSUER:PORT TOKEN-FILE orders https://ORDERS:PORT SECONDS AT-ONCE RUN      (RUN begins the orders' IDs)
 //!     caller ISSUER:PORT TOKEN-FILE shop https://STOREFRONT:PORT SECONDS AT-ONCE RUN
 //!     caller ISSUER:PORT TOKEN-FILE reads https://LEDGER:PORT SECONDS AT-ONCE
 //!     caller ISSUER:PORT TOKEN-FILE summaries https://REPORTS:PORT SECONDS AT-ONCE
 //!
-//! The first three make one call, the others as many as fit into the time, so many at once; `orders` and `shop` then
-//! wait for the end of every order they placed. Prints one line of JSON: the answer, or the status and reason of the refusal (exit
-//! status 1), or what came of all calls.
+//! The first three make one call, `spent` one per customer, the others as many as fit into the time, so many at once;
+//! `orders` and `shop` then wait for the end of every order they placed. Prints one line of JSON: the answer, or the
+//! status and reason of the refusal (exit status 1), or what came of all calls.
 
 mod load;
 
@@ -36,7 +37,7 @@ use load::Load;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-const USAGE: &str = "usage: caller ISSUER:PORT TOKEN-FILE charge|totals|stock|orders|shop|reads|summaries https://HOST:PORT …";
+const USAGE: &str = "usage: caller ISSUER:PORT TOKEN-FILE charge|totals|stock|spent|orders|shop|reads|summaries https://HOST:PORT …";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,6 +77,7 @@ async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
         ("charge", [key]) => charge(channel("payments")?, key).await,
         ("totals", []) => totals(channel("ledger")?).await,
         ("stock", [sku]) => stock(channel("inventory")?, sku).await,
+        ("spent", []) => load::spent(channel("payments")?).await,
         ("orders", [seconds, at_once, run]) => {
             let desk = OrdersClient::new(channel("orders")?);
             Ok(Load::parse(seconds, at_once)?.orders(desk, run, &identity).await)
