@@ -15,6 +15,8 @@ const TRUST_DOMAIN: &str = "market.example";
 /// Connections that were accepted are told at the debug level.
 const LOG: &str = "info,avouch_identity::record=debug";
 
+const JOIN_TOKEN: &str = "join-token";
+
 /// Whom each service calls.
 const UPSTREAMS: [(&str, &[&str]); 6] = [
     ("ledger", &[]),
@@ -116,7 +118,7 @@ impl Market {
         let issuer = self.issuer_address();
         let arguments = [issuer.as_str(), "/etc/avouch/join-token"].into_iter().chain(call.iter().copied());
         let spec = self.world.node(name, "test-peers").entrypoint("/usr/bin/caller").command(arguments);
-        spec.file("join-token", self.token(identity).await?).start().await
+        spec.file(JOIN_TOKEN, self.token(identity).await?).start().await
     }
 
     /// As [`Market::call`], of a call that has to succeed; its answer.
@@ -176,7 +178,7 @@ impl<'a> ServiceSpec<'a> {
         self.set(&format!("UPSTREAMS__{}__URL", name.to_uppercase()), format!("https://{address}"))
     }
 
-    /// A file at `/etc/avouch/<name>`.
+    /// A file at `/etc/avouch/<name>`. One called `join-token` is used instead of a new token.
     pub(crate) fn file(mut self, name: &'a str, content: impl Into<String>) -> Self {
         self.files.push((name, content.into()));
         self
@@ -203,8 +205,10 @@ impl<'a> ServiceSpec<'a> {
             .env("AVOUCH_CONFIG", "/etc/avouch/service.toml")
             .file("service.toml", shipped(&format!("config/{}.toml", self.service))?)
             .file("policy.toml", shipped("demo/policy.toml")?)
-            .file("stock.toml", shipped("demo/stock.toml")? + LOAD_ARTICLE)
-            .file("join-token", self.market.token(self.service).await?);
+            .file("stock.toml", shipped("demo/stock.toml")? + LOAD_ARTICLE);
+        if !self.files.iter().any(|(name, _)| *name == JOIN_TOKEN) {
+            spec = spec.file(JOIN_TOKEN, self.market.token(self.service).await?);
+        }
         for (name, content) in self.files {
             spec = spec.file(name, content);
         }

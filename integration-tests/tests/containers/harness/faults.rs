@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use testcontainers::bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
-use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
+use testcontainers::bollard::query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 
 use super::{Network, Node, Outcome, eventually};
 
@@ -33,6 +33,12 @@ impl Node {
     /// Starts it again: the same container, volumes and files.
     pub(crate) async fn start(&self) -> Outcome {
         Ok(self.container.start().await?)
+    }
+
+    /// Kills it, and takes it away with the volume of its own: another may have its name from then on.
+    pub(crate) async fn destroy(&self) -> Outcome {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        Ok(self.docker.remove_container(self.container.id(), Some(options)).await?)
     }
 
     /// Freezes all of its processes.
