@@ -6,14 +6,14 @@
 mod harness;
 
 mod capture;
-mod market;
-
+mod clock_skew;
 mod compose;
 mod engine_and_images;
 mod happy_and_hostile;
 mod happy_path;
 mod issuer_away;
 mod killed_mid_order;
+mod market;
 mod renewal;
 mod rolling_restart;
 mod trace;
