@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod books;
 mod capture;
 mod clock_skew;
 mod compose;
@@ -14,6 +15,7 @@ mod happy_path;
 mod issuer_away;
 mod killed_mid_order;
 mod market;
+mod partition;
 mod renewal;
 mod rolling_restart;
 mod trace;
