@@ -18,4 +18,5 @@ mod market;
 mod partition;
 mod renewal;
 mod rolling_restart;
+mod slow_network;
 mod trace;
