@@ -18,5 +18,6 @@ mod market;
 mod partition;
 mod renewal;
 mod rolling_restart;
+mod rotation;
 mod slow_network;
 mod trace;
