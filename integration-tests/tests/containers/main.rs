@@ -10,6 +10,7 @@ mod capture;
 mod clock_skew;
 mod compose;
 mod engine_and_images;
+mod full_disk;
 mod happy_and_hostile;
 mod happy_path;
 mod issuer_away;
