@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod backup;
 mod books;
 mod capture;
 mod clock_skew;
