@@ -25,6 +25,7 @@ pub(crate) struct NodeSpec<'a> {
     environment: BTreeMap<String, String>,
     files: Vec<(&'a str, String)>,
     volumes: Vec<(&'a Volume, &'a str)>,
+    descriptors: Option<i64>,
 }
 
 impl<'a> NodeSpec<'a> {
@@ -38,6 +39,7 @@ impl<'a> NodeSpec<'a> {
             environment: BTreeMap::new(),
             files: Vec::new(),
             volumes: Vec::new(),
+            descriptors: None,
         }
     }
 
@@ -71,6 +73,12 @@ impl<'a> NodeSpec<'a> {
         self
     }
 
+    /// How many descriptors its program may have open.
+    pub(crate) fn descriptors(mut self, most: i64) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Creates and starts the container; it may take a while until what runs in it is ready.
     pub(crate) async fn start(self) -> Outcome<Arc<Node>> {
         let host = self.world.host(self.name);
@@ -96,6 +104,9 @@ impl<'a> NodeSpec<'a> {
         }
         for (volume, path) in &self.volumes {
             request = request.with_mount(Mount::volume_mount(volume.name(), *path));
+        }
+        if let Some(most) = self.descriptors {
+            request = request.with_ulimit("nofile", most, Some(most));
         }
         if !self.command.is_empty() {
             request = request.with_cmd(self.command.iter().map(String::as_str));
@@ -190,6 +201,13 @@ impl Node {
         let status = eventually(&what, patience, || async { Ok(self.container.exit_code().await?) }).await?;
         let (stdout, stderr) = self.output().await?;
         Ok(Finished { status, stdout, stderr })
+    }
+
+    /// Takes a text file out of the container, whoever may read it there.
+    pub(crate) async fn take(&self, path: &str) -> Outcome<String> {
+        let mut content = Vec::new();
+        self.container.copy_file_from(path, &mut content).await?;
+        String::from_utf8(content).map_err(Failure::from)
     }
 
     /// Everything written so far: standard output, standard error.
