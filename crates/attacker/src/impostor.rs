@@ -1,6 +1,6 @@
 //! A server that shows whatever it likes, for clients that have to refuse it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -18,17 +18,25 @@ use crate::tls::{H2, PATIENCE, Shown};
 /// A listening impostor; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Impostor {
-    /// Where it listens, on the loopback.
+    /// Where it listens.
     pub address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl Impostor {
-    /// Listens, and shows these credentials to whoever connects. It asks for no certificate, and answers nothing.
+    /// Listens on the loopback, and shows these credentials to whoever connects. It asks for no certificate, and answers nothing.
     ///
     /// # Errors
     /// When it can't listen, or the key is of no use.
     pub async fn showing(credentials: &Credentials) -> Result<Self, Error> {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), credentials).await
+    }
+
+    /// As [`Impostor::showing`], at an address of its own choice.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn at(address: SocketAddr, credentials: &Credentials) -> Result<Self, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -36,7 +44,7 @@ impl Impostor {
             .with_cert_resolver(Arc::new(Shown::new(credentials)?));
         config.alpn_protocols = vec![H2.to_vec()];
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {

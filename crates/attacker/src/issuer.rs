@@ -77,9 +77,25 @@ pub fn secret(token: &str) -> Result<String, Error> {
 /// # Errors
 /// When the attack can't be made at all.
 pub async fn enroll(issuer: SocketAddr, secret: &str, key: &Key, uris: &[&str]) -> Result<Attempt, Error> {
+    match Session::open(issuer, Approach::showing(None)).await? {
+        Ok(mut session) => enroll_on(&mut session, secret, key, uris).await,
+        Err(refused) => Ok(refused),
+    }
+}
+
+/// As [`enroll`], on a connection that is up.
+///
+/// # Errors
+/// When the attack can't be made at all.
+pub async fn enroll_on(
+    session: &mut Session,
+    secret: &str,
+    key: &Key,
+    uris: &[&str],
+) -> Result<Attempt, Error> {
     let message = Enroll { join_token: secret.to_owned(), csr: request(key, uris)? };
     let call = Call { path: ENROLL, message: message.encode_to_vec(), headers: &[] };
-    crate::grpc::attempt(issuer, Approach::showing(None), &call).await
+    Ok(Attempt { local: session.local, outcome: session.call(&call).await? })
 }
 
 /// Renews with a real identity, for a request that names `uris`.

@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod hello;
 pub mod impostor;
 pub mod issuer;
+pub mod list;
 pub mod tls;
 
 /// What went wrong with an attack itself, as opposed to what came of it.
@@ -19,8 +20,14 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Seconds since 1970, by the system.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "an attacker has no clock but the system's")]
 pub fn now() -> i64 {
+    now_us() / 1_000_000
+}
+
+/// Microseconds since 1970, by the system.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "an attacker has no clock but the system's")]
+pub fn now_us() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,6 @@
 //! Each attempt gives both sides: what the caller was told, and how the server's record of it is found. These three are
 //! told as stories; [`Onslaught`] is the whole list.
 
-mod issuance;
 mod list;
 mod onslaught;
 mod peers;

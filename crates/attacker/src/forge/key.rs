@@ -46,6 +46,13 @@ impl Key {
         sequence(&[sequence(&algorithm), bits(self.0.public_key().as_ref())])
     }
 
+    /// The SHA-256 of its SubjectPublicKeyInfo, in hexadecimal, as an issuer's records name it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.spki());
+        digest.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+    }
+
     /// Twenty octets to know it by (RFC 7093, method 1).
     pub(super) fn id(&self) -> Vec<u8> {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.public_key().as_ref());

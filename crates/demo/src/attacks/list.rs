@@ -5,12 +5,12 @@
 //! down. An attack that got through, was refused for another reason, or left no record, has not been held off.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use avouch_attacker::Error;
 use avouch_attacker::grpc::{Attempt, Outcome};
+use avouch_attacker::list::Made;
 
 use crate::facts::{Attack, AttackKind};
 use crate::{records, wait};
@@ -74,6 +74,12 @@ impl Tried {
         };
         Self { attack: expected.attack(answer), trail, names: expected.names }
     }
+
+    /// Notes what came of one of the attacker's own list.
+    pub(super) fn of(kind: AttackKind, target: &str, made: &Made) -> Self {
+        let expected = Expected { kind, name: made.name, target, reason: made.reason, names: made.names };
+        Self::new(expected, &made.attempt)
+    }
 }
 
 /// What an attacker saw, in a word or two, and by what the other side's record is found.
@@ -124,23 +130,6 @@ fn look_up(one: &mut Tried, records: &[serde_json::Value]) {
     if one.attack.detail.contains(one.names) {
         one.attack.recorded = Some(text("reason").to_owned());
     }
-}
-
-/// What a listener did with bytes that are no TLS of ours: the answer, and where its record is.
-pub(super) async fn raw(target: SocketAddr, bytes: &[u8]) -> Result<Attempt, Error> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let conversation = async {
-        let mut tcp = tokio::net::TcpStream::connect(target).await?;
-        let local = tcp.local_addr()?;
-        tcp.write_all(bytes).await?;
-        let mut answer = Vec::new();
-        // However it ends: it ended, and what came before that is what counts.
-        let _ = tcp.read_to_end(&mut answer).await;
-        let alert = answer.get(6).filter(|_| answer.first() == Some(&21));
-        let alert = alert.map(|code| format!("{:?}", rustls::AlertDescription::from(*code)));
-        Ok(Attempt { local, outcome: Outcome::Disconnected { alert, text: String::new() } })
-    };
-    tokio::time::timeout(Duration::from_secs(10), conversation).await?
 }
 
 #[cfg(test)]

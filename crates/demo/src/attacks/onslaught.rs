@@ -5,17 +5,22 @@ use std::time::Duration;
 use avouch_api::admin::v1::Entry;
 use avouch_attacker::Error;
 use avouch_attacker::forge::Credentials;
+use avouch_attacker::grpc::Call;
 use avouch_attacker::issuer::secret;
+use avouch_attacker::list::{self as attacker, Loot, Made, Sleeper};
 use avouch_identity::Identity;
 
-use super::issuance::{self, Loot, Sleeper};
 use super::{list, peers};
-use crate::facts::Attack;
-use crate::place::id;
+use crate::facts::{Attack, AttackKind};
+use crate::place::{TRUST_DOMAIN, id};
 use crate::setup::Market;
 
 /// The shortest life the profile allows.
 const SHORT: Duration = Duration::from_secs(10);
+
+/// What every forgery at a service tries to call.
+const CHARGE: Call<'static> =
+    Call { path: "/market.payments.v1.Payments/Charge", message: Vec::new(), headers: &[] };
 
 /// Recovery window of the identity that stays away for too long.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -44,9 +49,12 @@ impl<'a> Onslaught<'a> {
         let payments = self.market.address("payments")?.grpc;
         let issuer = self.market.address("issuer")?.grpc;
         let workshop = peers::workshop(&self.market.place, "orders")?;
-        let mut tried = peers::certificates(&workshop, payments).await?;
-        tried.extend(peers::strangers(&workshop, payments).await?);
-        tried.extend(issuance::enrolment(issuer, &self.loot().await?).await?);
+        let forgeries = attacker::certificates(&workshop, payments, &CHARGE).await?;
+        let mut tried = of(AttackKind::Certificate, "payments", &forgeries);
+        let strangers = attacker::strangers(&workshop.right()?, payments, &CHARGE).await;
+        tried.extend(of(AttackKind::Handshake, "payments", &strangers));
+        let enrolments = attacker::enrolment(issuer, &self.loot().await?).await?;
+        tried.extend(of(AttackKind::Issuance, "issuer", &enrolments));
         let mut attacks = self.recorded(tried).await;
         let server = peers::workshop(&self.market.place, "payments")?;
         attacks.extend(peers::servers(&server, &workshop, client).await?);
@@ -80,15 +88,15 @@ impl<'a> Onslaught<'a> {
     pub async fn after_expiry(&self, sleepers: &Sleepers) -> Result<Vec<Attack>, Error> {
         tokio::time::sleep_until(sleepers.until).await;
         let issuer = self.market.address("issuer")?.grpc;
-        let mut tried = issuance::recovery(issuer, &sleepers.asleep, &sleepers.gone).await;
+        let mut tried = attacker::recovery(issuer, &sleepers.asleep, &sleepers.gone).await;
         for _ in 0..AGAIN {
             if tried.is_err() {
                 // The issuer itself may be dead at this moment, on purpose.
                 self.market.admin_answers().await?;
-                tried = issuance::recovery(issuer, &sleepers.asleep, &sleepers.gone).await;
+                tried = attacker::recovery(issuer, &sleepers.asleep, &sleepers.gone).await;
             }
         }
-        Ok(self.recorded(tried?).await)
+        Ok(self.recorded(of(AttackKind::Issuance, "issuer", &tried?)).await)
     }
 
     async fn recorded(&self, tried: Vec<list::Tried>) -> Vec<Attack> {
@@ -97,6 +105,7 @@ impl<'a> Onslaught<'a> {
 
     async fn loot(&self) -> Result<Loot, Error> {
         Ok(Loot {
+            trust_domain: TRUST_DOMAIN.to_owned(),
             raced: self.token("raced", None).await?,
             unused: self.token("newcomer", None).await?,
             intern: self.intern()?,
@@ -121,6 +130,10 @@ impl<'a> Onslaught<'a> {
         self.market.secrets.borrow_mut().token(&token);
         secret(&token)
     }
+}
+
+fn of(kind: AttackKind, target: &str, made: &[Made]) -> Vec<list::Tried> {
+    made.iter().map(|made| list::Tried::of(kind, target, made)).collect()
 }
 
 /// Identities that were enrolled and left alone.
