@@ -33,6 +33,7 @@ const LOAD_ARTICLE: &str = "\n[[article]]\nsku = \"LOAD-0001\"\non_hand = 100000
 /// A running issuer, and what it takes to start services behind it.
 pub(crate) struct Market {
     pub(crate) issuer: Arc<Node>,
+    trust_domain: &'static str,
     world: Arc<World>,
 }
 
@@ -45,8 +46,17 @@ impl Market {
 
     /// Behind an issuer that was started as [`issuer`] describes it.
     pub(crate) async fn behind(world: &Arc<World>, issuer: Arc<Node>) -> Outcome<Self> {
+        Self::of(world, issuer, TRUST_DOMAIN).await
+    }
+
+    /// As [`Market::behind`], of another trust domain.
+    pub(crate) async fn of(
+        world: &Arc<World>,
+        issuer: Arc<Node>,
+        trust_domain: &'static str,
+    ) -> Outcome<Self> {
         issuer.record("being ready", ready).await?;
-        Ok(Self { issuer, world: Arc::clone(world) })
+        Ok(Self { issuer, trust_domain, world: Arc::clone(world) })
     }
 
     /// Describes a service of the market, as the demo has it.
@@ -98,7 +108,7 @@ impl Market {
 
     /// A join token for `spiffe://market.example/<name>`, registered if it is not yet.
     pub(crate) async fn token(&self, name: &str) -> Outcome<String> {
-        token(&self.issuer, &format!("spiffe://{TRUST_DOMAIN}/{name}")).await
+        token(&self.issuer, &format!("spiffe://{}/{name}", self.trust_domain)).await
     }
 
     /// Runs the honest caller as `spiffe://market.example/<identity>`, to its end.
@@ -127,14 +137,37 @@ impl Market {
         Ok(serde_json::from_str(&answer)?)
     }
 
-    /// Runs the hostile caller, which exits with 0 when it was refused; returns its report.
-    pub(crate) async fn attack(&self, name: &str, target: &Node, more: &[&str]) -> Outcome<Value> {
-        let target = address(target);
-        let arguments = [name, target.as_str()].into_iter().chain(more.iter().copied());
-        let spec = self.world.node(name, "test-peers").entrypoint("/usr/bin/hostile").command(arguments);
-        let attacker = spec.start().await?;
-        let report = attacker.finished(Duration::from_secs(30)).await?.success(name)?;
-        Ok(serde_json::from_str(&report)?)
+    /// Runs the attacker to its end; the lines of its report.
+    pub(crate) async fn attack(
+        &self,
+        name: &str,
+        command: &[&str],
+        files: &[(&str, String)],
+    ) -> Outcome<Vec<Value>> {
+        let attacker = self.attacker(name, command, files).await?;
+        let report = attacker.finished(Duration::from_secs(90)).await?.success(name)?;
+        Ok(report.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
+    /// Starts the attacker, with these files at `/etc/avouch`.
+    pub(crate) async fn attacker(
+        &self,
+        name: &str,
+        command: &[&str],
+        files: &[(&str, String)],
+    ) -> Outcome<Arc<Node>> {
+        let spec = self.world.node(name, "test-peers").entrypoint("/usr/bin/hostile");
+        let spec = spec.command(command.iter().copied()).descriptors(8_192);
+        files.iter().fold(spec, |spec, (file, content)| spec.file(file, content.as_str())).start().await
+    }
+
+    /// What a thief takes from the issuer's data directory: its authorities, keys included.
+    pub(crate) async fn stolen(&self) -> Outcome<Vec<(&'static str, String)>> {
+        let mut files = Vec::new();
+        for name in ["root.crt", "root.key", "signing.pem"] {
+            files.push((name, self.issuer.take(&format!("/var/lib/avouch/issuer/{name}")).await?));
+        }
+        Ok(files)
     }
 
     /// `host:port` of the issuer.

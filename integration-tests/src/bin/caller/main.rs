@@ -1,19 +1,23 @@
 //! An honest caller: a workload like any other, with the identity library and nothing of its own.
 //!
 //!     caller ISSUER:PORT TOKEN-FILE charge https://PAYMENTS:PORT KEY    charges a customer; payments posts to the ledger
-//!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT          what the book says
+//!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT [ID]     what the book says
 //!     caller ISSUER:PORT TOKEN-FILE stock https://INVENTORY:PORT SKU    what is in the warehouse
 //!     caller ISSUER:PORT TOKEN-FILE spent https://PAYMENTS:PORT         what all customers of a load were charged
 //!     caller ISSUER:PORT TOKEN-FILE orders https://ORDERS:PORT SECONDS AT-ONCE RUN      (RUN begins the orders' IDs)
 //!     caller ISSUER:PORT TOKEN-FILE shop https://STOREFRONT:PORT SECONDS AT-ONCE RUN
 //!     caller ISSUER:PORT TOKEN-FILE reads https://LEDGER:PORT SECONDS AT-ONCE
 //!     caller ISSUER:PORT TOKEN-FILE summaries https://REPORTS:PORT SECONDS AT-ONCE
+//!     caller ISSUER:PORT TOKEN-FILE charges https://HOST FIRST COUNT    a charge at each of so many ports
+//!     caller ISSUER:PORT TOKEN-FILE steady https://LEDGER:PORT SECONDS
 //!
 //! The first three make one call, `spent` one per customer, the others as many as fit into the time, so many at once;
 //! `orders` and `shop` then wait for the end of every order they placed. Prints one line of JSON: the answer, or the
 //! status and reason of the refusal (exit status 1), or what came of all calls.
 
+mod each;
 mod load;
+mod steady;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -69,15 +73,21 @@ async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
         timeout_ms: 5_000,
     }))
     .await?;
-    let channel = |service: &str| -> Result<Channel, Error> {
-        let server: SpiffeId = format!("spiffe://market.example/{service}").parse()?;
-        Ok(identity.channel(url, server).build()?)
+    let server = |service: &str| -> Result<SpiffeId, Error> {
+        Ok(format!("spiffe://market.example/{service}").parse()?)
     };
+    let channel =
+        |service: &str| -> Result<Channel, Error> { Ok(identity.channel(url, server(service)?).build()?) };
     let outcome = match (*what, more) {
         ("charge", [key]) => charge(channel("payments")?, key).await,
         ("totals", []) => totals(channel("ledger")?).await,
+        ("totals", [id]) => totals(identity.channel(url, id.parse::<SpiffeId>()?).build()?).await,
         ("stock", [sku]) => stock(channel("inventory")?, sku).await,
         ("spent", []) => load::spent(channel("payments")?).await,
+        ("charges", [first, count]) => {
+            Ok(each::charges(&identity, url, &server("payments")?, first, count).await?)
+        }
+        ("steady", [seconds]) => Ok(steady::reads(&identity, url, &server("ledger")?, seconds).await?),
         ("orders", [seconds, at_once, run]) => {
             let desk = OrdersClient::new(channel("orders")?);
             Ok(Load::parse(seconds, at_once)?.orders(desk, run, &identity).await)
