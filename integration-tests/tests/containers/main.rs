@@ -5,11 +5,13 @@
 
 mod harness;
 
+mod attack_list;
 mod backup;
 mod books;
 mod capture;
 mod clock_skew;
 mod compose;
+mod deny_matrix;
 mod engine_and_images;
 mod full_disk;
 mod happy_path;
@@ -17,10 +19,9 @@ mod issuer_away;
 mod killed_mid_order;
 mod market;
 mod partition;
+mod records;
 mod renewal;
 mod rolling_restart;
 mod rotation;
 mod slow_network;
 mod trace;
-mod attack_list;
-mod records;
