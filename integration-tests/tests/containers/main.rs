@@ -20,6 +20,7 @@ mod issuer_away;
 mod killed_mid_order;
 mod market;
 mod partition;
+mod raced_token;
 mod records;
 mod renewal;
 mod rolling_restart;
