@@ -15,6 +15,7 @@ mod deny_matrix;
 mod engine_and_images;
 mod foreign_domain;
 mod full_disk;
+mod half_open;
 mod happy_path;
 mod issuer_away;
 mod killed_mid_order;

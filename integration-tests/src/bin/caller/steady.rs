@@ -20,6 +20,9 @@ const SLICE: Duration = Duration::from_millis(100);
 /// Callers at once on the connection that stays.
 const KEPT: u32 = 2;
 
+/// A packet that was lost is sent again after one second, which is all the patience that channels have by default.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What was answered in the present slice.
 #[derive(Default)]
 struct Slice {
@@ -36,7 +39,7 @@ pub(crate) async fn reads(
     seconds: &str,
 ) -> Result<Value, Error> {
     let end = Instant::now() + Duration::from_secs_f64(seconds.parse()?);
-    let channel = || identity.channel(url, ledger.clone()).build();
+    let channel = || identity.channel(url, ledger.clone()).patience(PATIENCE).build();
     let slice = RefCell::new(Slice::default());
     let call = async |channel: Channel, counter: fn(&mut Slice) -> &mut u64| {
         let answer = LedgerClient::new(channel).get_totals(GetTotalsRequest {}).await;

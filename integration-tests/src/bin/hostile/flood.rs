@@ -5,46 +5,58 @@ use std::time::Duration;
 
 use avouch_attacker::floods::sockets::{HalfOpen, hello_of};
 use avouch_attacker::{Error, now_us};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::say;
 
-/// How long the beginning or the end of a flood may still be felt before a turn counts.
+/// How long the end of a flood may still be felt before a turn counts.
 const SETTLED: Duration = Duration::from_millis(300);
+
+/// As many as a server has room for, unless it is told otherwise: from then on each costs another its place.
+const FULL: u64 = 1_024;
 
 /// So many connections, at most so many begun per second.
 pub(crate) struct Flood {
     pub(crate) target: SocketAddr,
-    pub(crate) count: usize,
+    pub(crate) count: u64,
     pub(crate) per_second: u32,
 }
 
 impl Flood {
-    /// Each turn is one without the flood and one with all of it, each so many seconds long.
+    /// A turn without the flood, so many seconds long, then one with it, until all have been begun; and so on. The last
+    /// is one without.
     pub(crate) async fn run(&self, turns: u32, seconds: f64) -> Result<(), Error> {
         let time = Duration::from_secs_f64(seconds);
+        self.quiet(time).await?;
         for _ in 0..turns {
-            say(&turn("quiet", time, 0).await)?;
-            let flood = self.begin();
-            let all = u64::try_from(self.count)?;
-            while flood.begun() < all {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            say(&turn("flood", time, flood.begun()).await)?;
+            let flood = self.begin()?;
+            begun(&flood, FULL).await;
+            let from_us = now_us();
+            begun(&flood, self.count).await;
+            let (to_us, begun) = (now_us(), flood.begun());
+            say(&json!({ "turn": "flood", "from_us": from_us, "to_us": to_us, "begun": begun }))?;
+            drop(flood);
+            self.quiet(time).await?;
         }
         Ok(())
     }
 
     /// Half of a hello each, so that a server cannot take it for a connection that is merely slow to begin.
-    fn begin(&self) -> HalfOpen {
+    fn begin(&self) -> Result<HalfOpen, Error> {
         let pace = Duration::from_secs(1) / self.per_second;
-        HalfOpen::keep(self.target, None, self.count, hello_of(2_000), pace)
+        Ok(HalfOpen::keep(self.target, None, usize::try_from(self.count)?, hello_of(2_000), pace))
+    }
+
+    async fn quiet(&self, time: Duration) -> Result<(), Error> {
+        tokio::time::sleep(SETTLED).await;
+        let from_us = now_us();
+        tokio::time::sleep(time).await;
+        say(&json!({ "turn": "quiet", "from_us": from_us, "to_us": now_us() }))
     }
 }
 
-async fn turn(what: &str, time: Duration, begun: u64) -> Value {
-    tokio::time::sleep(SETTLED).await;
-    let from_us = now_us();
-    tokio::time::sleep(time).await;
-    json!({ "turn": what, "from_us": from_us, "to_us": now_us(), "begun": begun })
+async fn begun(flood: &HalfOpen, count: u64) {
+    while flood.begun() < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
