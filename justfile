@@ -38,7 +38,7 @@ soak *OPTIONS: build
 crashes *OPTIONS: build
     @exec '{{ built }}/avouch-demo' soak --kills 200 --power-cuts --svid-life 10 --dir target/crashes "$@"
 
-# The images of deploy/docker, from static programs and nothing else. Options: --release, names of images (all)
+# The images of deploy/docker, from static programs and nothing else. Options: --release, --all (those of the tests too), names of images
 [group('run')]
 images *OPTIONS:
     @'{{ justfile_directory() }}/deploy/docker/build-images.sh' "$@"

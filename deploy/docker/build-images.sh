@@ -1,6 +1,6 @@
 #!/bin/sh
-# build-images.sh [--release] [--contexts] [NAME…]: the images of deploy/docker/images (those of kind `service`, or
-# those named), FROM scratch out of programs that are linked statically here. Needs a Docker Engine, its `docker`
+# build-images.sh [--release] [--contexts] [--all | NAME…]: the images of deploy/docker/images (those of kind `service`,
+# those named, or all), FROM scratch out of programs that are linked statically here. Needs a Docker Engine, its `docker`
 # command, and no registry. With --contexts it stops at the build contexts, and needs no engine either.
 #
 # An image is avouch/NAME:TAG, where TAG is a digest of everything in it, and avouch/NAME:latest; target/images/NAME.tag
@@ -16,10 +16,12 @@ stage=$target/images
 profile=dev
 output=debug
 with_engine=yes
+kinds=service
 while :; do
     case ${1:-} in
     --release) profile=release output=release ;;
     --contexts) with_engine=no ;;
+    --all) kinds='service test-clock peers' ;;
     *) break ;;
     esac
     shift
@@ -32,8 +34,8 @@ fail() {
 
 table() { # [NAME…]: the rows that were asked for: NAME PROGRAMS PACKAGES KIND
     sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/images" | while read -r name programs packages kind; do
-        case " ${*:-$kind} " in
-            *" $name "* | *" service "*) printf '%s %s %s %s\n' "$name" "$programs" "$packages" "$kind" ;;
+        case " ${*:-$kinds} " in
+            *" $name "* | *" $kind "*) printf '%s %s %s %s\n' "$name" "$programs" "$packages" "$kind" ;;
         esac
     done
 }

@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::books::Books;
 use crate::harness::{Node, Outcome, ensure, scenario};
 use crate::market::{Market, ready, url};
 
 const LOAD: Duration = Duration::from_secs(20);
-
-/// What the shop has of the article of the load, at first.
-const STOCK: u64 = 1_000_000;
 
 #[test]
 fn services_are_killed_amid_orders_and_nothing_acknowledged_is_lost_and_the_books_agree() -> Outcome {
     scenario("killed_mid_order", |world| async move {
         let market = Market::begin(&world, "svid_ttl = \"60s\"").await?;
         let services = market.start(["ledger", "inventory", "payments", "orders"]).await?;
-        let [ledger, inventory, _, orders] = &services;
+        let [ledger, inventory, payments, orders] = &services;
         let seconds = LOAD.as_secs().to_string();
         let load = ["orders", &url(orders), &seconds, "8", "ord-killed"];
         let load = market.load("load", "storefront", &load).await?;
@@ -27,8 +25,7 @@ fn services_are_killed_amid_orders_and_nothing_acknowledged_is_lost_and_the_book
         }
         let report = load.finished(LOAD + Duration::from_secs(90)).await?.success("the load")?;
         let report: Value = serde_json::from_str(&report)?;
-        let completed = books_agree(&market, ledger, inventory, &report).await?;
-        ensure(completed > 0, format!("no order was completed: {report}"))?;
+        Books { ledger, inventory, payments }.hold_the_completed(&market, &report).await?;
         ensure(report["lost"] == 0, format!("an order that was acknowledged is lost: {report}"))?;
         ensure(report["ends"]["unfinished"].is_null(), format!("orders have no end: {report}"))
     })
@@ -39,27 +36,4 @@ async fn kill_and_start(service: &Node) -> Outcome {
     service.kill().await?;
     service.start().await?;
     service.record_after(seen, "serving again", ready).await.map(drop)
-}
-
-/// Every completed order is paid and posted once, and its piece is gone; nothing else is. Returns how many there are.
-pub(crate) async fn books_agree(
-    market: &Market,
-    ledger: &Node,
-    inventory: &Node,
-    report: &Value,
-) -> Outcome<u64> {
-    let completed = report["ends"]["completed"].as_u64().unwrap_or_default();
-    let price = report["price"].as_u64().unwrap_or_default();
-    let totals = market.answer("totals", "auditor", &["totals", &url(ledger)]).await?;
-    let book = &totals["currencies"][0];
-    ensure(
-        book["currency"] == "EUR" && book["postings"] == completed && book["debits"] == completed * price,
-        format!("{completed} orders of {price} are completed, but the book says {totals}: {report}"),
-    )?;
-    let stock = market.answer("stock", "auditor", &["stock", &url(inventory), "LOAD-0001"]).await?;
-    ensure(
-        stock["on_hand"] == STOCK - completed && stock["held"] == 0,
-        format!("{completed} orders are completed, but the stock is {stock}: {report}"),
-    )?;
-    Ok(completed)
 }

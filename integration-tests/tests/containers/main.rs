@@ -17,6 +17,7 @@ mod foreign_domain;
 mod full_disk;
 mod half_open;
 mod happy_path;
+mod images;
 mod issuer_away;
 mod killed_mid_order;
 mod market;

@@ -28,7 +28,7 @@ const UPSTREAMS: [(&str, &[&str]); 6] = [
 ];
 
 /// Beside the demo's articles one of which there is enough for any load.
-const LOAD_ARTICLE: &str = "\n[[article]]\nsku = \"LOAD-0001\"\non_hand = 1000000\n";
+pub(crate) const LOAD_STOCK: u64 = 1_000_000;
 
 /// A running issuer, and what it takes to start services behind it.
 pub(crate) struct Market {
@@ -238,7 +238,7 @@ impl<'a> ServiceSpec<'a> {
             .env("AVOUCH_CONFIG", "/etc/avouch/service.toml")
             .file("service.toml", shipped(&format!("config/{}.toml", self.service))?)
             .file("policy.toml", shipped("demo/policy.toml")?)
-            .file("stock.toml", shipped("demo/stock.toml")? + LOAD_ARTICLE);
+            .file("stock.toml", shipped("demo/stock.toml")? + &load_article());
         if !self.files.iter().any(|(name, _)| *name == JOIN_TOKEN) {
             spec = spec.file(JOIN_TOKEN, self.market.token(self.service).await?);
         }
@@ -274,6 +274,10 @@ pub(crate) fn issuer<'a>(
         .env("AVOUCH_CONFIG", "/etc/avouch/issuer.toml")
         .env("RUST_LOG", LOG)
         .env("AVOUCH_ADMIN_SOCKET", "/run/avouch/admin/admin.sock")
+}
+
+fn load_article() -> String {
+    format!("\n[[article]]\nsku = \"LOAD-0001\"\non_hand = {LOAD_STOCK}\n")
 }
 
 /// Whom a service calls.

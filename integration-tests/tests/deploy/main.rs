@@ -2,6 +2,7 @@
 
 mod compose;
 mod coverage;
+mod docker;
 mod host;
 mod kubernetes;
 mod prometheus;

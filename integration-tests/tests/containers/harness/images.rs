@@ -11,19 +11,6 @@ use super::{Failure, Outcome};
 
 static BUILT: OnceCell<()> = OnceCell::const_new();
 
-/// What the scenarios need of the table in `deploy/docker/images`.
-const NEEDED: [&str; 9] = [
-    "issuer",
-    "inventory",
-    "ledger",
-    "orders",
-    "payments",
-    "reports",
-    "storefront",
-    "payments-test-clock",
-    "test-peers",
-];
-
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
@@ -44,8 +31,13 @@ async fn build() -> Outcome {
         return Ok(());
     }
     let script = root().join("deploy/docker/build-images.sh");
-    let status = Command::new(script).args(NEEDED).status().await?;
+    let status = Command::new(script).arg("--all").status().await?;
     if status.success() { Ok(()) } else { Err(Failure::new(format!("building the images: {status}"))) }
+}
+
+/// The newest build of an image, as `avouch/<name>:<tag>`.
+pub(crate) fn image(name: &str) -> Outcome<String> {
+    Ok(format!("avouch/{name}:{}", tag(name)?))
 }
 
 /// The tag of an image's newest build.

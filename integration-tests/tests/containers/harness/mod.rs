@@ -15,7 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use images::root;
+pub(crate) use images::{image, root};
 pub(crate) use node::{Finished, Node, NodeSpec};
 pub(crate) use scenario::{Network, Volume, World, scenario};
 
@@ -68,6 +68,15 @@ where
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// For tests of the images themselves: builds them; whether there is an engine to ask.
+pub(crate) async fn images_ready(test: &str) -> Outcome<bool> {
+    if engine::answering(test).await?.is_none() {
+        return Ok(false);
+    }
+    images::ready().await?;
+    Ok(true)
 }
 
 /// Fails with `message` unless `condition` holds.
