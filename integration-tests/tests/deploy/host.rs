@@ -353,14 +353,19 @@ impl Service {
 
     /// Waits until a series is at least one.
     pub(crate) fn counts(&self, series: &str) {
+        self.shows(series, |value| value >= 1.0);
+    }
+
+    /// Waits until a series has such a value.
+    pub(crate) fn shows(&self, series: &str, wanted: fn(f64) -> bool) {
         let begun = Instant::now();
         loop {
             let page = self.page("/metrics");
             let value = page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok());
-            if value.is_some_and(|value| value >= 1.0) {
+            if value.is_some_and(wanted) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{series} does not count in\n{page}\n{}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "{series} is not as it should be in\n{page}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }

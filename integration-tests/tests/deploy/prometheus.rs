@@ -203,3 +203,14 @@ fn every_rule_asks_for_series_that_processes_have() {
     let page = market.service("ledger").page("/metrics") + &market.services[ISSUER].page("/metrics");
     assert!(!page.contains("spiffe://"), "an identity is a label in\n{page}");
 }
+
+#[test]
+fn a_service_shows_when_its_issuer_is_away_and_when_it_is_back() {
+    let mut market = Market::start(&["ledger"]);
+    let up = "avouch_trust_stream_up ";
+    market.service("ledger").counts(up);
+    assert_eq!(market.services.remove(ISSUER).unwrap().stop(), Some(0));
+    market.service("ledger").shows(up, |value| value < 1.0);
+    let _issuer = market.host.start(ISSUER, &market.sockets[ISSUER]);
+    market.service("ledger").counts(up);
+}
