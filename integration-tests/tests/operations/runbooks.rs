@@ -1,0 +1,147 @@
+//! `runbooks.md`: each situation is brought about, looked at, mended and seen to be over, by the commands of its section.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use crate::pages::{section, text};
+use crate::stage::Stage;
+
+const SERVICES: [&str; 6] = ["ledger", "inventory", "payments", "orders", "reports", "storefront"];
+
+fn change_policy(stage: &Stage, change: impl FnOnce(String) -> String) {
+    let path = stage.host.path("/etc/avouch/policy.toml");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let after = change(before.clone());
+    assert_ne!(before, after);
+    std::fs::write(path, after).unwrap();
+}
+
+/// How many certificates a workload got by a join token.
+fn joined(stage: &Stage, name: &str) -> usize {
+    stage.log(&format!("avouch-market@{name}.service")).matches("\"how\":\"enroll\"").count()
+}
+
+#[test]
+fn denied() {
+    let stage = Stage::with(&["ledger", "reports"]);
+    let blocks = section("runbooks.md", "denied", 4);
+
+    let reader = "ledger-reader = [\"spiffe://market.example/reports\"]";
+    change_policy(&stage, |policy| policy.replace(reader, "ledger-reader = []"));
+    stage.run(
+        "systemctl reload avouch-market@ledger.service\nsystemctl restart avouch-market@reports.service",
+    );
+    TcpStream::connect(stage.socket("127.0.0.1:7001")).unwrap().write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let stolen =
+        "avouch token create spiffe://market.example/inventory --register --out /etc/avouch/tokens/inventory
+        systemctl enable --now avouch-market@inventory.service
+        systemctl stop avouch-market@inventory.service
+        rm -r /var/lib/avouch-market/inventory/identity
+        ! AVOUCH_IDENTITY__JOIN_TOKEN_FILE=/etc/avouch/tokens/inventory timeout 20 \
+            market-inventory --config /etc/avouch/inventory.toml --set service.listen=127.0.0.1:0";
+    stage.run(stolen);
+
+    let shown = stage.until(&blocks[0]);
+    for reason in ["ROLE_MISSING", "NOT_TLS", "JOIN_TOKEN_ALREADY_USED"] {
+        assert!(shown.contains(reason), "{reason} is not in {shown}");
+    }
+    let held = stage.run(&blocks[1]);
+    assert!(held.contains("ledger-reader = []"), "{held}");
+    change_policy(&stage, |policy| policy.replace("ledger-reader = []", reader));
+    let mended = stage.run(&blocks[2]);
+    assert!(mended.contains("the configuration is good"), "{mended}");
+    let allowed = blocks[3].replace("grep avouch_decisions_total", "grep 'avouch_decisions_total.*allow'");
+    stage.until(&allowed);
+    let over = stage.run(&blocks[3]);
+    assert!(over.contains("verdict=\"deny\"") && over.contains("verdict=\"allow\""), "{over}");
+}
+
+#[test]
+fn not_renewing() {
+    let stage = Stage::with(&["ledger"]);
+    let blocks = section("runbooks.md", "not-renewing", 3);
+    let shown = stage.run(&blocks[0]);
+    for part in ["avouch_svid_not_after_timestamp_seconds", "SVID in use", "spiffe://market.example/ledger"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    stage.run("avouch entry rm spiffe://market.example/ledger");
+    stage.run(&blocks[1]);
+    let over = stage.run(&blocks[2]);
+    assert!(over.contains("ready\n") && over.contains("enroll"), "{over}");
+    assert_eq!(joined(&stage, "ledger"), 2);
+}
+
+#[test]
+fn rotate() {
+    let stage = Stage::with(&SERVICES);
+    let blocks = section("runbooks.md", "rotate", 3);
+    let before = stage.run(&blocks[0]);
+    for part in ["authority=\"root\"", "authority=\"signing\"", "sha256"] {
+        assert!(before.contains(part), "{part} is not in {before}");
+    }
+    let file = stage.host.path("/var/lib/avouch-issuer/signing.pem");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let bundle = stage.run("avouch bundle show --json");
+    stage.run(&blocks[1]);
+    assert_ne!(std::fs::read_to_string(&file).unwrap(), old);
+    assert_eq!(stage.run("avouch bundle show --json"), bundle, "the root is the same");
+    // By a certificate of the new authority and one of the old, they go on with each other.
+    stage.run(
+        "avouch token create spiffe://market.example/ledger --out /etc/avouch/tokens/ledger
+        rm -r /var/lib/avouch-market/ledger/identity
+        systemctl restart avouch-market@ledger.service",
+    );
+    stage.until("curl -s http://127.0.0.1:7101/metrics | grep 'avouch_decisions_total.*allow'");
+    let sequences = stage.until(&blocks[2]);
+    let numbers: Vec<_> = sequences
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' ').map(|(_, number)| number))
+        .collect();
+    assert_eq!(numbers.len(), 6, "{sequences}");
+    assert!(numbers.iter().all(|number| *number == numbers[0]), "{sequences}");
+}
+
+#[test]
+fn compromised() {
+    let stage = Stage::with(&["ledger", "payments"]);
+    let blocks = section("runbooks.md", "compromised", 4);
+    let shown = stage.run(&blocks[0]);
+    assert!(shown.contains("enroll"), "{shown}");
+    stage.run(&blocks[1]);
+    let refused = stage.run("! avouch token create spiffe://market.example/payments");
+    assert!(refused.contains("registered"), "{refused}");
+
+    let page = text("runbooks.md");
+    let lines = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    change_policy(&stage, |policy| format!("{policy}\n{lines}"));
+    stage.run("market-ledger --config /etc/avouch/ledger.toml --check-config");
+    stage.run(&blocks[2]);
+    for name in ["ledger", "payments"] {
+        let log = stage.log(&format!("avouch-market@{name}.service"));
+        assert!(log.contains("policy is in force"), "{log}");
+    }
+    let left = stage.run(&blocks[3]);
+    assert!(
+        left.contains("spiffe://market.example/payments"),
+        "good until its end, as the page says: {left}"
+    );
+}
+
+#[test]
+fn issuer_lost() {
+    let stage = Stage::with(&SERVICES);
+    let blocks = section("runbooks.md", "issuer-lost", 3);
+    let shown = stage.run(&blocks[0]);
+    assert!(shown.contains("the configuration is good") && shown.ends_with("ready\n"), "{shown}");
+    let bundle = stage.run("avouch bundle show --json");
+    stage.run(&blocks[1]);
+    assert_ne!(stage.run("avouch bundle show --json"), bundle, "it has another root");
+    let over = stage.run(&blocks[2]);
+    assert_eq!(over.matches("ready\n").count(), 7, "{over}");
+    for name in SERVICES {
+        assert!(over.contains(&format!("spiffe://market.example/{name} ")), "{over}");
+        assert_eq!(joined(&stage, name), 2, "{name}");
+    }
+    stage.until("curl -s http://127.0.0.1:7101/metrics | grep 'avouch_decisions_total.*allow'");
+}
