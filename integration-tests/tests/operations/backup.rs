@@ -41,7 +41,7 @@ fn a_second_issuer_on_the_same_directory_is_refused() {
     let stage = Stage::with(&[]);
     let second = stage.run(
         "! timeout 20 avouch-issuer --config /etc/avouch/issuer.toml \
-         --set service.listen=127.0.0.1:0 --set issuer.admin_socket=/run/avouch-issuer/other.sock 2>&1",
+         --set service.listen=127.0.0.1:0 --set health.listen=127.0.0.1:0 --set issuer.admin_socket=/run/avouch-issuer/other.sock 2>&1",
     );
     assert!(second.contains("another issuer process uses"), "{second}");
 }

@@ -11,25 +11,15 @@ use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
 
-use crate::pages::{section, text};
+use crate::pages::{figure, section};
 use crate::stage::Stage;
 
 const CERTIFICATES: u64 = 2_000;
 const CONNECTIONS: u64 = 400;
 
-/// The figure of a row of the page's table.
-fn stated(row: &str) -> f64 {
-    let page = text("capacity.md");
-    let line = page.lines().find(|line| line.starts_with(&format!("| {row} |")));
-    let line = line.unwrap_or_else(|| panic!("capacity.md has no row {row:?}"));
-    let figure = line.split('|').nth(2).unwrap().trim();
-    let figure = figure.split(' ').next().unwrap().replace(',', "");
-    figure.parse().unwrap_or_else(|_| panic!("{line}: no figure"))
-}
-
 /// Whether the page is right, more or less: memory differs a little from machine to machine.
 fn is_stated(row: &str, measured: f64) -> bool {
-    let stated = stated(row);
+    let stated = figure("capacity.md", row);
     eprintln!("{row}: {measured:.1} (the page says {stated})");
     (stated * 0.6..=stated * 1.4).contains(&measured)
 }

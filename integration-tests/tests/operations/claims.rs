@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::pages;
 
 /// Page, heading, and the test that runs the blocks under it.
-const CLAIMS: [(&str, &str, &str); 30] = [
+const CLAIMS: [(&str, &str, &str); 31] = [
     (
         "README.md",
         "Operations",
@@ -124,6 +124,11 @@ const CLAIMS: [(&str, &str, &str); 30] = [
     ("runbooks.md", "compromised", "operations/runbooks.rs::compromised"),
     ("runbooks.md", "issuer-lost", "operations/runbooks.rs::issuer_lost"),
     ("capacity.md", "What it costs", "operations/capacity.rs::the_page_states_what_is_measured"),
+    (
+        "capacity.md",
+        "Images",
+        "containers/operations.rs::compose_is_installed_backed_up_upgraded_and_left_by_its_pages",
+    ),
 ];
 
 fn all_pages() -> Vec<String> {

@@ -1,5 +1,7 @@
 //! The pages of `docs/operations`, and the commands in them: whatever stands in a block that is marked `sh`.
 
+#![allow(clippy::panic, reason = "helpers of tests")]
+
 use std::path::{Path, PathBuf};
 
 /// One block of commands.
@@ -50,4 +52,14 @@ pub(crate) fn section(page: &str, heading: &str, count: usize) -> Vec<String> {
         "{page}, {heading:?}: blocks of commands; the test that runs them has to follow"
     );
     found.into_iter().map(|block| block.commands).collect()
+}
+
+/// What stands in the second column of a table's row, without its unit.
+pub(crate) fn figure(page: &str, row: &str) -> f64 {
+    let text = text(page);
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("| {row} | ")));
+    let figure = line.and_then(|rest| rest.split(' ').next()).map(|figure| figure.replace(',', ""));
+    figure
+        .and_then(|figure| figure.parse().ok())
+        .unwrap_or_else(|| panic!("{page}: no figure in a row {row:?}"))
 }
