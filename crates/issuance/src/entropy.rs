@@ -47,6 +47,14 @@ pub(crate) fn serial(now: SystemTime, entropy: &dyn Entropy) -> Result<Vec<u8>, 
     Ok(time.into_iter().skip(16 - TIME_OCTETS).chain(random).collect())
 }
 
+/// When a certificate with this serial number was made here, to the millisecond; `None`: it was not.
+#[must_use]
+pub fn made_at(serial: &str) -> Option<SystemTime> {
+    let time = serial.get(..2 * TIME_OCTETS).filter(|_| serial.len() == 2 * SERIAL_OCTETS)?;
+    let millis = u64::from_str_radix(time, 16).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(millis))
+}
+
 #[cfg(test)]
 pub(crate) mod fake {
     //! A predictable source, for tests only.
@@ -78,6 +86,24 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(0x0123_4567_89ab);
         let serial = serial(now, &Fixed(Some(0xff))).unwrap();
         assert_eq!(serial, [&[0x01, 0x23, 0x45, 0x67, 0x89, 0xab][..], &[0xff; 10]].concat());
+    }
+
+    #[test]
+    fn a_serial_of_ours_tells_when_it_was_made_and_another_does_not() {
+        assert_eq!(
+            made_at("0123456789abffffffffffffffffffff"),
+            Some(SystemTime::UNIX_EPOCH + Duration::from_millis(0x0123_4567_89ab))
+        );
+        for other in [
+            "",
+            "01",
+            "0123456789ab",
+            "0123456789abffffffffffffffffffffff",
+            "zz23456789abffffffffffffffffffff",
+            "é123456789abfffffffffffffffffff",
+        ] {
+            assert_eq!(made_at(other), None, "{other}");
+        }
     }
 
     #[test]

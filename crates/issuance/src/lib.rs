@@ -25,7 +25,7 @@ mod validity;
 pub use authority::{CaError, Root, SigningAuthority};
 pub use csr::{Csr, CsrError, MAX_CSR_BYTES};
 pub use dns::{DnsName, DnsNameError};
-pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use entropy::{Entropy, EntropyError, SystemEntropy, made_at};
 pub use key::{KeyError, PrivateKey};
 pub use profile::{ProfileError, Profiles, RootProfile, SigningAuthorityProfile, SvidProfile};
 pub use request::{Checked, IssuanceError, Issued, Request};

@@ -17,7 +17,7 @@ use avouch_identity::{ConnectionId, ConnectionInfo};
 use avouch_issuance::{Csr, Issued, Request};
 use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::x509::sha256;
-use avouch_spiffe::{Bundle, PeerIdentity};
+use avouch_spiffe::{Bundle, PeerIdentity, SpiffeId};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -72,7 +72,10 @@ impl Issuing {
         let key = KeyHash(sha256(csr.spki_der()));
         let entry = self.store.entry(peer.spiffe_id()).await?;
         let entry = entry.ok_or_else(|| IssueError::NoEntry(peer.spiffe_id().clone()))?;
-        let presented = Some(peer.serial().to_owned());
+        let presented = match self.store.issuance(peer.serial()).await? {
+            None if self.was_lost(peer.spiffe_id(), peer.serial()).await? => None,
+            _ => Some(peer.serial().to_owned()),
+        };
         self.issue(Right { entry, origin: Origin::Renew, token: None, presented }, &csr, key).await
     }
 
@@ -91,11 +94,16 @@ impl Issuing {
         let csr = Csr::parse(&request.csr)?;
         let key = KeyHash(sha256(csr.spki_der()));
         let serial = leaf.serial().to_owned();
-        let record = self.store.issuance(&serial).await?;
-        let record = record.ok_or_else(|| RecoveryError::NotOnRecord { serial: serial.clone() })?;
-        if record.key.0 != sha256(leaf.spki_der()) || record.spiffe_id != *leaf.spiffe_id() {
-            return Err(RecoveryError::DiffersFromRecord { serial }.into());
-        }
+        let presented = match self.store.issuance(&serial).await? {
+            Some(record)
+                if record.key.0 == sha256(leaf.spki_der()) && record.spiffe_id == *leaf.spiffe_id() =>
+            {
+                Some(serial.clone())
+            }
+            Some(_) => return Err(RecoveryError::DiffersFromRecord { serial }.into()),
+            None if self.was_lost(leaf.spiffe_id(), &serial).await? => None,
+            None => return Err(RecoveryError::NotOnRecord { serial }.into()),
+        };
         let entry = self.store.entry(leaf.spiffe_id()).await?;
         let entry = entry.ok_or_else(|| IssueError::NoEntry(leaf.spiffe_id().clone()))?;
         let window = entry.entry.recovery_window.unwrap_or(self.recovery_window);
@@ -103,8 +111,19 @@ impl Issuing {
         if self.clock.now() > ended {
             return Err(RecoveryError::WindowOver { serial, ended }.into());
         }
-        let right = Right { entry, origin: Origin::Recover, token: None, presented: Some(serial) };
-        self.issue(right, &csr, key).await
+        self.issue(Right { entry, origin: Origin::Recover, token: None, presented }, &csr, key).await
+    }
+
+    /// Whether a certificate that is not on record is one that we issued and the store has lost: one that was signed in
+    /// our name (its chain has been verified) in a time that a restored backup knows nothing of. Its holder goes on as
+    /// the identity it says, if that is registered.
+    async fn was_lost(&self, spiffe_id: &SpiffeId, serial: &str) -> Result<bool, IssueError> {
+        let Some(made_at) = avouch_issuance::made_at(serial) else { return Ok(false) };
+        let lost = self.store.may_have_lost(made_at).await?;
+        if lost {
+            tracing::warn!(%spiffe_id, serial, "a certificate is taken that the restored store does not know");
+        }
+        Ok(lost)
     }
 
     async fn issue(&self, right: Right, csr: &Csr, key: KeyHash) -> Result<Granted, IssueError> {

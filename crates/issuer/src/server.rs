@@ -122,6 +122,7 @@ impl Issuer {
         let now = clock.now();
         let authorities = Authorities::open(dir, &config.trust_domain, profiles, entropy, now, in_use)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_path)?);
+        store.note_start(now).await?;
         let roots = vec![authorities.root().clone()];
         let trust = Trust::start(Arc::clone(&store), &config.trust_domain, roots).await?;
         let metrics = Metrics::new()?;

@@ -48,6 +48,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn commit(&self, commit: Commit) -> StoreFuture<'_, CommitOutcome>;
     /// The record of a certificate.
     fn issuance(&self, serial: &str) -> StoreFuture<'_, Option<Issuance>>;
+    /// Notes a start: what lies between the last certificate on record and `now` is a gap. Usually nothing was issued in
+    /// it, since records are durable before certificates leave; after a restore from a backup, everything since was.
+    fn note_start(&self, now: SystemTime) -> StoreFuture<'_, ()>;
+    /// Whether a certificate of this time may have been issued and is not on record: whether it lies in a gap.
+    fn may_have_lost(&self, issued_at: SystemTime) -> StoreFuture<'_, bool>;
     /// Issued certificates, newest first.
     fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>>;
     /// Notes that a connection presented a certificate.
@@ -228,7 +233,7 @@ pub struct Commit {
     pub issuance: Issuance,
     /// The token it was issued for.
     pub token: Option<TokenHash>,
-    /// The serial of the certificate that vouched for the caller (renewal, recovery).
+    /// The serial of the certificate that vouched for the caller (renewal, recovery), which has to be on record.
     pub presented: Option<String>,
 }
 

@@ -120,3 +120,59 @@ async fn the_issuers_own_certificate_is_on_record_and_carries_the_root() {
     let rows = bench.store.issuances(IssuanceFilter::default()).await.unwrap();
     assert_eq!((rows[0].origin, rows[0].entry, &rows[0].spiffe_id), (Origin::SelfIssued, None, &id));
 }
+
+/// Three certificates, the last two of which a restored backup does not know; the clock is at the restore.
+async fn restored(bench: &Bench) -> [PeerIdentity; 3] {
+    let token = bench.token().await;
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        bench.clock.advance(Duration::from_millis(1_000));
+        let granted = match peers.last() {
+            None => bench.enroll(&token, &csr()).await,
+            Some(peer) => bench.issuing.renew(peer, &csr()).await,
+        };
+        let leaf = granted.unwrap().issued.leaf().clone();
+        peers.push(PeerIdentity::from_leaf(&leaf, b""));
+    }
+    peers.iter().skip(1).for_each(|lost| bench.store.forget(lost.serial()));
+    peers.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn who_got_a_certificate_after_the_backup_renews_at_the_restored_issuer() {
+    let bench = bench().await;
+    let [kept, lost, newest] = restored(&bench).await;
+    for peer in [&lost, &newest] {
+        let refused = bench.issuing.renew(peer, &csr()).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::NoMatchingEntry, "no start says that anything may be lost");
+    }
+    bench.clock.advance(Duration::from_secs(1));
+    bench.store.note_start(bench.clock.now()).await.unwrap();
+    for peer in [&kept, &lost, &newest] {
+        let granted = bench.issuing.renew(peer, &csr()).await.unwrap();
+        assert!(bench.store.issuance(granted.issued.serial()).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_on_record_and_of_no_time_that_is_lost_is_refused() {
+    let bench = bench().await;
+    let [_, lost, _] = restored(&bench).await;
+    bench.store.note_start(bench.clock.now()).await.unwrap();
+    bench.clock.advance(Duration::from_secs(5));
+    // Made after the start: by whoever has stolen the key, since ours are all on record.
+    let forged = unrecorded(&bench, &lost);
+    let refused = bench.issuing.renew(&forged, &csr()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::NoMatchingEntry);
+    // And for an identity that is no longer registered nothing is issued, lost or not.
+    bench.store.delete_entry(lost.spiffe_id()).await.unwrap();
+    let refused = bench.issuing.renew(&lost, &csr()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::NoMatchingEntry);
+}
+
+/// A certificate of the same identity, signed now and never recorded.
+fn unrecorded(bench: &Bench, like: &PeerIdentity) -> PeerIdentity {
+    let request = Request::for_csr(&Csr::parse(&csr()).unwrap(), like.spiffe_id().clone()).unwrap();
+    let issued = bench.issuing.sign(request.lifetime(Duration::from_secs(20)), bench.clock.now()).unwrap();
+    PeerIdentity::from_leaf(issued.leaf(), b"")
+}

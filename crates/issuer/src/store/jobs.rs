@@ -152,6 +152,19 @@ pub(super) fn issuances(db: &Connection, filter: &IssuanceFilter) -> Result<Vec<
     .collect()
 }
 
+pub(super) fn note_start(db: &Connection, now: SystemTime) -> Result<()> {
+    let last: Option<i64> = db.query_row("SELECT max(issued_at_ms) FROM issuances", [], |row| row.get(0))?;
+    // A clock that went back leaves no gap: everything is on record.
+    if let Some(last) = last.filter(|last| *last <= millis(now)) {
+        db.execute("INSERT INTO gaps (from_ms, to_ms) VALUES (?1, ?2)", [last, millis(now)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn may_have_lost(db: &Connection, issued_at: SystemTime) -> Result<bool> {
+    db.prepare_cached("SELECT 1 FROM gaps WHERE ?1 BETWEEN from_ms AND to_ms")?.exists([millis(issued_at)])
+}
+
 pub(super) fn seen(db: &Connection, serial: &str, at: SystemTime) -> Result<()> {
     db.prepare_cached(
         "UPDATE issuances SET last_seen_ms = ?2 WHERE serial = ?1 AND coalesce(last_seen_ms, 0) < ?2",
@@ -214,6 +227,7 @@ pub(super) fn prune(db: &Connection, now: SystemTime, before: SystemTime) -> Res
         ("DELETE FROM tokens WHERE expires_at_ms <= ?1", now),
         ("DELETE FROM issuances WHERE not_after_ms < ?1", before),
         ("DELETE FROM trust_acks WHERE seen_at_ms < ?1", before),
+        ("DELETE FROM gaps WHERE to_ms < ?1", before),
     ] {
         gone += db.prepare_cached(statement)?.execute([millis(limit)])?;
     }

@@ -23,6 +23,7 @@ struct State {
     entries: BTreeMap<String, Entry>,
     tokens: HashMap<TokenHash, (NewToken, Option<KeyHash>)>,
     issuances: BTreeMap<String, Issuance>,
+    gaps: Vec<(SystemTime, SystemTime)>,
     acks: BTreeMap<(String, Vec<String>), TrustAck>,
     bundle: Option<([u8; 32], u64)>,
 }
@@ -31,6 +32,11 @@ impl MemoryStore {
     /// From now on every call fails (`true`), or works again.
     pub(crate) fn fail(&self, failing: bool) {
         self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// As if a backup from before this certificate had been restored.
+    pub(crate) fn forget(&self, serial: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).issuances.remove(serial);
     }
 
     fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut State) -> T) -> StoreFuture<'_, T> {
@@ -139,6 +145,17 @@ impl Store for MemoryStore {
         self.with(|state| state.issuances.get(serial).cloned())
     }
 
+    fn note_start(&self, now: SystemTime) -> StoreFuture<'_, ()> {
+        self.with(|state| {
+            let last = state.issuances.values().map(|row| row.issued_at).max();
+            state.gaps.extend(last.filter(|last| *last <= now).map(|last| (last, now)));
+        })
+    }
+
+    fn may_have_lost(&self, issued_at: SystemTime) -> StoreFuture<'_, bool> {
+        self.with(|state| state.gaps.iter().any(|(from, to)| (*from..=*to).contains(&issued_at)))
+    }
+
     fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>> {
         self.with(|state| {
             let mut found: Vec<_> = state
@@ -195,11 +212,15 @@ impl Store for MemoryStore {
 
     fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64> {
         self.with(|state| {
-            let rows = |state: &State| (state.tokens.len() + state.issuances.len() + state.acks.len()) as u64;
+            let rows = |state: &State| {
+                let all = [state.tokens.len(), state.issuances.len(), state.acks.len(), state.gaps.len()];
+                all.iter().sum::<usize>() as u64
+            };
             let had = rows(state);
             state.tokens.retain(|_, (token, _)| token.expires_at > now);
             state.issuances.retain(|_, row| row.not_after >= before);
             state.acks.retain(|_, ack| ack.seen_at >= before);
+            state.gaps.retain(|(_, to)| *to >= before);
             had - rows(state)
         })
     }

@@ -49,6 +49,11 @@ const MIGRATIONS: &[&str] = &["
         sequence INTEGER NOT NULL,
         content BLOB NOT NULL                   -- SHA-256 of the authorities
     ) STRICT;
+", "
+    CREATE TABLE gaps (                         -- between the last certificate on record and a start
+        from_ms INTEGER NOT NULL,
+        to_ms INTEGER NOT NULL
+    ) STRICT;
 "];
 
 /// Why a file cannot be used as the store.

@@ -153,6 +153,14 @@ impl Store for SqliteStore {
         self.read(move |db| jobs::issuance(db, &serial))
     }
 
+    fn note_start(&self, now: SystemTime) -> StoreFuture<'_, ()> {
+        self.write(move |db| jobs::note_start(db, now))
+    }
+
+    fn may_have_lost(&self, issued_at: SystemTime) -> StoreFuture<'_, bool> {
+        self.read(move |db| jobs::may_have_lost(db, issued_at))
+    }
+
     fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>> {
         self.read(move |db| jobs::issuances(db, &filter))
     }

@@ -82,6 +82,7 @@ for_every_store!(
     acknowledgements_are_kept_per_replica_and_bounded,
     the_bundle_sequence_moves_with_its_content_only,
     pruning_forgets_what_is_over_and_nothing_else,
+    what_may_be_lost_lies_between_the_last_certificate_on_record_and_a_start,
 );
 
 async fn an_entry_comes_back_as_it_went_in(store: &dyn Store) {
@@ -250,6 +251,32 @@ async fn pruning_forgets_what_is_over_and_nothing_else(store: &dyn Store) {
     assert_eq!(store.prune(at(600), at(22)).await.unwrap(), 2);
     assert_eq!(store.token(&token, &key(1), at(1)).await.unwrap(), TokenState::Unknown);
     assert!(store.issuance("01").await.unwrap().is_none() && store.issuance("02").await.unwrap().is_some());
+}
+
+async fn what_may_be_lost_lies_between_the_last_certificate_on_record_and_a_start(store: &dyn Store) {
+    let lost = async |seconds| store.may_have_lost(at(seconds)).await.unwrap();
+    store.note_start(at(100)).await.unwrap();
+    assert!(!lost(50).await, "nothing was ever issued, so nothing is lost");
+
+    // Issued at 5; what follows is as if the store had stopped there and come back at 60, and once more at 90.
+    let (entry, _) = with_token(store, "/a").await;
+    let kept = Issuance { not_after: at(1_000), ..issuance("01", &entry, key(1)) };
+    store.commit(commit(kept.clone())).await.unwrap();
+    store.note_start(at(60)).await.unwrap();
+    let later = Issuance { serial: "02".to_owned(), issued_at: at(70), ..kept };
+    store.commit(commit(later)).await.unwrap();
+    store.note_start(at(90)).await.unwrap();
+    for (seconds, expected) in
+        [(4, false), (5, true), (60, true), (61, false), (69, false), (80, true), (91, false)]
+    {
+        assert_eq!(lost(seconds).await, expected, "{seconds}");
+    }
+    // A clock that went back.
+    store.note_start(at(10)).await.unwrap();
+    assert!(!lost(65).await);
+    // Gaps are remembered over starts, and forgotten with the certificates of their time.
+    assert_eq!(store.prune(at(1), at(61)).await.unwrap(), 1);
+    assert!(!lost(50).await && lost(80).await);
 }
 
 #[tokio::test]
