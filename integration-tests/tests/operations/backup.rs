@@ -1,4 +1,4 @@
-//! `backup.md` on a host: who is on record goes on, who is not has to join again.
+//! `backup.md` on a host: everybody goes on, and what the page says has to be done again has to be.
 
 use crate::pages::section;
 use crate::stage::Stage;
@@ -24,7 +24,12 @@ fn a_lost_issuer_comes_back_with_its_root_and_its_entries() {
     let folder = stage.run("stat -c %a /var/backups/avouch");
     assert_eq!(folder.trim(), "700");
 
-    stage.run(&format!("avouch entry add {LATE}"));
+    // Who comes after the backup: its entry is lost with the time since.
+    let token = "/etc/avouch/tokens/inventory";
+    stage.run(&format!(
+        "avouch token create {LATE} --register --svid-ttl 20s --out {token}
+        systemctl enable --now avouch-market@inventory.service"
+    ));
     let restored = stage.run(&section("backup.md", "On a host: restore", 1)[0]);
     assert!(restored.contains("spiffe://market.example/ledger") && !restored.contains(LATE), "{restored}");
     assert_eq!(stage.run("avouch bundle show --json"), bundle);
@@ -33,6 +38,16 @@ fn a_lost_issuer_comes_back_with_its_root_and_its_entries() {
     stage.run("systemctl restart avouch-market@ledger.service");
     let log = stage.log("avouch-market@ledger.service");
     assert_eq!(log.matches("\"how\":\"enroll\"").count(), 1, "{log}");
+
+    stage.until(
+        "journalctl -u avouch-issuer.service -o cat -g 'certificate refused' | grep NO_MATCHING_ENTRY",
+    );
+    stage.run(&format!("avouch entry add {LATE} --ttl 20s"));
+    let taken = "a certificate is taken that the restored store does not know";
+    stage.until(&format!("journalctl -u avouch-issuer.service -o cat -g '{taken}'"));
+    stage.until("journalctl -u avouch-market@inventory.service -o cat -g '\"how\":\"re'");
+    let log = stage.log("avouch-market@inventory.service");
+    assert_eq!(log.matches("\"how\":\"enroll\"").count(), 1, "no token is needed: {log}");
 }
 
 /// The last point of the page.
