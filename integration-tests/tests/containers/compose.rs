@@ -20,7 +20,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-fn has_compose() -> bool {
+pub(crate) fn has_compose() -> bool {
     let answers = |program: &str, words: &[&str]| {
         let mut command = std::process::Command::new(program);
         command.args(words).stdout(Stdio::null()).stderr(Stdio::null());

@@ -21,6 +21,9 @@ mod images;
 mod issuer_away;
 mod killed_mid_order;
 mod market;
+mod operations;
+#[path = "../operations/pages.rs"]
+mod pages;
 mod partition;
 mod raced_token;
 mod records;

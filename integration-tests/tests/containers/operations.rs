@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::harness::{Outcome, ensure, eventually, root, scenario};
-use crate::pages::section;
+use crate::pages::{figure, section};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -23,9 +23,9 @@ fn compose_is_installed_backed_up_upgraded_and_left_by_its_pages() -> Outcome {
         let stage = Stage { project: world.host("pages"), folder: world.scratch().to_owned() };
         stage.install().await?;
         stage.back_up_lose_and_restore().await?;
-        stage.page("upgrade.md", "In Compose").await?;
+        stage.page("upgrade.md", "In Compose", 1).await?;
         ensure(stage.order("upgraded").await?["state"] == "COMPLETED", "the order after the upgrade")?;
-        stage.page("install-compose.md", "Take it away").await?;
+        stage.page("install-compose.md", "Take it away", 1).await?;
         let volumes = stage.run("docker volume ls --quiet").await?;
         ensure(!volumes.contains(&stage.project), format!("volumes are left: {volumes}"))
     })
@@ -45,7 +45,10 @@ impl Stage {
             .replace("avouch_issuer-data", &format!("{}_issuer-data", self.project))
             .replace("target/compose/avouch/", &format!("target/compose/{}/", self.project))
             .replace("issuer-backup.tar", &format!("{}/issuer-backup.tar", self.folder.display()))
-            .replace("https://localhost:7443", "https://localhost:$(docker port \"$STOREFRONT\" 7443/tcp | sed -n '1s/.*://p')");
+            .replace(
+                "https://localhost:7443",
+                "https://localhost:$(docker port \"$STOREFRONT\" 7443/tcp | sed -n '1s/.*://p')",
+            );
         let mut shell = std::process::Command::new("sh");
         shell.args(["-euc", &here]).current_dir(root()).stdin(Stdio::null());
         shell.env("COMPOSE_PROJECT_NAME", &self.project).env("AVOUCH_INGRESS_PORT", "0").env("NO_COLOR", "1");
@@ -60,15 +63,16 @@ impl Stage {
             shell.env("STOREFRONT", self.container("storefront").await?);
         }
         let output = Command::from(shell).kill_on_drop(true).output().await?;
-        let [printed, said] = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        let [printed, said] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         ensure(output.status.success(), format!("{commands}: {printed}{said}"))?;
         Ok(printed)
     }
 
     /// The blocks under a heading; what they print.
-    async fn page(&self, page: &str, heading: &str) -> Outcome<Vec<String>> {
+    async fn page(&self, page: &str, heading: &str, count: usize) -> Outcome<Vec<String>> {
         let mut printed = Vec::new();
-        for block in section(page, heading) {
+        for block in section(page, heading, count) {
             printed.push(self.run(&block).await?);
         }
         Ok(printed)
@@ -86,14 +90,23 @@ impl Stage {
     }
 
     async fn install(&self) -> Outcome {
-        let started = self.page("install-compose.md", "Start").await?.concat();
+        let started = self.page("install-compose.md", "Start", 1).await?.concat();
         ensure(started.contains("The market is up"), started)?;
-        let seen = self.page("install-compose.md", "See that it works").await?;
+        let seen = self.page("install-compose.md", "See that it works", 2).await?;
         let [listed, order] = &seen[..] else { return ensure(false, format!("two blocks: {seen:?}")) };
         ensure(listed.contains("spiffe://market.example/orders"), format!("the certificates: {listed}"))?;
         let order: Value = serde_json::from_str(order)?;
         ensure(order["state"] == "COMPLETED", format!("the page's order: {order}"))?;
-        self.page("install-compose.md", "What to change").await?;
+        let sizes = self.page("capacity.md", "Images", 1).await?.concat();
+        for image in ["avouch/issuer", "avouch/ledger"] {
+            let line = sizes.lines().find_map(|line| line.strip_prefix(image)).unwrap_or_default();
+            let size =
+                line.split_whitespace().last().and_then(|size| size.strip_suffix("MB")?.parse::<f64>().ok());
+            let stated = figure("capacity.md", image);
+            let near = size.is_some_and(|size| (stated * 0.8..=stated * 1.2).contains(&size));
+            ensure(near, format!("{image}: {stated} MB on the page, here {line}"))?;
+        }
+        self.page("install-compose.md", "What to change", 1).await?;
         self.healthy("orders").await
     }
 
@@ -101,16 +114,18 @@ impl Stage {
     async fn back_up_lose_and_restore(&self) -> Outcome {
         let ask = "deploy/compose/compose exec -T issuer /usr/bin/avouch";
         let bundle = self.run(&format!("{ask} bundle show --json")).await?;
-        let known = self.run(&format!("{ask} entry list")).await?;
-        self.page("backup.md", "In Compose").await?;
+        let known = self.run(&format!("{ask} entry list --json")).await?;
+        self.page("backup.md", "In Compose", 1).await?;
         let late = "spiffe://market.example/late";
         self.run(&format!("{ask} entry add {late}")).await?;
 
-        self.page("backup.md", "In Compose: restore").await?;
-        self.healthy("issuer").await?;
+        self.page("backup.md", "In Compose: restore", 1).await?;
+        for service in ["issuer", "inventory", "ledger", "payments", "orders", "reports", "storefront"] {
+            self.healthy(service).await?;
+        }
         let restored = self.run(&format!("{ask} bundle show --json")).await?;
         ensure(restored == bundle, "the restored issuer has other roots")?;
-        let restored = self.run(&format!("{ask} entry list")).await?;
+        let restored = self.run(&format!("{ask} entry list --json")).await?;
         ensure(restored == known, format!("other entries: {restored}, not {known}"))
     }
 
@@ -129,11 +144,12 @@ impl Stage {
         let order = std::fs::read_to_string(root().join("deploy/demo/order.json"))?;
         let file = self.folder.join("order.json");
         std::fs::write(&file, order.replace("curl-0001", id))?;
-        let blocks = section("install-compose.md", "See that it works");
+        let blocks = section("install-compose.md", "See that it works", 2);
         let block = blocks.last().cloned().unwrap_or_default();
         let block = &block.replace("@deploy/demo/order.json", &format!("@{}", file.display()));
         eventually("an order", PATIENCE, || async move {
-            let answer = self.run(block).await.ok().and_then(|answer| serde_json::from_str::<Value>(&answer).ok());
+            let answer =
+                self.run(block).await.ok().and_then(|answer| serde_json::from_str::<Value>(&answer).ok());
             Ok(answer.filter(|answer| answer["state"] == "COMPLETED"))
         })
         .await
