@@ -32,7 +32,10 @@ async fn every_image_is_small_runs_as_nobody_checks_its_health_and_holds_its_pro
 
 fn is_as_described(name: &str, kind: &str, image: &Value) -> Outcome {
     let size = image["Size"].as_u64().unwrap_or(u64::MAX);
-    ensure(size <= HEAVIEST || kind == "peers", format!("'{name}' weighs {size} octets, more than {HEAVIEST}"))?;
+    ensure(
+        size <= HEAVIEST || kind == "peers",
+        format!("'{name}' weighs {size} octets, more than {HEAVIEST}"),
+    )?;
     let config = &image["Config"];
     ensure(config["User"] == "65532:65532", format!("'{name}' runs as {}", config["User"]))?;
     ensure(config["Entrypoint"][0] == "/entrypoint", format!("'{name}' starts {}", config["Entrypoint"]))?;
