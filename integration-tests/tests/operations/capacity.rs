@@ -86,10 +86,7 @@ fn disk_per_certificate(stage: &Stage) -> f64 {
     });
     let rate = CERTIFICATES as f64 / begun.elapsed().as_secs_f64();
     eprintln!("certificates issued per second, one after the other, not optimized: {rate:.0}");
-    assert!(
-        rate > 40.0,
-        "the page says that the issuer can do more than it admits; only {rate:.0} a second"
-    );
+    assert!(rate > 40.0, "the page says that the issuer can do more than it admits; only {rate:.0} a second");
     (stored(stage) - before) / CERTIFICATES as f64
 }
 
