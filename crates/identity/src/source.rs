@@ -67,8 +67,8 @@ pub enum IdentityError {
         /// What is wrong.
         detail: String,
     },
-    /// The issuer refused.
-    #[error("the issuer refused to {action}: {}", message(status))]
+    /// The issuer refused, or there was no way to ask it.
+    #[error("could not {action} at the issuer: {}", message(status))]
     Refused {
         /// What was asked.
         action: &'static str,
@@ -94,7 +94,11 @@ fn message(status: &tonic::Status) -> String {
             "{reason}: {}; `avouch token create SPIFFE-ID` makes a new token for the join_token_file",
             status.message()
         ),
-        Some(reason) => format!("{reason}: {}", status.message()),
+        // A failure to connect names its reason by itself.
+        Some(reason) if !status.message().starts_with(reason.as_str()) => {
+            format!("{reason}: {}", status.message())
+        }
+        Some(_) => status.message().to_owned(),
         None => format!("{:?}: {}", status.code(), status.message()),
     }
 }
