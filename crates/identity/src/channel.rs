@@ -5,6 +5,7 @@
 //! reaches the caller, who alone knows what may be repeated. The server must be one of the identities named: there
 //! is no channel without.
 
+mod addresses;
 mod body;
 mod call;
 pub(crate) mod connect;

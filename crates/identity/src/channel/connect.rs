@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::addresses;
 use super::link::{Keepalive, Link};
 use super::rewind::Rewind;
 use crate::filter::IdentityFilter;
@@ -113,7 +114,7 @@ impl Dial<'_> {
     }
 
     async fn attempt(&self) -> Result<Connected, ConnectFailure> {
-        let tcp = TcpStream::connect((self.host, self.port)).await.map_err(|error| {
+        let tcp = addresses::connect(self.host, self.port).await.map_err(|error| {
             self.failure(Reason::PeerConnectionClosed, format!("cannot connect: {error}"), None)
         })?;
         if let Err(error) = tcp.set_nodelay(true) {
