@@ -14,8 +14,12 @@ fn refusal(record: &Value) -> bool {
 
 /// Whether it is of the attempt that `seen` tells of, as its maker saw it.
 fn of(record: &Value, seen: &Value) -> bool {
-    let by = |theirs: &str, ours: &str| seen[ours].is_string() && record[theirs] == seen[ours];
-    by("decision_id", "decision") || by("peer_addr", "local")
+    if seen["decision"].is_string() {
+        return record["decision_id"] == seen["decision"];
+    }
+    // Ports come back. A connection that was answered on is none that was refused, whoever had its address.
+    let may_be = seen["outcome"] == "disconnected" || record["message"] != "connection refused";
+    may_be && seen["local"].is_string() && record["peer_addr"] == seen["local"]
 }
 
 /// The server's records, once each of these attempts has its refusal among them; without it, when patience ends.
