@@ -1,7 +1,9 @@
 //! A wire that can be made bad: passes TCP on, and delays it, loses parts of it, or cuts it when told to.
 //!
-//!     proxy pass PORT HOST:PORT      passes connections to PORT on to HOST:PORT
-//!     proxy set SETTING…             tells the running one; `proxy set` alone: as good as new
+//! ```text
+//! proxy pass PORT HOST:PORT      passes connections to PORT on to HOST:PORT
+//! proxy set SETTING...           tells the running one; without settings: as good as new
+//! ```
 //!
 //! SETTING is one of `delay=MS` (each way), `loss=N` (every Nth segment of a connection is lost, and comes a
 //! retransmission later, with all that is behind it), `silent` (nothing arrives any more, and nobody is told) and
