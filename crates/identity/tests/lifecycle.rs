@@ -108,10 +108,12 @@ async fn a_connection_does_not_outlive_the_certificate_of_its_peer() {
     let status = end.await.expect("the stream ends with the certificate").expect_err("it ends with a status");
     assert_eq!(reason(&status), Some(Reason::ConnectionRetiring), "{status:?}");
     // Once the certificate has expired nothing new can be opened with it.
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(15);
     let refused = loop {
         match check(&channel).await {
             Ok(()) => assert!(Instant::now() < deadline, "an expired SVID is still taken"),
+            // Shortly before the end the server says goodbye at once, and the channel keeps away from it for a while.
+            Err(status) if reason(&status) == Some(Reason::HandshakeTimeout) && Instant::now() < deadline => {}
             Err(status) => break status,
         }
     };

@@ -198,6 +198,8 @@ impl Boot {
     pub fn with_identity(self, identity: Identity) -> Result<App, BootError> {
         let stop = self.stop.drain.clone();
         let metrics = self.telemetry.metrics().clone();
+        // At once: a process that serves must not be found without an SVID.
+        self.life.svid(identity.snapshot().svid.not_after());
         tokio::spawn(self.life.clone().follow(identity.clone(), metrics, stop.clone()));
         if self.policy.path().is_some() {
             let watch = self.policy.clone().watch(self.config.authz.watch_interval);

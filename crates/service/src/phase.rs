@@ -70,7 +70,8 @@ impl Life {
         self.state.borrow().phase
     }
 
-    fn svid(&self, not_after: SystemTime) {
+    /// Notes the end of the SVID in use.
+    pub(crate) fn svid(&self, not_after: SystemTime) {
         self.state.send_modify(|state| state.svid_not_after = Some(not_after));
     }
 
