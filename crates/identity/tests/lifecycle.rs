@@ -113,7 +113,8 @@ async fn a_connection_does_not_outlive_the_certificate_of_its_peer() {
         match check(&channel).await {
             Ok(()) => assert!(Instant::now() < deadline, "an expired SVID is still taken"),
             // Shortly before the end the server says goodbye at once, and the channel keeps away from it for a while.
-            Err(status) if reason(&status) == Some(Reason::HandshakeTimeout) && Instant::now() < deadline => {}
+            Err(status) if reason(&status) == Some(Reason::HandshakeTimeout) && Instant::now() < deadline => {
+            }
             Err(status) => break status,
         }
     };
