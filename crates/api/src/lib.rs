@@ -1,5 +1,5 @@
 //! Generated code and contract of avouch's own protos (`proto/avouch`): how a workload gets, renews and recovers its
-//! identity, and how an issuer is administered.
+//! identity, how an issuer is administered, and how a process is asked what it remembers.
 //!
 //! Nothing is written by hand here but this page and the tests; the rules in [`CONTRACT`] come from the protos, and the
 //! build fails for an RPC without one.
@@ -22,6 +22,15 @@ pub mod admin {
     }
 }
 
+/// Observation: status, policy, edges and records of a process.
+pub mod observe {
+    /// Version 1 of the API.
+    #[allow(missing_docs, clippy::allow_attributes_without_reason, reason = "generated from observe.proto")]
+    pub mod v1 {
+        tonic::include_proto!("avouch.observe.v1");
+    }
+}
+
 include!(concat!(env!("OUT_DIR"), "/contract.rs"));
 
 #[cfg(test)]
@@ -34,7 +43,7 @@ mod tests {
     fn the_administration_is_open_to_the_local_admin_alone() {
         let admin: Vec<_> =
             CONTRACT.methods.iter().filter(|m| m.path.starts_with("/avouch.admin.v1.Admin/")).collect();
-        assert_eq!(admin.len(), 7);
+        assert_eq!(admin.len(), 10);
         assert!(admin.iter().all(|method| matches!(method.rule, Rule::LocalAdmin)));
     }
 

@@ -54,6 +54,7 @@ pub fn configure() -> Builder {
         build_server: true,
         build_client: true,
         extern_paths: Vec::new(),
+        type_attributes: Vec::new(),
         out_dir: None,
     }
 }
@@ -67,6 +68,7 @@ pub struct Builder {
     build_server: bool,
     build_client: bool,
     extern_paths: Vec<(String, String)>,
+    type_attributes: Vec<(String, String)>,
     out_dir: Option<PathBuf>,
 }
 
@@ -112,6 +114,12 @@ impl Builder {
     /// Takes a package or message (`.common.v1`) from elsewhere (`::common_api::v1`) rather than generating it.
     pub fn extern_path(&mut self, proto: impl Into<String>, rust: impl Into<String>) -> &mut Self {
         self.extern_paths.push((proto.into(), rust.into()));
+        self
+    }
+
+    /// Puts an attribute (`#[derive(serde::Serialize)]`) on the types of a package or on one message (`.shop.v1`).
+    pub fn type_attribute(&mut self, proto: impl Into<String>, attribute: impl Into<String>) -> &mut Self {
+        self.type_attributes.push((proto.into(), attribute.into()));
         self
     }
 
@@ -166,6 +174,9 @@ impl Builder {
             .out_dir(out_dir);
         for (proto, rust) in &self.extern_paths {
             builder = builder.extern_path(proto, rust);
+        }
+        for (proto, attribute) in &self.type_attributes {
+            builder = builder.type_attribute(proto, attribute);
         }
         builder.compile_fds(compiled.for_code()).map_err(Error::Generate)
     }

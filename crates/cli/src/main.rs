@@ -8,6 +8,8 @@ mod args;
 mod client;
 mod commands;
 mod error;
+#[expect(dead_code, reason = "the commands that read it are being added")]
+mod fleet;
 mod inspect;
 mod output;
 mod runtime_dir;

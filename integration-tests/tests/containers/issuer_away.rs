@@ -79,10 +79,9 @@ fn honest(report: &Value) -> Outcome {
     let failures = report["failures"].as_object().into_iter().flatten();
     let reasons: Vec<&String> = failures.map(|(what, _)| what).collect();
     ensure(!reasons.is_empty(), format!("calls without a certificate have not failed: {report}"))?;
-    // The last: close to a certificate's end the server says goodbye at once, the channel keeps away from it for a while,
-    // and then has nothing better to tell.
+    // The last: close to a certificate's end the server says goodbye at once.
     let known =
-        ["NOT_READY", "CERT_EXPIRED", "HANDSHAKE_REFUSED", "PEER_CONNECTION_CLOSED", "HANDSHAKE_TIMEOUT"];
+        ["NOT_READY", "CERT_EXPIRED", "HANDSHAKE_REFUSED", "PEER_CONNECTION_CLOSED", "CONNECTION_RETIRING"];
     let unexplained = reasons.iter().find(|what| !known.iter().any(|reason| what.contains(reason)));
     ensure(unexplained.is_none(), format!("a failure that explains nothing: {unexplained:?} in {report}"))
 }

@@ -72,6 +72,14 @@ pub(crate) struct ConnectFailure {
 }
 
 impl ConnectFailure {
+    /// A connection that was open and gone in the same moment.
+    pub(super) fn said_goodbye(target: String, at: SystemTime) -> Self {
+        let detail = "the server closed the connection as soon as it was open: it is stopping, or its certificate \
+                      or ours is about to end";
+        let (reason, detail) = (Reason::ConnectionRetiring, detail.to_owned());
+        Self { reason, detail, target, local: None, remote: None, alert: None, at }
+    }
+
     /// Whether trying again, unchanged, can help.
     pub(crate) fn is_retryable(&self) -> bool {
         self.reason.retryable()

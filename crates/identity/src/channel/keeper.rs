@@ -48,7 +48,12 @@ async fn open(shared: &Arc<Shared>, backoff: &mut Duration) -> bool {
             shared.publish(link.clone());
             let replace = hold(shared, &link).await;
             if began.elapsed() < SHORT_LIFE {
-                pause(backoff).await;
+                if shared.current().is_none() {
+                    let target = shared.authority.to_string();
+                    let failure = ConnectFailure::said_goodbye(target, shared.identity.clock().now());
+                    shared.phase.send_replace(Phase::Down(Arc::new(failure)));
+                }
+                rest(shared, backoff).await;
             } else {
                 *backoff = FIRST_BACKOFF;
             }
@@ -59,18 +64,19 @@ async fn open(shared: &Arc<Shared>, backoff: &mut Duration) -> bool {
             if !replacing {
                 shared.phase.send_replace(Phase::Down(Arc::new(failure)));
             }
-            pause(backoff).await;
-            if shared.current().is_none() {
-                shared.phase.send_replace(Phase::Idle);
-            }
+            rest(shared, backoff).await;
             shared.current().is_some()
         }
     }
 }
 
-async fn pause(backoff: &mut Duration) {
+/// Lets a while pass after a failure; then the next demand is answered again.
+async fn rest(shared: &Shared, backoff: &mut Duration) {
     tokio::time::sleep(jitter::around(*backoff, 0.2)).await;
     *backoff = (*backoff * 2).min(LONGEST_BACKOFF);
+    if shared.current().is_none() {
+        shared.phase.send_replace(Phase::Idle);
+    }
 }
 
 /// Waits until the connection ends or must be replaced. Says whether to open the next one at once.
