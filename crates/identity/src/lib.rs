@@ -28,8 +28,8 @@ pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
 pub use filter::IdentityFilter;
 pub use record::{
-    ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
-    network_of,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver,
+    Presented, Slot, UnknownConnectionId, Verdict, network_of,
 };
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};
