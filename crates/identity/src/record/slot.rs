@@ -13,10 +13,12 @@ impl Slot {
         self.0.get()?.downcast_ref()
     }
 
-    /// What is in it, or else what `make` makes, which stays; none if it holds something else than a `T`.
-    pub fn get_or_put<T: Any + Send + Sync>(&self, make: impl FnOnce() -> Arc<T>) -> Option<Arc<T>> {
-        let value = self.0.get_or_init(|| make());
-        Arc::clone(value).downcast().ok()
+    /// What is in it, or else what `make` makes, which stays.
+    pub fn get_or_put<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce() -> Arc<T>,
+    ) -> &Arc<dyn Any + Send + Sync> {
+        self.0.get_or_init(|| make())
     }
 }
 
@@ -28,9 +30,9 @@ mod tests {
     fn what_is_put_first_stays_and_nobody_gets_it_as_something_else() {
         let slot = Slot::default();
         assert_eq!(slot.get::<u32>(), None);
-        assert_eq!(slot.get_or_put(|| Arc::new(1_u32)).as_deref(), Some(&1));
-        assert_eq!(slot.get_or_put(|| Arc::new(2_u32)).as_deref(), Some(&1));
+        assert_eq!(slot.get_or_put(|| Arc::new(1_u32)).downcast_ref(), Some(&1_u32));
+        assert_eq!(slot.get_or_put(|| Arc::new(2_u32)).downcast_ref(), Some(&1_u32));
         assert_eq!(slot.get::<u32>(), Some(&1));
-        assert_eq!(slot.get_or_put(|| Arc::new("other")), None);
+        assert_eq!(slot.get_or_put(|| Arc::new("other")).downcast_ref::<&str>(), None);
     }
 }
