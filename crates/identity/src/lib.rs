@@ -38,7 +38,7 @@ pub use source::{
 };
 pub use status::{code, reason, status};
 pub use svid::{Svid, SvidLoadError};
-pub use tls::crypto_provider;
+pub use tls::{TlsOffer, crypto_provider};
 pub use trust::TrustStore;
 pub use verify::{ChainLimits, Rejection};
 

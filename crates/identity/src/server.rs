@@ -45,6 +45,7 @@ use crate::record::{
     ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
 };
 use crate::snapshot::Identity;
+use crate::tls::TlsOffer;
 use crate::verify::Rejection;
 
 /// A listener that cannot go on.
@@ -140,6 +141,18 @@ impl Server {
     pub fn channel_binding(mut self, label: &'static str) -> Self {
         self.shared.binding = Some(label);
         self
+    }
+
+    /// What it offers in a handshake.
+    #[must_use]
+    pub fn offer(&self) -> TlsOffer {
+        TlsOffer::ours()
+    }
+
+    /// Whether it admits callers without a certificate.
+    #[must_use]
+    pub fn admits_without_certificate(&self) -> bool {
+        self.shared.optional_client_certificate
     }
 
     /// Adds a receiver of connection records.

@@ -13,7 +13,7 @@ mod trust_stream;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::{self, SharedClock};
 use avouch_spiffe::{Reason, SpiffeId};
@@ -22,6 +22,9 @@ pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
 use crate::snapshot::Identity;
 use crate::supervise;
+
+/// A difference of clocks worth a warning.
+const SKEW: Duration = Duration::from_secs(10);
 
 /// Why an identity could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +154,11 @@ pub enum IdentityEvent {
         /// Whether it is up.
         up: bool,
     },
+    /// This process's clock, by which certificates are judged, was compared with the issuer's.
+    Clock {
+        /// By how many milliseconds it is ahead; negative: behind. Includes the time the answer took to arrive.
+        ahead_millis: i64,
+    },
 }
 
 /// Receives what happens to an identity. Called on the source's task: must not block.
@@ -187,6 +195,7 @@ impl Surroundings {
             }
             // Breaks off with every connection that retires.
             IdentityEvent::TrustStream { up } => tracing::debug!(up, "trust stream"),
+            IdentityEvent::Clock { ahead_millis } => warn_of_skew(*ahead_millis),
         }
         let Some(observer) = &self.observer else { return };
         // An observer is somebody else's code; it must not take the identity down with it.
@@ -211,6 +220,19 @@ impl Surroundings {
         })
     }
 
+    /// Compares the clock with the issuer's, if it said what time it is: seconds since the epoch, and nanoseconds.
+    pub(crate) fn compare_clocks(&self, issuer_time: Option<(i64, i32)>) {
+        let Some((seconds, nanos)) = issuer_time else { return };
+        let own = match self.clock.now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i128::try_from(since.as_millis()).unwrap_or(i128::MAX),
+            Err(_before) => return,
+        };
+        let ahead = own - (i128::from(seconds) * 1_000 + i128::from(nanos / 1_000_000));
+        if let Ok(ahead_millis) = i64::try_from(ahead) {
+            self.tell(&IdentityEvent::Clock { ahead_millis });
+        }
+    }
+
     pub(crate) fn issued(&self, how: &'static str, svid: &crate::svid::Svid) {
         self.tell(&IdentityEvent::Issued {
             how,
@@ -222,6 +244,14 @@ impl Surroundings {
 
     pub(crate) fn failed(&self, how: &'static str, error: &IdentityError) {
         self.tell(&IdentityEvent::Failed { how, error: crate::verify::with_sources(error) });
+    }
+}
+
+fn warn_of_skew(ahead_millis: i64) {
+    let skew = Duration::from_millis(ahead_millis.unsigned_abs());
+    if skew > SKEW {
+        let which = if ahead_millis > 0 { "ahead of" } else { "behind" };
+        tracing::warn!(seconds = skew.as_secs(), "this process's clock is {which} the issuer's");
     }
 }
 

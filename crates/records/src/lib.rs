@@ -32,4 +32,5 @@ pub use contract::contract;
 pub use entry::Caller;
 pub use filter::Matcher;
 pub use recorder::{Recorder, RecorderBuilder};
+pub use render::method;
 pub use service::{Observe, Source};

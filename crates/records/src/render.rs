@@ -117,7 +117,8 @@ fn allowed_decision(allowed: &Allowed, methods: &Methods) -> Decision {
 }
 
 /// A method and who may call it, as a message.
-pub(crate) fn method(rule: &MethodRule) -> Method {
+#[must_use]
+pub fn method(rule: &MethodRule) -> Method {
     let mut method = Method { path: rule.path.to_owned(), ..Method::default() };
     match rule.rule {
         Rule::Roles(roles) => method.roles = roles.iter().map(|role| (*role).to_owned()).collect(),
