@@ -278,7 +278,9 @@ impl Market {
     /// Ends everything in order, callers first; names those that did not end by themselves with success.
     pub async fn stop(&self) -> Vec<String> {
         let mut bad = Vec::new();
-        for name in SERVICES.iter().rev().copied().chain(["issuer"]) {
+        let own = self.place.own_services();
+        let own = own.iter().map(String::as_str);
+        for name in own.chain(SERVICES.iter().rev().copied()).chain(["issuer"]) {
             let Some(mut process) = self.take(name) else { continue };
             process.terminate();
             match process.ended_within(DRAIN + Duration::from_secs(5)).await {
