@@ -5,12 +5,14 @@
 mod bundle;
 mod cert;
 mod entry;
+mod fleet;
 mod token;
 
 pub(crate) use bundle::{BundleCommand, BundleShow};
 pub(crate) use cert::{CertCommand, CertInspect, CertList};
 use clap::{Parser, Subcommand};
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
+pub(crate) use fleet::Sources;
 use std::path::PathBuf;
 pub(crate) use token::{TokenCommand, TokenCreate};
 
