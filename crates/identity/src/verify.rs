@@ -8,7 +8,7 @@ mod pinned;
 mod rejection;
 
 pub(crate) use adapter::{ConnectionVerifier, Trust, handshake_reason};
-pub(crate) use diagnose::with_sources;
+pub(crate) use diagnose::{length, with_sources};
 pub use path::ChainLimits;
 pub(crate) use path::{Judge, Role};
 pub use rejection::Rejection;

@@ -105,6 +105,7 @@ pub(super) async fn start(
     let snapshot = Snapshot::new(current.svid.clone(), bundles);
     let clock = source.surroundings.clock.clone();
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
+    let identity = identity.with_issuer_clock(source.surroundings.issuer_clock.clone());
     // This handle has no task to keep alive, so the task does not keep itself alive.
     let own = identity.clone();
     let surroundings = source.surroundings.clone();
@@ -266,6 +267,8 @@ impl Source {
         key: SvidKey,
         whose: Whose<'_>,
     ) -> Result<Current, IdentityError> {
+        let issuer_time = issued.issuer_time.and_then(|time| time.try_into().ok());
+        self.surroundings.issuer_time(issuer_time);
         let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
         let svid = Svid::new(chain, &key.to_der())?;
         let domain = whose.check(svid.spiffe_id())?;

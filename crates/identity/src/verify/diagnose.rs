@@ -5,7 +5,7 @@
 
 mod walk;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
@@ -244,7 +244,12 @@ pub(super) fn position(at: usize) -> String {
 }
 
 pub(super) fn apart(earlier: SystemTime, later: SystemTime) -> String {
-    let seconds = later.duration_since(earlier).unwrap_or_default().as_secs();
+    length(later.duration_since(earlier).unwrap_or_default())
+}
+
+/// A length of time for people.
+pub(crate) fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),
