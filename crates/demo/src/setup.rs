@@ -152,7 +152,17 @@ impl Market {
         };
         market.launch("issuer", market.issuer_env()).await?;
         market.admin_answers().await?;
+        market.register_operator().await?;
         Ok(market)
+    }
+
+    /// Lets `avouch` ask the services as their operator.
+    async fn register_operator(&self) -> Result<(), SetupError> {
+        let entry = Entry { spiffe_id: id("operator"), ..Entry::default() };
+        self.admin.register(entry).await.map_err(|status| SetupError::Issuer {
+            action: "register the operator".to_owned(),
+            status: Box::new(status),
+        })
     }
 
     /// Waits until the issuer's administration answers.
