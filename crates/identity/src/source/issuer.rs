@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
-use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
 use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
@@ -55,7 +54,7 @@ pub(super) fn issuer_id(domain: &TrustDomain) -> Result<SpiffeId, IdentityError>
 /// One connection to the issuer without a certificate of ours.
 pub(super) async fn connect(
     target: &Target,
-    clock: &SharedClock,
+    surroundings: &Surroundings,
     trust: Trust,
     own_domain: TrustDomain,
     issuer: SpiffeId,
@@ -69,7 +68,8 @@ pub(super) async fn connect(
         own_domain: Some(own_domain),
         filter: IdentityFilter::from(issuer),
         limits: ChainLimits::default(),
-        clock: clock.clone(),
+        clock: surroundings.clock.clone(),
+        difference: surroundings.issuer_clock.latest(),
         timeout: target.timeout,
         binding: Some(RECOVERY_BINDING),
     };
