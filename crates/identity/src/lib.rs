@@ -12,6 +12,7 @@ mod channel;
 mod config;
 pub mod deadline;
 mod filter;
+mod issuer_clock;
 mod jitter;
 mod record;
 mod server;
@@ -27,9 +28,10 @@ mod verify;
 pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
 pub use filter::IdentityFilter;
+pub use issuer_clock::ClockDifference;
 pub use record::{
-    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver,
-    Presented, Slot, UnknownConnectionId, Verdict, network_of,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord,
+    LogObserver, Presented, Slot, UnknownConnectionId, Verdict, network_of,
 };
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};

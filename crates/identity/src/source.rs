@@ -16,10 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::{self, SharedClock};
-use avouch_spiffe::{Reason, SpiffeId};
+use avouch_spiffe::{JoinToken, Reason, SpiffeId};
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
+use crate::issuer_clock::{ClockDifference, IssuerClock};
 use crate::snapshot::Identity;
 use crate::supervise;
 
@@ -154,10 +155,10 @@ pub enum IdentityEvent {
         /// Whether it is up.
         up: bool,
     },
-    /// This process's clock, by which certificates are judged, was compared with the issuer's.
+    /// The issuer said what its clock shows: with an SVID, or on the trust stream.
     Clock {
-        /// By how many milliseconds it is ahead; negative: behind. Includes the time the answer took to arrive.
-        ahead_millis: i64,
+        /// How far this process's clock is from it.
+        difference: ClockDifference,
     },
 }
 
@@ -171,8 +172,13 @@ pub trait IdentityObserver: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
     pub(crate) clock: SharedClock,
+    pub(crate) issuer_clock: IssuerClock,
     pub(crate) observer: Option<Arc<dyn IdentityObserver>>,
     pub(crate) outgoing: Option<fn(&mut http::HeaderMap)>,
+    /// The join token of the first contact, where it is in no file.
+    pub(crate) token: Option<Arc<JoinToken>>,
+    /// How long to wait for a first SVID; `None`: for ever.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Surroundings {
@@ -195,7 +201,15 @@ impl Surroundings {
             }
             // Breaks off with every connection that retires.
             IdentityEvent::TrustStream { up } => tracing::debug!(up, "trust stream"),
-            IdentityEvent::Clock { ahead_millis } => warn_of_skew(*ahead_millis),
+            IdentityEvent::Clock { difference } if difference.size() >= SKEW => {
+                tracing::warn!(
+                    ahead_millis = difference.ahead_millis,
+                    "this process's clock is {difference}; certificates will look expired or not yet valid"
+                );
+            }
+            IdentityEvent::Clock { difference } => {
+                tracing::debug!(ahead_millis = difference.ahead_millis, "issuer's clock");
+            }
         }
         let Some(observer) = &self.observer else { return };
         // An observer is somebody else's code; it must not take the identity down with it.
@@ -220,17 +234,11 @@ impl Surroundings {
         })
     }
 
-    /// Compares the clock with the issuer's, if it said what time it is: seconds since the epoch, and nanoseconds.
-    pub(crate) fn compare_clocks(&self, issuer_time: Option<(i64, i32)>) {
-        let Some((seconds, nanos)) = issuer_time else { return };
-        let own = match self.clock.now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => i128::try_from(since.as_millis()).unwrap_or(i128::MAX),
-            Err(_before) => return,
-        };
-        let ahead = own - (i128::from(seconds) * 1_000 + i128::from(nanos / 1_000_000));
-        if let Ok(ahead_millis) = i64::try_from(ahead) {
-            self.tell(&IdentityEvent::Clock { ahead_millis });
-        }
+    /// Measures the clock against the issuer's, if it said what its own shows.
+    pub(crate) fn issuer_time(&self, issuer: Option<SystemTime>) {
+        let Some(issuer) = issuer else { return };
+        let difference = self.issuer_clock.measure(self.clock.now(), issuer);
+        self.tell(&IdentityEvent::Clock { difference });
     }
 
     pub(crate) fn issued(&self, how: &'static str, svid: &crate::svid::Svid) {
@@ -244,14 +252,6 @@ impl Surroundings {
 
     pub(crate) fn failed(&self, how: &'static str, error: &IdentityError) {
         self.tell(&IdentityEvent::Failed { how, error: crate::verify::with_sources(error) });
-    }
-}
-
-fn warn_of_skew(ahead_millis: i64) {
-    let skew = Duration::from_millis(ahead_millis.unsigned_abs());
-    if skew > SKEW {
-        let which = if ahead_millis > 0 { "ahead of" } else { "behind" };
-        tracing::warn!(seconds = skew.as_secs(), "this process's clock is {which} the issuer's");
     }
 }
 
@@ -284,10 +284,28 @@ impl IdentityStarter {
         self
     }
 
-    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits.
+    /// Enrolls with this join token instead of one in a file: for whoever just had it made and lives as long as the SVID
+    /// in memory.
+    #[must_use]
+    pub fn join_token(mut self, token: JoinToken) -> Self {
+        self.surroundings.token = Some(Arc::new(token));
+        self
+    }
+
+    /// Gives up waiting for the first SVID after `patience`, with the error of the last attempt, which may take as long
+    /// as its own timeout. Without, [`IdentityStarter::start`] waits for an issuer for ever.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.surroundings.patience = Some(patience);
+        self
+    }
+
+    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits, unless
+    /// [`IdentityStarter::patience`] has an end.
     ///
     /// # Errors
-    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files.
+    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files; or when
+    /// patience is over.
     pub async fn start(self) -> Result<Identity, IdentityError> {
         match self.config {
             IdentityConfig::Issuer(config) => issuer::start(config, self.surroundings).await,
@@ -309,7 +327,14 @@ impl Identity {
     pub fn starter(config: IdentityConfig) -> IdentityStarter {
         IdentityStarter {
             config,
-            surroundings: Surroundings { clock: clock::system(), observer: None, outgoing: None },
+            surroundings: Surroundings {
+                clock: clock::system(),
+                issuer_clock: IssuerClock::default(),
+                observer: None,
+                outgoing: None,
+                token: None,
+                patience: None,
+            },
         }
     }
 }

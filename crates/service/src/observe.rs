@@ -80,7 +80,7 @@ impl Observer {
                 news.renewal = Some(Renewal { how, at, error: Some(error.clone()) });
             }
             IdentityEvent::TrustStream { up } => news.trust_stream = Some(*up),
-            IdentityEvent::Clock { ahead_millis } => news.clock = Some((*ahead_millis, at)),
+            IdentityEvent::Clock { difference } => news.clock = Some((difference.ahead_millis, at)),
             _ => {}
         }
     }
@@ -148,14 +148,18 @@ impl IdentityObserver for Observer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use avouch_authz::Methods;
+    use avouch_identity::ClockDifference;
     use avouch_records::RecordsConfig;
     use avouch_spiffe::clock;
 
     use super::*;
 
     fn observer() -> Observer {
-        let recorder = Recorder::builder(RecordsConfig::default(), Methods::new(&[]).unwrap()).start().unwrap();
+        let recorder =
+            Recorder::builder(RecordsConfig::default(), Methods::new(&[]).unwrap()).start().unwrap();
         Observer::new(Metrics::new("orders", "1.2.3").unwrap(), recorder, clock::system())
     }
 
@@ -171,7 +175,9 @@ mod tests {
         observer.event(&issued("stored"));
         assert!(observer.news().renewal.is_none(), "nobody was asked for it");
         observer.event(&IdentityEvent::Failed { how: "renew", error: "away".to_owned() });
-        observer.event(&IdentityEvent::Clock { ahead_millis: -1500 });
+        let (own, issuer) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
+        let difference = ClockDifference::between(own, issuer);
+        observer.event(&IdentityEvent::Clock { difference });
         assert_eq!(observer.news().renewal.unwrap().error.as_deref(), Some("away"));
         observer.event(&issued("renew"));
         let news = observer.news();

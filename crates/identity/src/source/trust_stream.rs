@@ -76,8 +76,7 @@ impl TrustStream<'_> {
             if *received == 1 {
                 self.surroundings.tell(&IdentityEvent::TrustStream { up: true });
             }
-            let issuer_time = message.issuer_time.as_ref().map(|time| (time.seconds, time.nanos));
-            self.surroundings.compare_clocks(issuer_time);
+            self.surroundings.issuer_time(message.issuer_time.and_then(|time| time.try_into().ok()));
             if let Err(error) = apply(&message, self.publisher, self.state) {
                 tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
                 continue;
