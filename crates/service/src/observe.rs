@@ -32,8 +32,6 @@ pub(crate) struct News {
     pub(crate) renewal: Option<Renewal>,
     /// Whether the trust stream is up, where there is one.
     pub(crate) trust_stream: Option<bool>,
-    /// Milliseconds by which the clock is ahead of the issuer's, and when that was measured.
-    pub(crate) clock: Option<(i64, SystemTime)>,
 }
 
 /// An attempt to get another SVID.
