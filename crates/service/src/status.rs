@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use avouch_api::observe::v1::{
@@ -34,6 +35,8 @@ pub(crate) struct Facts {
     listening: Option<Listening>,
     disks: Vec<PathBuf>,
     upstreams: Vec<Upstream>,
+    /// By the policy's version.
+    unused: Mutex<Option<(String, Vec<String>)>>,
 }
 
 /// The listener for mutual TLS, once there is one.
@@ -79,6 +82,7 @@ impl Facts {
             listening,
             disks,
             upstreams: upstreams.collect(),
+            unused: Mutex::default(),
         }
     }
 
@@ -114,14 +118,30 @@ impl Facts {
     }
 
     fn policy_state(&self) -> Option<PolicyState> {
-        let current = self.policy.in_force()?;
+        let history = self.policy.history();
+        let InForce { policy, since } = history.current?;
         Some(PolicyState {
-            source: current.policy.source().to_owned(),
-            version: current.policy.version().to_owned(),
-            since: text::time(current.since),
-            problem: self.policy.problem().unwrap_or_default(),
-            ..PolicyState::default()
+            source: policy.source().to_owned(),
+            version: policy.version().to_owned(),
+            since: text::time(since),
+            problem: history.problem.unwrap_or_default(),
+            tests: policy.tests().try_into().unwrap_or(u64::MAX),
+            unused: self.unused(&policy),
+            audit: policy.audits(),
         })
+    }
+
+    /// What of the policy does nothing. Once per policy: it takes a look at everything in it.
+    fn unused(&self, policy: &avouch_authz::Policy) -> Vec<String> {
+        let mut known = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((version, unused)) if version == policy.version() => unused.clone(),
+            _ => {
+                let unused: Vec<_> = policy.unused().iter().map(ToString::to_string).collect();
+                *known = Some((policy.version().to_owned(), unused.clone()));
+                unused
+            }
+        }
     }
 }
 
@@ -179,9 +199,10 @@ impl Source for Facts {
     }
 
     fn policy(&self) -> GetPolicyResponse {
+        let history = self.policy.history();
         GetPolicyResponse {
-            current: self.policy.in_force().map(policy),
-            previous: self.policy.previous().map(policy),
+            current: history.current.map(policy),
+            previous: history.previous.map(policy),
             methods: self.methods.iter().map(avouch_records::method).collect(),
         }
     }
@@ -192,7 +213,7 @@ fn policy(of: InForce) -> Policy {
         source: of.policy.source().to_owned(),
         version: of.policy.version().to_owned(),
         since: text::time(of.since),
-        text: of.text.to_string(),
+        text: of.policy.text().to_owned(),
     }
 }
 
