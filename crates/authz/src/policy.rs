@@ -233,6 +233,10 @@ impl Policy {
         &self.roles
     }
 
+    pub(crate) fn audit_rules(&self) -> &[AuditRule] {
+        &self.audits
+    }
+
     /// Where the file speaks of the first of `roles` that it speaks of; else the file itself.
     pub(crate) fn place_of_roles(&self, roles: u64) -> Place {
         let bound = (0..).zip(&self.roles).filter(|(bit, _)| roles & (1 << bit) != 0);
