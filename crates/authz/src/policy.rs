@@ -187,6 +187,10 @@ impl Policy {
         &self.text
     }
 
+    pub(crate) fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// The methods it was checked against.
     #[must_use]
     pub fn methods(&self) -> &Methods {
