@@ -12,6 +12,7 @@ mod channel;
 mod config;
 pub mod deadline;
 mod filter;
+mod issuer_clock;
 mod jitter;
 mod record;
 mod server;
@@ -27,6 +28,7 @@ mod verify;
 pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
 pub use filter::IdentityFilter;
+pub use issuer_clock::ClockDifference;
 pub use record::{
     ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
     network_of,

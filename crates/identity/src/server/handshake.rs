@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Shared;
 use crate::tls;
-use crate::verify::{ConnectionVerifier, Rejection, Trust, handshake_reason};
+use crate::verify::{ConnectionVerifier, Rejection, Trust};
 
 /// A connection whose peer was verified.
 pub(super) struct Established {
@@ -76,7 +76,11 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
         Some(Err(rejection)) => return Err(rejection.clone().into()),
         None if shared.optional_client_certificate => None,
         None => {
-            return Err(Rejection::new(Reason::ClientCertMissing, "no certificate was presented").into());
+            return Err(Rejection::new(
+                Reason::ClientCertMissing,
+                "a client certificate is required, and none was presented",
+            )
+            .into());
         }
     };
     let http1 = application_protocol(shared, &stream)?;
@@ -94,7 +98,7 @@ fn application_protocol(shared: &Shared, stream: &TlsStream<TcpStream>) -> Resul
     match stream.get_ref().1.alpn_protocol() {
         Some(tls::ALPN_H2) => Ok(false),
         Some(tls::ALPN_HTTP1) | None if shared.http1 => Ok(true),
-        _ => Err(Rejection::new(Reason::NoApplicationProtocol, "the client did not offer h2 in ALPN")),
+        _ => Err(Rejection::new(Reason::NoApplicationProtocol, "the other side does not speak h2 (ALPN)")),
     }
 }
 
@@ -104,7 +108,7 @@ fn explain(verifier: &ConnectionVerifier, error: &std::io::Error) -> Rejection {
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => {
-            let (reason, detail) = handshake_reason(error);
+            let (reason, detail) = verifier.handshake_reason(error);
             Rejection::new(reason, detail)
         }
         None => gone(error),

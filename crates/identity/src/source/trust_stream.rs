@@ -1,6 +1,6 @@
 //! Follows the issuer's trust stream: bundles down, acknowledgements up.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
@@ -17,8 +17,6 @@ use crate::snapshot::Publisher;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
-/// A difference of clocks worth a warning.
-const SKEW: Duration = Duration::from_secs(10);
 
 /// What following the stream needs.
 pub(super) struct TrustStream<'a> {
@@ -65,7 +63,7 @@ impl TrustStream<'_> {
             if *received == 1 {
                 self.surroundings.tell(&IdentityEvent::TrustStream { up: true });
             }
-            compare_clocks(&message);
+            self.surroundings.issuer_time(message.issuer_time.and_then(|time| time.try_into().ok()));
             if let Err(error) = apply(&message, self.publisher, self.state) {
                 tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
                 continue;
@@ -109,22 +107,4 @@ fn apply(message: &WatchTrustResponse, publisher: &Publisher, state: &State) -> 
     bundles.insert(bundle);
     publisher.publish_bundles(bundles);
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compares the system's own clock, whatever judges certificates"
-)]
-fn compare_clocks(message: &WatchTrustResponse) {
-    let Some(issuer) = &message.issuer_time else { return };
-    let Ok(seconds) = u64::try_from(issuer.seconds) else { return };
-    let issuer = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    let own = SystemTime::now();
-    let (skew, which) = match own.duration_since(issuer) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    if skew > SKEW {
-        tracing::warn!(seconds = skew.as_secs(), "this machine's clock is {which} the issuer's");
-    }
 }
