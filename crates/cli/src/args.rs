@@ -4,17 +4,25 @@
 
 mod bundle;
 mod cert;
+mod dump;
+mod edges;
 mod entry;
 mod fleet;
+mod tap;
 mod token;
+mod whois;
 
 pub(crate) use bundle::{BundleCommand, BundleShow};
 pub(crate) use cert::{CertCommand, CertInspect, CertList};
 use clap::{Parser, Subcommand};
+pub(crate) use dump::Dump;
+pub(crate) use edges::Edges;
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
-pub(crate) use fleet::Sources;
+pub(crate) use fleet::{Sources, is_address};
 use std::path::PathBuf;
+pub(crate) use tap::{Format, Tap};
 pub(crate) use token::{TokenCommand, TokenCreate};
+pub(crate) use whois::Whois;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]
@@ -56,6 +64,18 @@ pub(crate) enum Command {
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Who calls whom, and who is refused
+    #[command(after_help = edges::EXAMPLES)]
+    Edges(Edges),
+    /// The records of everybody: connections and decisions, as they are or as they come
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(Tap),
+    /// What everybody knows of an address, a certificate, an identity or a trace
+    #[command(after_help = whois::EXAMPLES)]
+    Whois(Whois),
+    /// Everything there is to read in one file, for later or for somebody else
+    #[command(after_help = dump::EXAMPLES)]
+    Dump(Dump),
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod args;
 mod client;
 mod commands;
 mod error;
-#[expect(dead_code, reason = "the commands that read it are being added")]
 mod fleet;
 mod inspect;
 mod output;
@@ -48,6 +47,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Token(command) => commands::token::run(arguments, command).await,
             Command::Bundle(command) => commands::bundle::run(arguments, command).await,
             Command::Cert(command) => commands::cert::run(arguments, command).await,
+            Command::Edges(edges) => commands::edges::run(arguments, edges).await,
+            Command::Tap(tap) => commands::tap::run(arguments, tap).await,
+            Command::Whois(whois) => commands::whois::run(arguments, whois).await,
+            Command::Dump(dump) => commands::dump::run(arguments, dump).await,
         }
     })
 }

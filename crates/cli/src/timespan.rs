@@ -20,6 +20,12 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
         .unwrap_or_else(|| "beyond the year 9999".to_owned())
 }
 
+/// Reads what [`rfc3339`] writes, with or without fractions of a second. `None`: it is no time.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some(at.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -32,5 +38,10 @@ mod tests {
         assert_eq!(relative(now + Duration::from_secs(20), now), "in 20s");
         assert_eq!(relative(now - Duration::from_secs(61), now), "1m1s ago");
         assert_eq!(rfc3339(now), "2027-01-15T08:00:00Z");
+        assert_eq!(parse_rfc3339("2027-01-15T08:00:00Z"), Some(now));
+        assert_eq!(parse_rfc3339("2027-01-15T08:00:00.250Z"), Some(now + Duration::from_millis(250)));
+        for nonsense in ["", "yesterday", "2027-01-15", "2027-13-15T08:00:00Z"] {
+            assert_eq!(parse_rfc3339(nonsense), None, "{nonsense}");
+        }
     }
 }

@@ -118,16 +118,15 @@ impl Facts {
     }
 
     fn policy_state(&self) -> Option<PolicyState> {
-        let history = self.policy.history();
-        let InForce { policy, since } = history.current?;
+        let current = self.policy.in_force()?;
         Some(PolicyState {
-            source: policy.source().to_owned(),
-            version: policy.version().to_owned(),
-            since: text::time(since),
-            problem: history.problem.unwrap_or_default(),
-            tests: policy.tests().try_into().unwrap_or(u64::MAX),
-            unused: self.unused(&policy),
-            audit: policy.audits(),
+            source: current.policy.source().to_owned(),
+            version: current.policy.version().to_owned(),
+            since: text::time(current.since),
+            problem: self.policy.problem().unwrap_or_default(),
+            tests: current.policy.tests().try_into().unwrap_or(u64::MAX),
+            unused: self.unused(&current.policy),
+            audit: current.policy.audits(),
         })
     }
 
@@ -199,10 +198,9 @@ impl Source for Facts {
     }
 
     fn policy(&self) -> GetPolicyResponse {
-        let history = self.policy.history();
         GetPolicyResponse {
-            current: history.current.map(policy),
-            previous: history.previous.map(policy),
+            current: self.policy.in_force().map(policy),
+            previous: self.policy.previous().map(policy),
             methods: self.methods.iter().map(avouch_records::method).collect(),
         }
     }
