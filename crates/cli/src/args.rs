@@ -1,5 +1,6 @@
 //! The command line's grammar, with the examples that `--help` shows. A test runs every example through the parser.
 
+mod check;
 mod fleet;
 
 use avouch_spiffe::SpiffeId;
@@ -7,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use check::Check;
 pub(crate) use fleet::Sources;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
+    #[command(after_help = check::HELP)]
+    Check(Check),
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod cert;
+pub(crate) mod check;
 pub(crate) mod entry;
 pub(crate) mod token;
 

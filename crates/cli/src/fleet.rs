@@ -6,6 +6,7 @@
 
 use crate::args::{Arguments, Sources};
 use crate::error::CliError;
+use crate::printable::printable;
 use avouch_api::observe::v1::{Edge, GetPolicyResponse, Issuer, Record, Status, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,19 @@ pub(crate) struct Member {
     pub(crate) policy: Option<GetPolicyResponse>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) records: Vec<Record>,
+}
+
+impl Member {
+    /// What people call it: its SPIFFE ID and the address it was asked at.
+    pub(crate) fn name(&self) -> String {
+        let said = self.status.as_ref().map(|status| status.spiffe_id.as_str()).unwrap_or_default();
+        let id = if said.is_empty() { self.workload.spiffe_id.as_str() } else { said };
+        match (id, self.address.as_str()) {
+            ("", address) => printable(address),
+            (id, "") => printable(id),
+            (id, address) => format!("{} ({})", printable(id), printable(address)),
+        }
+    }
 }
 
 /// An identity that is registered at the issuer.

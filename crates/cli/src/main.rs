@@ -5,14 +5,20 @@
 //! rights of the operating system's user who runs it.
 
 mod args;
+mod checks;
 mod client;
 mod commands;
+mod contract;
 mod error;
-#[expect(dead_code, reason = "the commands that read it are being added")]
 mod fleet;
+#[cfg(test)]
+mod golden;
 mod inspect;
 mod output;
+mod printable;
 mod runtime_dir;
+#[cfg(test)]
+mod sample;
 mod secret_file;
 mod timespan;
 
@@ -48,6 +54,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Token(command) => commands::token::run(arguments, command).await,
             Command::Bundle(command) => commands::bundle::run(arguments, command).await,
             Command::Cert(command) => commands::cert::run(arguments, command).await,
+            Command::Check(command) => commands::check::run(arguments, command).await,
         }
     })
 }

@@ -60,6 +60,12 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
         .unwrap_or_else(|| "beyond the year 9999".to_owned())
 }
 
+/// The moment that an RFC 3339 text names; none if it names none.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let format = &time::format_description::well_known::Rfc3339;
+    time::OffsetDateTime::parse(text, format).ok().map(SystemTime::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +103,8 @@ mod tests {
         assert_eq!(relative(now + Duration::from_secs(20), now), "in 20s");
         assert_eq!(relative(now - Duration::from_secs(61), now), "1m1s ago");
         assert_eq!(rfc3339(now), "2027-01-15T08:00:00Z");
+        assert_eq!(parse_rfc3339("2027-01-15T08:00:00Z"), Some(now));
+        assert_eq!(parse_rfc3339("2027-01-15T09:00:00.250+01:00"), Some(now + Duration::from_millis(250)));
+        assert_eq!(parse_rfc3339("2027-01-15"), None);
     }
 }
