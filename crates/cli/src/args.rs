@@ -1,6 +1,7 @@
 //! The command line's grammar, with the examples that `--help` shows. A test runs every example through the parser.
 
 mod check;
+mod explain;
 mod fleet;
 
 use avouch_spiffe::SpiffeId;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use check::Check;
+pub(crate) use explain::Explain;
 pub(crate) use fleet::Sources;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
     #[command(after_help = check::HELP)]
     Check(Check),
+    /// Why was it refused? Finds the record of a decision or a connection, and what would change it
+    #[command(after_help = explain::HELP)]
+    Explain(Explain),
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ pub(crate) mod bundle;
 pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod entry;
+pub(crate) mod explain;
 pub(crate) mod token;
 
 use crate::error::CliError;

@@ -50,11 +50,9 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// What people call it: its SPIFFE ID and the address it was asked at.
+    /// What people call it: the SPIFFE ID and the address it was asked by. What it says of itself is not taken for it.
     pub(crate) fn name(&self) -> String {
-        let said = self.status.as_ref().map(|status| status.spiffe_id.as_str()).unwrap_or_default();
-        let id = if said.is_empty() { self.workload.spiffe_id.as_str() } else { said };
-        match (id, self.address.as_str()) {
+        match (self.workload.spiffe_id.as_str(), self.address.as_str()) {
             ("", address) => printable(address),
             (id, "") => printable(id),
             (id, address) => format!("{} ({})", printable(id), printable(address)),

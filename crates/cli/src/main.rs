@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod contract;
 mod error;
+mod explain;
 mod fleet;
 #[cfg(test)]
 mod golden;
@@ -55,6 +56,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Bundle(command) => commands::bundle::run(arguments, command).await,
             Command::Cert(command) => commands::cert::run(arguments, command).await,
             Command::Check(command) => commands::check::run(arguments, command).await,
+            Command::Explain(command) => commands::explain::run(arguments, command).await,
         }
     })
 }

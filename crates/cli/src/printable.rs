@@ -6,12 +6,16 @@ const LONGEST: usize = 400;
 
 /// `text` on one line, without anything that a terminal would obey rather than show, and cut if it is very long.
 pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len().min(LONGEST));
-    for (at, c) in text.chars().enumerate() {
-        if at == LONGEST {
-            shown.push_str(&format!("… ({} characters more)", text.chars().count() - LONGEST));
-            break;
-        }
+    match text.char_indices().nth(LONGEST).and_then(|(at, _)| text.split_at_checked(at)) {
+        Some((front, rest)) => format!("{}… ({} characters more)", whole(front), rest.chars().count()),
+        None => whole(text),
+    }
+}
+
+/// As [`printable`], however long: for what is to be copied.
+pub(crate) fn whole(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
         if is_plain(c) { shown.push(c) } else { shown.extend(c.escape_unicode()) }
     }
     shown

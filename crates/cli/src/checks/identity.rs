@@ -134,7 +134,7 @@ fn has_svid(view: &View<'_>) -> Vec<Finding> {
 fn upstreams(view: &View<'_>) -> Vec<Finding> {
     let members = view.fleet.members.iter();
     let mut here: BTreeSet<&str> = members.map(|member| member.workload.spiffe_id.as_str()).collect();
-    here.extend(view.processes().map(|process| process.status.spiffe_id.as_str()));
+    here.extend(view.issuer_process().map(|process| process.status.spiffe_id.as_str()));
     let registered: BTreeSet<&str> =
         view.fleet.entries.iter().map(|entry| entry.spiffe_id.as_str()).collect();
     let judge = |process: &Process<'_>, upstream: &Upstream| {
