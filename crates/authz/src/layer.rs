@@ -28,8 +28,10 @@ pub use decision_id::{DecisionId, DecisionIds};
 pub use observer::{DecisionObserver, Refusal};
 pub use refusal::Disclosure;
 
-use crate::decide::{Caller, LocalAdminCaller};
+use crate::decide::{Caller, LocalAdminCaller, Permit};
+use crate::denial::Denial;
 use crate::handle::PolicyHandle;
+use refusal::Verdict;
 
 /// Finds the connection's id for the record of a refusal.
 type ConnectionIdOf = fn(&Extensions) -> Option<String>;
@@ -38,7 +40,7 @@ type ConnectionIdOf = fn(&Extensions) -> Option<String>;
 type NetworkOf = fn(&Extensions) -> Option<Network>;
 
 /// Whose records of refusals are counted together.
-type Source = (Option<Network>, Option<SpiffeId>, Reason);
+type Source = (Option<Network>, Option<SpiffeId>, Reason, Verdict);
 
 /// Puts [`Authz`] around a service.
 #[derive(Clone)]
@@ -96,12 +98,20 @@ impl AuthzLayer {
 }
 
 impl Settings {
-    fn record(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+    fn record(&self, refusal: &Refusal<'_>, verdict: Verdict, extensions: &Extensions) {
         let denial = refusal.denial;
-        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason());
+        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason(), verdict);
         if let Some(suppressed) = self.records.pass(source, Instant::now()) {
-            refusal::record(refusal, (self.connection_id)(extensions), suppressed);
+            refusal::record(refusal, verdict, (self.connection_id)(extensions), suppressed);
         }
+    }
+
+    /// A call that goes through in audit mode: recorded like the refusal that it would be.
+    #[cold]
+    fn audited(&self, denial: &Denial, extensions: &Extensions) {
+        let refusal = Refusal { decision_id: self.ids.next(), denial };
+        self.observer.audited(&refusal);
+        self.record(&refusal, Verdict::Audited, extensions);
     }
 }
 
@@ -146,10 +156,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let caller = caller(request.extensions());
-        match self.settings.policy.decide(caller, request.uri().path()) {
+        match decide(&self.settings.policy, request.extensions(), request.uri().path()) {
             Ok(permit) => {
-                self.settings.observer.allowed(permit.method());
+                match permit.audited() {
+                    None => self.settings.observer.allowed(permit.method()),
+                    Some(denial) => self.settings.audited(denial, request.extensions()),
+                }
                 tracing::trace!(method = permit.path(), role = permit.role(), "call allowed");
                 request.extensions_mut().insert(permit);
                 ResponseFuture { answer: Answer::Forward { future: self.inner.call(request) } }
@@ -158,7 +170,7 @@ where
                 let settings = &self.settings;
                 let refusal = Refusal { decision_id: settings.ids.next(), denial: &denial };
                 settings.observer.denied(&refusal);
-                settings.record(&refusal, request.extensions());
+                settings.record(&refusal, Verdict::Refused, request.extensions());
                 let response = Some(refusal::response(&refusal, &settings.trust_domain));
                 ResponseFuture { answer: Answer::Refused { response } }
             }
@@ -167,13 +179,13 @@ where
 }
 
 /// A verified peer comes first: the local administrator's rights are never added to a peer's.
-fn caller(extensions: &Extensions) -> Caller<'_> {
+fn decide(policy: &PolicyHandle, extensions: &Extensions, path: &str) -> Result<Permit, Denial> {
     if let Some(peer) = extensions.get::<Arc<PeerIdentity>>() {
-        Caller::from(&**peer)
+        policy.decide_peer(peer, path)
     } else if extensions.get::<LocalAdminCaller>().is_some() {
-        Caller::LocalAdmin
+        policy.decide(Caller::LocalAdmin, path)
     } else {
-        Caller::Anonymous
+        policy.decide(Caller::Anonymous, path)
     }
 }
 

@@ -20,11 +20,21 @@ impl DecisionObserver for Observer {
         record_decision(|| Decision { verdict: Verdict::Allow, id: None, reason: None });
     }
 
+    fn audited(&self, refusal: &Refusal<'_>) {
+        self.not_allowed(Verdict::Audit, refusal);
+    }
+
     fn denied(&self, refusal: &Refusal<'_>) {
+        self.not_allowed(Verdict::Deny, refusal);
+    }
+}
+
+impl Observer {
+    fn not_allowed(&self, verdict: Verdict, refusal: &Refusal<'_>) {
         let reason = refusal.denial.reason().as_str();
-        self.0.decision(Verdict::Deny, reason);
+        self.0.decision(verdict, reason);
         record_decision(|| Decision {
-            verdict: Verdict::Deny,
+            verdict,
             id: Some(refusal.decision_id.to_string()),
             reason: Some(reason),
         });

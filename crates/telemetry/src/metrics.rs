@@ -27,6 +27,8 @@ pub enum Verdict {
     Allow,
     /// The call was refused.
     Deny,
+    /// The call was let through by audit mode; enforced, the policy would have refused it.
+    Audit,
 }
 
 impl Verdict {
@@ -36,6 +38,7 @@ impl Verdict {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Audit => "audit",
         }
     }
 }

@@ -11,6 +11,11 @@ pub trait DecisionObserver: Send + Sync {
         let _ = method;
     }
 
+    /// A call went through because the policy is in audit mode there; it is not told of as allowed as well.
+    fn audited(&self, refusal: &Refusal<'_>) {
+        let _ = refusal;
+    }
+
     /// A call was refused.
     fn denied(&self, refusal: &Refusal<'_>) {
         let _ = refusal;
@@ -20,7 +25,7 @@ pub trait DecisionObserver: Send + Sync {
 /// Nobody.
 impl DecisionObserver for () {}
 
-/// A refused call.
+/// A refused call, or one that audit mode let through.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Refusal<'a> {
