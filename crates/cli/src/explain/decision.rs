@@ -52,7 +52,8 @@ impl<'a> Story<'a> {
             Holder::Member(member) => member.policy.as_ref().and_then(Policies::read),
             Holder::Issuer => None,
         };
-        let asker = Asker::of_record(&record.peer);
+        let connection = find::under(fleet, held);
+        let asker = Asker::of_record(record, connection);
         let policies = read.as_ref().and_then(|read| read.as_ref().ok());
         let known = policies.zip(asker.as_ref());
         let remedy = match known {
@@ -74,7 +75,7 @@ impl<'a> Story<'a> {
             failed: failed(record, known),
             policy: policy.into_iter().filter(|line| !line.is_empty()).collect(),
             chain: Chain::of(fleet, &record.trace_id, &record.id),
-            connection: find::under(fleet, held),
+            connection,
             remedy: remedy.or(|| issuance::remedy(fleet, record)),
         }
     }
@@ -141,11 +142,29 @@ fn holders(rules: &Rules<'_>, record: &Decision) -> Vec<Holders> {
     record.need.iter().map(of).collect()
 }
 
-/// What the record says of it; else what the reason means for this caller.
+/// The one clause: what the record says of it, else what the policy that decided says, and what the reason means for this
+/// caller.
 fn failed(record: &Decision, known: Option<(&Policies<'_>, &Asker)>) -> String {
-    if !record.detail.is_empty() {
-        return record.detail.clone();
+    let again = known.and_then(|(policies, asker)| {
+        let mut all = std::iter::once(&policies.current).chain(&policies.previous);
+        let rules = all.find(|rules| rules.said.version == record.policy_version)?;
+        rules.decide(asker, &record.method).err().filter(|denial| denial.reason().as_str() == record.reason)
+    });
+    let detail = match (&again, record.detail.as_str()) {
+        (Some(again), "") => again.detail(),
+        (_, detail) => detail.to_owned(),
+    };
+    let missing = again.as_ref().is_some_and(|denial| denial.failed_condition().is_none());
+    match (clause(record, known), detail) {
+        (clause, detail) if detail.is_empty() => clause,
+        (clause, detail) if missing && record.reason == Reason::RoleMissing.as_str() => {
+            format!("{clause}; {detail}")
+        }
+        (_, detail) => detail,
     }
+}
+
+fn clause(record: &Decision, known: Option<(&Policies<'_>, &Asker)>) -> String {
     match record.reason.parse() {
         Ok(Reason::RoleMissing) => format!("no line that binds one of these roles names {}", record.peer),
         Ok(Reason::DenyRuleMatched) => format!("the deny rule at {} names {}", record.place, record.peer),

@@ -138,6 +138,56 @@ fn when_the_policy_forbids_the_change_by_a_deny_the_trial_says_so() {
 }
 
 #[test]
+fn a_change_that_a_test_of_the_policy_forbids_is_not_called_good() {
+    let mut fleet = ledger([of_call(decision(DENIED, "ROLE_MISSING"))]);
+    let text =
+        format!("{POLICY}\n[[test]]\ncaller = \"{REPORTS}\"\nmethod = \"{POST}\"\nexpect = \"deny\"\n");
+    policy_of(&mut fleet, 1).current.as_mut().unwrap().text = text;
+    let explanation = ask(&fleet, DENIED);
+    assert_eq!(explanation.json["remedy"]["tried"]["allowed"], false);
+    assert!(
+        explanation.text.contains("still refused, the changed policy is not good"),
+        "{}",
+        explanation.text
+    );
+}
+
+#[test]
+fn a_condition_that_failed_is_named_and_no_line_without_it_is_proposed() {
+    let line =
+        format!("[roles]\nledger-writer = [{{ caller = \"{REPORTS}\", max_certificate_age = \"1h\" }}]\n");
+    let call = decision(DENIED, "ROLE_MISSING");
+    let over = |not_before: &str| Connection {
+        verdict: "accepted".to_owned(),
+        peer_not_before: not_before.to_owned(),
+        ..connection("conn-00000000000000aa", "")
+    };
+    let mut fleet = ledger([of_call(call.clone()), of_connection(over("2026-11-25T09:56:00Z"))]);
+    policy_of(&mut fleet, 1).current.as_mut().unwrap().text = line.clone();
+    let explanation = ask(&fleet, DENIED);
+    assert!(explanation.text.contains("max_certificate_age asks for"), "{}", explanation.text);
+    assert_eq!(explanation.json["remedy"]["line"], "");
+    // A younger certificate meets it.
+    let mut fleet = ledger([of_call(call.clone()), of_connection(over("2026-11-25T11:30:00Z"))]);
+    policy_of(&mut fleet, 1).current.as_mut().unwrap().text = line.clone();
+    assert!(ask(&fleet, DENIED).text.contains("the policy in force now allows it"));
+    // Without a record of the connection nobody knows.
+    let mut fleet = ledger([of_call(call)]);
+    policy_of(&mut fleet, 1).current.as_mut().unwrap().text = line;
+    assert!(ask(&fleet, DENIED).text.contains("as far as records show it"), "{}", ask(&fleet, DENIED).text);
+}
+
+#[test]
+fn what_audit_mode_let_through_is_still_a_refusal_to_mend() {
+    let mut fleet =
+        ledger([of_call(Decision { verdict: "audited".to_owned(), ..decision(DENIED, "ROLE_MISSING") })]);
+    policy_of(&mut fleet, 1).current.as_mut().unwrap().text = format!("mode = \"audit\"\n{POLICY}");
+    let explanation = ask(&fleet, DENIED);
+    assert!(explanation.text.starts_with("LET THROUGH IN AUDIT MODE"), "{}", explanation.text);
+    assert_eq!(explanation.json["remedy"]["tried"]["allowed"], true);
+}
+
+#[test]
 fn it_says_since_when_and_whether_the_policy_before_would_have_allowed_it() {
     let record = || of_call(decision(DENIED, "ROLE_MISSING"));
     let text = |before: Option<&str>, now: &str| {

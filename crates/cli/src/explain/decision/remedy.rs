@@ -1,11 +1,11 @@
 //! What would change a decision, tried on a copy of the policy before it is said.
 
-use super::super::evaluate::{Asker, Policies, Rules, everybody, gains};
+use super::super::evaluate::{Asker, Policies, Rules, everybody, gains, judge};
 use super::super::page::Page;
 use super::super::{edit, vocabulary};
 use crate::fleet::Fleet;
 use avouch_api::observe::v1::Decision;
-use avouch_authz::Policy;
+use avouch_authz::{FailedCondition, Policy};
 use avouch_spiffe::{Reason, SpiffeId};
 use serde::Serialize;
 
@@ -45,9 +45,12 @@ pub(super) fn call(fleet: &Fleet, policies: &Policies<'_>, asker: &Asker, record
         Ok(_) => return Remedy::of("nothing: the policy in force now allows it; let the caller try again"),
         Err(denial) => denial,
     };
+    if let Some(failed) = denial.failed_condition() {
+        return condition(failed);
+    }
     match (denial.reason(), asker) {
-        (Reason::RoleMissing, Asker::Peer(id)) => bind(fleet, rules, id, record, denial.need()),
-        (Reason::DenyRuleMatched, Asker::Peer(_)) => {
+        (Reason::RoleMissing, Asker::Peer(id, _)) => bind(fleet, rules, (id, asker), record, denial.need()),
+        (Reason::DenyRuleMatched, Asker::Peer(..)) => {
             let line = denial.place().and_then(|place| place.line);
             undeny(fleet, rules, asker, record, line)
         }
@@ -55,12 +58,27 @@ pub(super) fn call(fleet: &Fleet, policies: &Policies<'_>, asker: &Asker, record
     }
 }
 
+/// It would hold the role with another certificate; a line without the condition is not for us to propose.
+fn condition(failed: &FailedCondition) -> Remedy {
+    let FailedCondition { role, place, unmet, .. } = failed;
+    let known = if unmet.unknown { ", as far as records show it" } else { "" };
+    Remedy::of(&format!(
+        "it would hold {role} by {place} with a certificate that meets the condition ({unmet}{known}): let the caller \
+         renew, or change the condition there"
+    ))
+}
+
 /// The role that opens least, bound to the caller.
-fn bind(fleet: &Fleet, rules: &Rules<'_>, id: &SpiffeId, record: &Decision, need: &[&'static str]) -> Remedy {
-    let asker = Asker::Peer(id.clone());
+fn bind(
+    fleet: &Fleet,
+    rules: &Rules<'_>,
+    (id, asker): (&SpiffeId, &Asker),
+    record: &Decision,
+    need: &[&'static str],
+) -> Remedy {
     let trials = need.iter().filter_map(|role| {
         let edit = edit::bind(&rules.said.text, role, id.as_str())?;
-        let trial = Trial::of(fleet, rules, &rules.changed(&edit.text), &asker, record);
+        let trial = Trial::of(fleet, rules, &rules.changed(&edit.text), asker, record);
         Some((edit, trial))
     });
     let least = trials.min_by_key(|(_, trial)| (!trial.allowed, trial.others.len(), trial.also.len()));
@@ -100,7 +118,7 @@ impl Trial {
             Ok(changed) => changed,
             Err(problem) => return Self::refused(format!("the changed policy is not good: {problem}")),
         };
-        let outcome = avouch_authz::decide(changed, asker.caller(), &record.method);
+        let outcome = judge(changed, asker, &record.method);
         let askers = everybody(fleet, changed, asker);
         let (own, others): (Vec<_>, Vec<_>) =
             gains(&rules.policy, changed, &askers).into_iter().partition(|(who, _)| who == asker);
@@ -108,7 +126,7 @@ impl Trial {
         Self {
             allowed: outcome.is_ok(),
             outcome: match outcome {
-                Ok(permit) => permit.role().map(|role| format!("by the role {role}")).unwrap_or_default(),
+                Ok(role) => role.map(|role| format!("by the role {role}")).unwrap_or_default(),
                 Err(denial) => format!("{}: {}", denial.reason(), denial.reason().summary()),
             },
             also: also.collect(),
