@@ -2,16 +2,19 @@
 
 use super::view::{Process, life, shown};
 use super::{Category, Check, Finding, Level, View};
-use avouch_api::observe::v1::Upstream;
+use avouch_api::observe::v1::{Svid, Upstream};
 use avouch_spiffe::SpiffeId;
 use std::collections::BTreeSet;
+
+/// Renewal begins at half of an SVID's life and takes its time: below this many percent it is late.
+const NOTED: u128 = 45;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "AV-201",
         category: Category::Identity,
         title: "every SVID is good and has life left",
-        meaning: "An SVID is renewed at about half of its life. Below half it is noted, below 25 % it is a warning, \
+        meaning: "An SVID is renewed at about half of its life. Below 45 % it is noted, below 25 % it is a warning, \
                   below 10 % it counts as bad. When it has ended, peers refuse the workload with CERT_EXPIRED, and \
                   its readiness says so.",
         remedy: "Its renewal fails: AV-202 has the error. Without one, the process may not get to run, or its clock \
@@ -83,10 +86,15 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
+/// The SVID in use; a process that has none yet may send one that says nothing.
+fn svid<'a>(process: &Process<'a>) -> Option<&'a Svid> {
+    process.status.svid.as_ref().filter(|svid| !svid.not_after.is_empty())
+}
+
 fn life_left(view: &View<'_>) -> Vec<Finding> {
     view.each(|process| {
-        let svid = process.status.svid.as_ref()?;
-        let dates = life(&svid.not_before, &svid.not_after, process.now());
+        let svid = svid(process)?;
+        let dates = life(&svid.not_before, &svid.not_after, process.now(), NOTED);
         Some(dates.unwrap_or((Level::Bad, "the SVID's dates cannot be read".to_owned())))
     })
 }
@@ -105,7 +113,7 @@ fn renewal(view: &View<'_>) -> Vec<Finding> {
 
 fn key(view: &View<'_>) -> Vec<Finding> {
     view.each(|process| {
-        Some(match process.status.svid.as_ref()?.key_matches {
+        Some(match svid(process)?.key_matches {
             true => (Level::Good, String::new()),
             false => (Level::Bad, "the private key is not that of the certificate".to_owned()),
         })
@@ -124,7 +132,7 @@ fn serving(view: &View<'_>) -> Vec<Finding> {
 
 fn has_svid(view: &View<'_>) -> Vec<Finding> {
     view.each_workload(|process| {
-        Some(match &process.status.svid {
+        Some(match svid(process) {
             Some(_) => (Level::Good, String::new()),
             None => (Level::Bad, "it has none".to_owned()),
         })

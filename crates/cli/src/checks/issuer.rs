@@ -98,7 +98,7 @@ fn roots(view: &View<'_>) -> Vec<Finding> {
 
 fn authority_life(view: &View<'_>, authority: &Authority) -> Vec<Finding> {
     let now = view.issuer_process().and_then(|process| process.now());
-    let (level, text) = match life(&authority.not_before, &authority.not_after, now) {
+    let (level, text) = match life(&authority.not_before, &authority.not_after, now, 50) {
         Some((level, text)) => (level, format!("{}: {text}", shown(&authority.subject))),
         None => (Level::Bad, format!("{}: its dates cannot be read", shown(&authority.subject))),
     };

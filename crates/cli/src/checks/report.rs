@@ -59,6 +59,12 @@ impl<'a> Report<'a> {
         all.all(|outcome| outcome.worst() < Some(Level::Bad) && outcome.skipped_for.is_none())
     }
 
+    /// The ids of what is bad and not hidden.
+    pub(crate) fn bad(&self) -> Vec<&'static str> {
+        let bad = self.outcomes.iter().filter(|outcome| outcome.visible() == Some(Level::Bad));
+        bad.map(|outcome| outcome.check.id).collect()
+    }
+
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for outcome in &self.outcomes {

@@ -34,13 +34,14 @@ const BROKEN: &[Case] = &[
     ("AV-201", Level::Bad, |fleet| {
         status_of(fleet, 0).svid.as_mut().unwrap().not_before = "2026-11-25T12:10:00Z".to_owned();
     }),
-    ("AV-201", Level::Bad, |fleet| svid(fleet, "")),
+    ("AV-201", Level::Bad, |fleet| svid(fleet, "soon")),
     ("AV-202", Level::Bad, |fleet| {
         status_of(fleet, 1).last_renewal.as_mut().unwrap().error = "NO_MATCHING_ENTRY: no entry".to_owned();
     }),
     ("AV-203", Level::Bad, |fleet| status_of(fleet, 1).svid.as_mut().unwrap().key_matches = false),
     ("AV-204", Level::Warning, |fleet| status_of(fleet, 1).phase = "draining".to_owned()),
     ("AV-205", Level::Bad, |fleet| status_of(fleet, 1).svid = None),
+    ("AV-205", Level::Bad, |fleet| status_of(fleet, 1).svid = Some(Svid::default())),
     ("AV-206", Level::Warning, |fleet| upstream(fleet, REPORTS)),
     ("AV-206", Level::Bad, |fleet| upstream(fleet, "spiffe://market.example/ledgr")),
     ("AV-301", Level::Warning, |fleet| status_of(fleet, 0).bundle.as_mut().unwrap().sequence = 6),

@@ -92,8 +92,13 @@ pub(super) fn name(fleet: &Fleet, subject: Subject) -> String {
     }
 }
 
-/// A verdict on dates.
-pub(super) fn life(not_before: &str, not_after: &str, now: Option<SystemTime>) -> Option<(Level, String)> {
+/// A verdict on dates; below `noted` percent it is worth a note.
+pub(super) fn life(
+    not_before: &str,
+    not_after: &str,
+    now: Option<SystemTime>,
+    noted: u128,
+) -> Option<(Level, String)> {
     let (from, until) = (timespan::parse_rfc3339(not_before)?, timespan::parse_rfc3339(not_after)?);
     let now = now?;
     let whole = until.duration_since(from).unwrap_or_default();
@@ -111,7 +116,7 @@ pub(super) fn life(not_before: &str, not_after: &str, now: Option<SystemTime>) -
     let level = match percent {
         0..10 => Level::Bad,
         10..25 => Level::Warning,
-        25..50 => Level::Note,
+        percent if percent < noted => Level::Note,
         _ => Level::Good,
     };
     Some((level, format!("{percent} % of its life is left; it ends in {}", timespan::display(left))))

@@ -13,10 +13,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(arguments: &Arguments, check: &Check) -> Result<ExitCode, CliError> {
     let over = Instant::now() + check.wait.unwrap_or_default();
+    let mut waiting_for = Vec::new();
     loop {
         let fleet = fleet::gather(arguments, &check.sources).await?;
         let report = Report::of(&fleet, &check.only);
         if !report.passes() && Instant::now() + AGAIN < over {
+            let bad = report.bad();
+            if bad != waiting_for {
+                output::hint(&format!("waiting for {}", bad.join(", ")));
+                waiting_for = bad;
+            }
             tokio::time::sleep(AGAIN).await;
             continue;
         }
