@@ -1,8 +1,12 @@
 //! The command line's grammar, with the examples that `--help` shows. A test runs every example through the parser.
 
 mod check;
+mod dump;
+mod edges;
 mod explain;
 mod fleet;
+mod tap;
+mod whois;
 
 use avouch_spiffe::SpiffeId;
 use clap::{Args, Parser, Subcommand};
@@ -10,8 +14,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use check::Check;
+pub(crate) use dump::Dump;
+pub(crate) use edges::Edges;
 pub(crate) use explain::Explain;
-pub(crate) use fleet::Sources;
+pub(crate) use fleet::{Sources, is_address};
+pub(crate) use tap::{Format, Tap};
+pub(crate) use whois::Whois;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]
@@ -59,6 +67,18 @@ pub(crate) enum Command {
     /// Why was it refused? Finds the record of a decision or a connection, and what would change it
     #[command(after_help = explain::HELP)]
     Explain(Explain),
+    /// Who calls whom, and who is refused
+    #[command(after_help = edges::EXAMPLES)]
+    Edges(Edges),
+    /// The records of everybody: connections and decisions, as they are or as they come
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(Tap),
+    /// What everybody knows of an address, a certificate, an identity or a trace
+    #[command(after_help = whois::EXAMPLES)]
+    Whois(Whois),
+    /// Everything there is to read in one file, for later or for somebody else
+    #[command(after_help = dump::EXAMPLES)]
+    Dump(Dump),
 }
 
 #[derive(Debug, Subcommand)]

@@ -37,6 +37,12 @@ pub(crate) enum CliError {
     NoCertificate(PathBuf),
     #[error("the issuer's answer cannot be understood: {0}")]
     Answer(String),
+    #[error("there is no usable identity {whose}")]
+    Identity { whose: String, source: Box<avouch_identity::IdentityError> },
+    #[error("{} is no dump of avouch: {why}", .path.display())]
+    Dump { path: PathBuf, why: String },
+    #[error("nobody could be asked: {}", .silences.join("; "))]
+    NobodyAnswers { silences: Vec<String> },
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
     #[error("{0}")]
@@ -60,6 +66,11 @@ impl CliError {
         let decision = status.get_details_request_info().map(|info| info.request_id);
         let decision = decision.filter(|id| id.parse::<What>().is_ok());
         Self::Refused { code: status.code(), reason, message: status.message().to_owned(), decision, help }
+    }
+
+    /// From a failure to have an identity to ask with: `in DIR`, `of SPIFFE-ID`.
+    pub(crate) fn identity(whose: String, source: avouch_identity::IdentityError) -> Self {
+        Self::Identity { whose, source: Box::new(source) }
     }
 
     /// Whether it is over as soon as an issuer has started.
@@ -122,6 +133,12 @@ impl Diagnostic for CliError {
                 )
             }
             Self::NotOnRecord(missing) => missing.help(),
+            Self::Dump { .. } => "make one with `avouch dump FILE`, on the issuer's machine".to_owned(),
+            Self::NobodyAnswers { .. } => {
+                "run this as the user the issuer runs as; or name whom to ask with --identity DIR and \
+                 --workload HOST:PORT=SPIFFE_ID"
+                    .to_owned()
+            }
             Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
             _ => return None,
         };

@@ -57,6 +57,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Cert(command) => commands::cert::run(arguments, command).await,
             Command::Check(command) => commands::check::run(arguments, command).await,
             Command::Explain(command) => commands::explain::run(arguments, command).await,
+            Command::Edges(edges) => commands::edges::run(arguments, edges).await,
+            Command::Tap(tap) => commands::tap::run(arguments, tap).await,
+            Command::Whois(whois) => commands::whois::run(arguments, whois).await,
+            Command::Dump(dump) => commands::dump::run(arguments, dump).await,
         }
     })
 }

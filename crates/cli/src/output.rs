@@ -43,10 +43,16 @@ pub(crate) fn colours() -> bool {
     io::stdout().is_terminal() && !refused
 }
 
+/// Says something beside the result that must not be overlooked, such as what the result lacks.
+pub(crate) fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", clean(text));
+}
+
 /// Columns, each as wide as its widest cell; the last one is not padded.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(|cell| cell.chars().count());
-    for row in rows {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| clean(cell))).collect();
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -89,11 +95,18 @@ pub(crate) fn paragraph(head: &str, text: &str) -> String {
     lines
 }
 
+/// Text of others on one line: what would move a terminal's cursor, colour it or turn its direction shows as `�`.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect()
+}
+
 /// Names and values under each other.
 pub(crate) fn fields(indent: usize, rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter()
-        .map(|(name, value)| format!("{:indent$}{name:width$}  {value}", "").trim_end().to_owned() + "\n")
+        .map(|(name, value)| {
+            format!("{:indent$}{name:width$}  {}", "", clean(value)).trim_end().to_owned() + "\n"
+        })
         .collect()
 }
 
@@ -126,5 +139,14 @@ mod tests {
             fields(2, &[("id", "x".to_owned()), ("expires", String::new())]),
             "  id       x\n  expires\n"
         );
+    }
+
+    #[test]
+    fn text_of_others_cannot_steer_the_terminal() {
+        let evil = "a\u{1b}[2J\u{9b}31m\r\nb\u{202e}c";
+        assert_eq!(clean(evil), "a�[2J�31m��b�c");
+        assert_eq!(table(["X"], &[[evil.to_owned()]]).lines().count(), 2);
+        assert_eq!(fields(0, &[("x", evil.to_owned())]).lines().count(), 1);
+        assert_eq!(clean("spiffe://market.example/ö × √"), "spiffe://market.example/ö × √");
     }
 }

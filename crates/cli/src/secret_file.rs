@@ -35,9 +35,9 @@ impl SecretFile {
     }
 
     /// Writes the secret and puts the file in its place.
-    pub(crate) fn keep(mut self, secret: &str) -> io::Result<()> {
+    pub(crate) fn keep(mut self, secret: impl AsRef<[u8]>) -> io::Result<()> {
         self.file.set_permissions(Permissions::from_mode(MODE))?; // whatever the umask says
-        self.file.write_all(secret.as_bytes())?;
+        self.file.write_all(secret.as_ref())?;
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
         self.kept = true;

@@ -20,10 +20,10 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
         .unwrap_or_else(|| "beyond the year 9999".to_owned())
 }
 
-/// The moment that an RFC 3339 text names; none if it names none.
+/// Reads what [`rfc3339`] writes, with or without fractions of a second. `None`: it is no time.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
-    let format = &time::format_description::well_known::Rfc3339;
-    time::OffsetDateTime::parse(text, format).ok().map(SystemTime::from)
+    let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some(at.into())
 }
 
 #[cfg(test)]
@@ -40,6 +40,8 @@ mod tests {
         assert_eq!(rfc3339(now), "2027-01-15T08:00:00Z");
         assert_eq!(parse_rfc3339("2027-01-15T08:00:00Z"), Some(now));
         assert_eq!(parse_rfc3339("2027-01-15T09:00:00.250+01:00"), Some(now + Duration::from_millis(250)));
-        assert_eq!(parse_rfc3339("2027-01-15"), None);
+        for nonsense in ["", "yesterday", "2027-01-15", "2027-13-15T08:00:00Z"] {
+            assert_eq!(parse_rfc3339(nonsense), None, "{nonsense}");
+        }
     }
 }
