@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 const BAD: Duration = Duration::from_secs(30);
 /// Far more than clocks that are set by the network differ.
 const WARNING: Duration = Duration::from_secs(5);
-/// Answers of one fleet come in within this time of each other, so that much says nothing about clocks.
+/// The issuer's answer comes in within this time, so that much says nothing about clocks.
 const GATHERING: Duration = Duration::from_secs(15);
+/// Asking everybody takes no longer than this, even where many keep silent.
+const ASKING: Duration = Duration::from_secs(120);
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -43,22 +45,14 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn workloads(view: &View<'_>) -> Vec<Finding> {
     view.each_workload(|process| {
-        let measured = measured(process);
-        let seen = seen(view, process);
         // The measurement is exact, and may be old: a clock that jumped since shows only in the other.
-        let worse = |(ahead, difference): &(bool, Duration)| {
-            let _ = ahead;
-            *difference
-        };
-        let (level, (ahead, difference)) = match (measured, seen) {
-            (Some(measured), Some(seen)) if worse(&seen) > worse(&measured) + GATHERING => {
-                (level(seen.1, GATHERING), seen)
-            }
-            (Some(measured), _) => (level(measured.1, WARNING), measured),
-            (None, Some(seen)) => (level(seen.1, GATHERING), seen),
+        let (ahead, difference) = match (measured(process), seen(view, process)) {
+            (Some((_, measured)), Some((ahead, seen))) if seen > measured + BAD => (ahead, seen),
+            (Some(measured), _) => measured,
+            (None, Some(seen)) => seen,
             (None, None) => return None,
         };
-        Some((level, words(ahead, difference)))
+        Some((level(difference, WARNING), words(ahead, difference)))
     })
 }
 
@@ -89,9 +83,12 @@ fn measured(process: &Process<'_>) -> Option<(bool, Duration)> {
     Some((status.clock_ahead_millis >= 0, difference))
 }
 
-/// By what both said when they were asked.
+/// By what both said when they were asked. Only so much of it as cannot come from the time that asking took: the issuer
+/// is asked first, and whoever was asked after it seems to be ahead by that time.
 fn seen(view: &View<'_>, process: &Process<'_>) -> Option<(bool, Duration)> {
-    Some(difference(process.now()?, view.issuer_process()?.now()?))
+    let (ahead, apart) = difference(process.now()?, view.issuer_process()?.now()?);
+    let explained = if ahead { ASKING } else { Duration::ZERO };
+    Some((ahead, apart.saturating_sub(explained)))
 }
 
 fn difference(this: SystemTime, other: SystemTime) -> (bool, Duration) {

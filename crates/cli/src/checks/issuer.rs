@@ -61,6 +61,9 @@ fn answers(view: &View<'_>) -> Vec<Finding> {
     let fleet = view.fleet;
     let finding = |level, text| vec![Finding { subject: Subject::Issuer, level, text }];
     match view.issuer() {
+        Some(_) if !fleet.issuer_problem.is_empty() => {
+            finding(Level::Warning, format!("it answered in part: {}", shown(&fleet.issuer_problem)))
+        }
         Some(issuer) => finding(
             Level::Good,
             format!("{} entries, {} live certificates", issuer.entries, issuer.certificates),

@@ -16,6 +16,7 @@ const BROKEN: &[Case] = &[
         fleet.issuer_problem = "no issuer answers on /run/avouch/admin.sock".to_owned();
     }),
     ("AV-101", Level::Bad, |fleet| fleet.issuer = None),
+    ("AV-101", Level::Warning, |fleet| fleet.issuer_problem = "it lists no workloads".to_owned()),
     ("AV-102", Level::Bad, |fleet| issuer_of(fleet).phase = "starting".to_owned()),
     ("AV-102", Level::Bad, |fleet| issuer_of(fleet).phase.clear()),
     ("AV-103", Level::Note, |fleet| signing(fleet, "2026-12-30T00:00:00Z")),
@@ -76,6 +77,7 @@ const BROKEN: &[Case] = &[
         fleet.members[0].status = None;
         fleet.members[0].problem = "connection refused".to_owned();
     }),
+    ("AV-501", Level::Warning, |fleet| fleet.members[0].problem = "it lists no records".to_owned()),
     ("AV-501", Level::Note, |fleet| {
         fleet.members[0].status = None;
         fleet.members[0].address.clear();
@@ -325,6 +327,16 @@ fn what_others_say_cannot_move_the_cursor() {
     let text = text(&fleet);
     assert!(text.chars().all(|c| c == '\n' || crate::printable::is_plain(c)), "{text:?}");
     assert!(text.lines().all(|line| line.chars().count() < 2_000), "{text}");
+}
+
+#[test]
+fn the_time_that_asking_takes_is_no_difference_between_clocks() {
+    let later = broken(|fleet| {
+        status_of(fleet, 0).now = "2026-11-25T12:01:30.000Z".to_owned();
+        status_of(fleet, 1).now = "2026-11-25T12:01:30.000Z".to_owned();
+        status_of(fleet, 1).issuer_clock_at.clear();
+    });
+    assert_eq!(levels(&later)["AV-601"], "good");
 }
 
 #[test]

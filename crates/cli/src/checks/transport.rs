@@ -98,7 +98,8 @@ fn answers(view: &View<'_>) -> Vec<Finding> {
     members
         .map(|(at, member)| {
             let (level, text) = match (&member.status, member.problem.as_str()) {
-                (Some(_), _) => (Level::Good, String::new()),
+                (Some(_), "") => (Level::Good, String::new()),
+                (Some(_), problem) => (Level::Warning, format!("it answered in part: {}", shown(problem))),
                 (None, _) if member.address.is_empty() => {
                     (Level::Note, "it advertises no address, so it cannot be asked".to_owned())
                 }
