@@ -4,9 +4,11 @@
 
 mod bundle;
 mod cert;
+mod check;
 mod dump;
 mod edges;
 mod entry;
+mod explain;
 mod fleet;
 mod tap;
 mod token;
@@ -14,10 +16,12 @@ mod whois;
 
 pub(crate) use bundle::{BundleCommand, BundleShow};
 pub(crate) use cert::{CertCommand, CertInspect, CertList};
+pub(crate) use check::Check;
 use clap::{Parser, Subcommand};
 pub(crate) use dump::Dump;
 pub(crate) use edges::Edges;
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
+pub(crate) use explain::Explain;
 pub(crate) use fleet::{Sources, is_address};
 use std::path::PathBuf;
 pub(crate) use tap::{Format, Tap};
@@ -64,6 +68,12 @@ pub(crate) enum Command {
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
+    #[command(after_help = check::HELP)]
+    Check(Check),
+    /// Why was it refused? Finds the record of a decision or a connection, and what would change it
+    #[command(after_help = explain::HELP)]
+    Explain(Explain),
     /// Who calls whom, and who is refused
     #[command(after_help = edges::EXAMPLES)]
     Edges(Edges),

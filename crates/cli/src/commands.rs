@@ -2,9 +2,11 @@
 
 pub(crate) mod bundle;
 pub(crate) mod cert;
+pub(crate) mod check;
 pub(crate) mod dump;
 pub(crate) mod edges;
 pub(crate) mod entry;
+pub(crate) mod explain;
 mod record;
 pub(crate) mod tap;
 pub(crate) mod token;

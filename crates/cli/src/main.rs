@@ -5,13 +5,21 @@
 //! rights of the operating system's user who runs it.
 
 mod args;
+mod checks;
 mod client;
 mod commands;
+mod contract;
 mod error;
+mod explain;
 mod fleet;
+#[cfg(test)]
+mod golden;
 mod inspect;
 mod output;
+mod printable;
 mod runtime_dir;
+#[cfg(test)]
+mod sample;
 mod secret_file;
 mod timespan;
 
@@ -47,6 +55,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Token(command) => commands::token::run(arguments, command).await,
             Command::Bundle(command) => commands::bundle::run(arguments, command).await,
             Command::Cert(command) => commands::cert::run(arguments, command).await,
+            Command::Check(command) => commands::check::run(arguments, command).await,
+            Command::Explain(command) => commands::explain::run(arguments, command).await,
             Command::Edges(edges) => commands::edges::run(arguments, edges).await,
             Command::Tap(tap) => commands::tap::run(arguments, tap).await,
             Command::Whois(whois) => commands::whois::run(arguments, whois).await,

@@ -39,7 +39,7 @@ mod tests {
         assert_eq!(relative(now - Duration::from_secs(61), now), "1m1s ago");
         assert_eq!(rfc3339(now), "2027-01-15T08:00:00Z");
         assert_eq!(parse_rfc3339("2027-01-15T08:00:00Z"), Some(now));
-        assert_eq!(parse_rfc3339("2027-01-15T08:00:00.250Z"), Some(now + Duration::from_millis(250)));
+        assert_eq!(parse_rfc3339("2027-01-15T09:00:00.250+01:00"), Some(now + Duration::from_millis(250)));
         for nonsense in ["", "yesterday", "2027-01-15", "2027-13-15T08:00:00Z"] {
             assert_eq!(parse_rfc3339(nonsense), None, "{nonsense}");
         }

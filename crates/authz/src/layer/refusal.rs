@@ -100,7 +100,8 @@ fn answer(refusal: &Refusal<'_>, disclosure: Disclosure) -> Status {
         metadata.insert("need".to_owned(), denial.need().join(","));
         metadata.insert("have".to_owned(), denial.have().join(","));
     }
-    message += &format!("; decision {decision_id}");
+    // The command that shows the record, to be run by whoever may ask this process.
+    message += &format!("; decision {decision_id}; `avouch explain {decision_id}`");
     if disclosure == Disclosure::Rules {
         metadata.insert("rule".to_owned(), denial.rule_text());
         if let Some(place) = denial.place() {

@@ -130,7 +130,8 @@ async fn a_caller_of_the_own_trust_domain_learns_the_reason_and_the_roles_but_no
     metadata.sort_unstable();
     assert_eq!(metadata, [("have", "staff"), ("method", POST), ("need", "ledger-writer")]);
     assert_eq!(details.request_info().unwrap().request_id, "d-e220a8397b1dcdaf");
-    assert!(status.message().ends_with("; decision d-e220a8397b1dcdaf"), "{}", status.message());
+    let command = "; decision d-e220a8397b1dcdaf; `avouch explain d-e220a8397b1dcdaf`";
+    assert!(status.message().ends_with(command), "{}", status.message());
 }
 
 #[tokio::test]
