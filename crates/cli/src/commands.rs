@@ -2,7 +2,10 @@
 
 pub(crate) mod bundle;
 pub(crate) mod cert;
+pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod entry;
+pub(crate) mod handshake;
 pub(crate) mod token;
 
 use crate::error::CliError;
