@@ -97,16 +97,15 @@ impl Lint<'_> {
     }
 
     fn key_identifiers(&mut self, certificate: &X509Certificate<'_>, facts: &Facts) {
-        let self_issued = facts.subject_der == facts.issuer_der;
-        match (&facts.authority_key_id, &facts.subject_key_id) {
-            (None, _) if !self_issued => {
-                self.error("AV-056", "RFC 5280 4.2.1.1", "there is no authority key identifier");
+        if facts.authority_key_id.is_none() && facts.subject_der != facts.issuer_der {
+            self.error("AV-056", "RFC 5280 4.2.1.1", "there is no authority key identifier");
+        }
+        match facts.subject_key_id {
+            None if facts.ca => {
+                self.error("AV-057", "RFC 5280 4.2.1.2", "a CA has no subject key identifier")
             }
-            (_, None) if facts.ca => {
-                self.error("AV-057", "RFC 5280 4.2.1.2", "a CA has no subject key identifier");
-            }
-            (_, None) => self.notice("AV-057", "RFC 5280 4.2.1.2", "there is no subject key identifier"),
-            _ => {}
+            None => self.warning("AV-057", "RFC 5280 4.2.1.2", "there is no subject key identifier"),
+            Some(_) => {}
         }
         let critical = certificate.extensions().iter().filter(|extension| extension.critical);
         for extension in critical {
@@ -151,7 +150,9 @@ impl Lint<'_> {
         let serial = certificate.tbs_certificate.raw_serial();
         let length = serial.iter().skip_while(|byte| **byte == 0).count();
         let self_issued = certificate.subject() == certificate.issuer();
-        if length < SERIAL_BYTES && !self_issued {
+        // A serial that is not positive is an error already.
+        let positive = length > 0 && serial.first().is_some_and(|byte| byte & 0x80 == 0);
+        if positive && length < SERIAL_BYTES && !self_issued {
             let message = format!("the serial has {length} bytes; 8 random ones make it unguessable");
             self.warning("AV-063", "CA/B BR 7.1", message);
         }
@@ -164,6 +165,14 @@ impl Lint<'_> {
             if time.is_utctime() != (time.timestamp() < YEAR_2050) {
                 let message = format!("the {name} must be UTCTime until 2049 and GeneralizedTime from 2050");
                 self.error("AV-064", "RFC 5280 4.1.2.5", message);
+            }
+        }
+        for extension in certificate.extensions() {
+            // `cA = FALSE` in so many bytes; what is the default must be left out (X.690 11.5).
+            let spelt_out = matches!(extension.parsed_extension(), ParsedExtension::BasicConstraints(_))
+                && matches!(extension.value, [0x30, _, 0x01, 0x01, 0x00, ..]);
+            if spelt_out {
+                self.error("AV-068", "X.690 11.5", "it spells out that it is no CA, which DER leaves out");
             }
         }
         let weak = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
