@@ -100,7 +100,7 @@ fn a_chain_is_inspected_as_one_and_against_a_bundle() {
         let text = out(&output);
         assert_eq!(output.status.code(), Some(0), "{text}{}", err(&output));
         assert!(text.contains("each signature is by the key above"), "{text}");
-        assert!(text.contains("ok    X509-SVID 5.1    the bundle vouches for it"), "{text}");
+        assert!(text.contains("the bundle vouches for it") && !text.contains("FAIL"), "{text}");
     }
     let stranger = Files::new();
     let foreign = stranger.path("ca.pem").display().to_string();
