@@ -1,9 +1,13 @@
 //! The command line's grammar, with the examples that `--help` shows. A test runs every example through the parser.
 
+mod fleet;
+
 use avouch_spiffe::SpiffeId;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(crate) use fleet::Sources;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::{self, SharedClock};
-use avouch_spiffe::{Reason, SpiffeId};
+use avouch_spiffe::{JoinToken, Reason, SpiffeId};
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
@@ -175,6 +175,10 @@ pub(crate) struct Surroundings {
     pub(crate) issuer_clock: IssuerClock,
     pub(crate) observer: Option<Arc<dyn IdentityObserver>>,
     pub(crate) outgoing: Option<fn(&mut http::HeaderMap)>,
+    /// The join token of the first contact, where it is in no file.
+    pub(crate) token: Option<Arc<JoinToken>>,
+    /// How long to wait for a first SVID; `None`: for ever.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Surroundings {
@@ -280,10 +284,28 @@ impl IdentityStarter {
         self
     }
 
-    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits.
+    /// Enrolls with this join token instead of one in a file: for whoever just had it made and lives as long as the SVID
+    /// in memory.
+    #[must_use]
+    pub fn join_token(mut self, token: JoinToken) -> Self {
+        self.surroundings.token = Some(Arc::new(token));
+        self
+    }
+
+    /// Gives up waiting for the first SVID after `patience`, with the error of the last attempt, which may take as long
+    /// as its own timeout. Without, [`IdentityStarter::start`] waits for an issuer for ever.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.surroundings.patience = Some(patience);
+        self
+    }
+
+    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits, unless
+    /// [`IdentityStarter::patience`] has an end.
     ///
     /// # Errors
-    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files.
+    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files; or when
+    /// patience is over.
     pub async fn start(self) -> Result<Identity, IdentityError> {
         match self.config {
             IdentityConfig::Issuer(config) => issuer::start(config, self.surroundings).await,
@@ -310,6 +332,8 @@ impl Identity {
                 issuer_clock: IssuerClock::default(),
                 observer: None,
                 outgoing: None,
+                token: None,
+                patience: None,
             },
         }
     }

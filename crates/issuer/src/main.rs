@@ -14,6 +14,7 @@ async fn issuer(boot: Boot, _: NoFlags) -> Result<(), BoxError> {
     let config: IssuerConfig = boot.settings()?;
     let issuer = Issuer::start(&config, clock::system()).await?;
     let app = boot.with_identity(issuer.identity().clone())?;
+    issuer.advertise(app.address().map(str::to_owned).into_iter().collect());
     issuer.register_metrics(app.metrics().registry())?;
     let stopping = app.stopping();
     let admin = issuer.bind_admin().await?;

@@ -105,6 +105,12 @@ impl App {
         self.parts.telemetry.tracing()
     }
 
+    /// Where others reach this process, `host:port`, if the configuration says so.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        self.parts.config.service.address.as_deref()
+    }
+
     /// Where the plain health port listens.
     #[must_use]
     pub fn health_address(&self) -> std::net::SocketAddr {

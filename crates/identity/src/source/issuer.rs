@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
-use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
 use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
 
@@ -149,6 +149,7 @@ impl Source {
     async fn first(&self) -> Result<Current, IdentityError> {
         let mut failures = 0;
         let mut stored = self.state.load();
+        let begun = tokio::time::Instant::now();
         loop {
             let now = self.surroundings.clock.now();
             if let Some(current) = live(&mut stored, now) {
@@ -160,6 +161,9 @@ impl Source {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
                     let delay = schedule::retry_delay(failures, now, now);
+                    if self.surroundings.patience.is_some_and(|patience| begun.elapsed() + delay > patience) {
+                        return Err(error);
+                    }
                     tracing::warn!(
                         error = crate::verify::with_sources(&error),
                         issuer = self.target.authority.as_str(),
@@ -180,7 +184,7 @@ impl Source {
         {
             match self.recover(svid, key, trust).await {
                 Ok(current) => return Ok(current),
-                Err(error) if error.is_retryable() || self.config.join_token_file.is_none() => {
+                Err(error) if error.is_retryable() || !self.has_token() => {
                     return Err(error);
                 }
                 Err(error) => {
@@ -198,16 +202,28 @@ impl Source {
         if let Some(bundle) = bundle {
             return Some(trust_in(bundle));
         }
-        let token = enroll::read_token(self.config.join_token_file.as_ref()?).ok()?;
+        let token = self.token()?.ok()?;
         let is_ours = token.trust_domain() == svid.spiffe_id().trust_domain();
         is_ours.then(|| Trust::Pins(token.root_pins().into()))
     }
 
+    fn has_token(&self) -> bool {
+        self.surroundings.token.is_some() || self.config.join_token_file.is_some()
+    }
+
+    /// The join token: the one in memory, else the file's. `None`: there is none.
+    fn token(&self) -> Option<Result<Arc<JoinToken>, IdentityError>> {
+        if let Some(token) = &self.surroundings.token {
+            return Some(Ok(token.clone()));
+        }
+        self.config.join_token_file.as_deref().map(|path| enroll::read_token(path).map(Arc::new))
+    }
+
     async fn enroll(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
-        let Some(path) = &self.config.join_token_file else {
+        let Some(token) = self.token() else {
             return Err(IdentityError::NoToken { state: self.state.place() });
         };
-        let token = enroll::read_token(path)?;
+        let token = token?;
         let key = match stored.pending.take() {
             Some(key) => key,
             None => {
