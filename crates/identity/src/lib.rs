@@ -32,8 +32,8 @@ pub use examine::handshake_failure;
 pub use filter::IdentityFilter;
 pub use issuer_clock::ClockDifference;
 pub use record::{
-    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver,
-    Presented, Slot, UnknownConnectionId, Verdict, network_of,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord,
+    LogObserver, Presented, Slot, UnknownConnectionId, Verdict, network_of,
 };
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};
