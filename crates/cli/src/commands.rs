@@ -8,7 +8,6 @@ pub(crate) mod config;
 pub(crate) mod dump;
 pub(crate) mod edges;
 pub(crate) mod entry;
-pub(crate) mod entry;
 pub(crate) mod explain;
 pub(crate) mod handshake;
 mod record;

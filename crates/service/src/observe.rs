@@ -148,7 +148,6 @@ mod tests {
     use std::time::Duration;
 
     use avouch_authz::Methods;
-    use avouch_identity::ClockDifference;
     use avouch_records::RecordsConfig;
     use avouch_spiffe::clock;
 

@@ -30,7 +30,9 @@ impl ConnectionVerifier {
     /// Reason and detail of a handshake that failed with `error` and without a verdict on a certificate.
     pub(crate) fn handshake_reason(&self, error: &Error) -> (Reason, String) {
         match handshake_reason(error) {
-            (reason @ Reason::CertSignatureInvalid, detail) => (reason, self.unproven(error).unwrap_or(detail)),
+            (reason @ Reason::CertSignatureInvalid, detail) => {
+                (reason, self.unproven(error).unwrap_or(detail))
+            }
             explained => explained,
         }
     }
