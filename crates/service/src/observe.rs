@@ -145,7 +145,6 @@ impl IdentityObserver for Observer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use avouch_authz::Methods;
     use avouch_records::RecordsConfig;
