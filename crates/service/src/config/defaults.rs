@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::origin::flat;
+use super::sections::{ROTATE_BYTES, ROTATE_KEEP};
 use super::{Config, Period};
 use crate::launch::Launch;
 
@@ -21,6 +22,10 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
         ("service.federated".to_owned(), service.federated.into()),
         ("health.listen".to_owned(), text(empty.health_listen)),
         ("authz.watch_interval".to_owned(), time(empty.authz.watch_interval)),
+        ("records.keep".to_owned(), empty.records.keep.into()),
+        ("records.rotate_bytes".to_owned(), ROTATE_BYTES.into()),
+        ("records.rotate_keep".to_owned(), ROTATE_KEEP.into()),
+        ("records.decisions".to_owned(), "refused".into()),
     ];
     let options = &service.options;
     let limits = [
