@@ -8,6 +8,7 @@ mod dump;
 mod edges;
 mod entry;
 mod fleet;
+mod policy;
 mod tap;
 mod token;
 mod whois;
@@ -19,6 +20,7 @@ pub(crate) use dump::Dump;
 pub(crate) use edges::Edges;
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
 pub(crate) use fleet::{Sources, is_address};
+pub(crate) use policy::{Api, PolicyCanI, PolicyCommand, PolicyDiff, PolicyFile, Who};
 use std::path::PathBuf;
 pub(crate) use tap::{Format, Tap};
 pub(crate) use token::{TokenCommand, TokenCreate};
@@ -73,6 +75,9 @@ pub(crate) enum Command {
     /// What everybody knows of an address, a certificate, an identity or a trace
     #[command(after_help = whois::EXAMPLES)]
     Whois(Whois),
+    /// Policies: check, test and compare them, and who may call what
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Everything there is to read in one file, for later or for somebody else
     #[command(after_help = dump::EXAMPLES)]
     Dump(Dump),

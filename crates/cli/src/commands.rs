@@ -5,6 +5,7 @@ pub(crate) mod cert;
 pub(crate) mod dump;
 pub(crate) mod edges;
 pub(crate) mod entry;
+pub(crate) mod policy;
 mod record;
 pub(crate) mod tap;
 pub(crate) mod token;
