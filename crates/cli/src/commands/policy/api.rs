@@ -121,3 +121,33 @@ fn method(rpc: DeclaredRpc) -> Method {
     }
     method
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avouch_api::observe::v1::{GetPolicyResponse, Status};
+
+    #[test]
+    fn a_running_services_methods_are_its_own_and_an_unknown_one_is_told_who_there_is() {
+        let said = Method { path: "/p.S/M".to_owned(), any_identity: true, ..Method::default() };
+        let member = Member {
+            status: Some(Status { service: "orders".to_owned(), ..Status::default() }),
+            policy: Some(GetPolicyResponse { methods: vec![said.clone()], ..GetPolicyResponse::default() }),
+            ..Member::default()
+        };
+        let fleet = Fleet { members: vec![member], ..Fleet::default() };
+        assert_eq!(of_service(&fleet, "orders").unwrap(), [said]);
+        let error = of_service(&fleet, "ordres").unwrap_err();
+        assert_eq!(error.to_string(), "nobody who answers is ordres; there are orders");
+    }
+
+    #[test]
+    fn avouchs_own_methods_join_and_a_process_that_rules_one_otherwise_is_believed_about_itself() {
+        let path = "/avouch.observe.v1.Observe/GetPolicy";
+        let rule = |methods: &Methods| methods.rule(methods.index_of(path).unwrap()).unwrap().rule;
+        let own = avouch_api::CONTRACT.rule(path).unwrap().rule;
+        assert_eq!(rule(&of(&[]).unwrap()), own);
+        let said = Method { path: path.to_owned(), roles: vec!["other".to_owned()], ..Method::default() };
+        assert_eq!(rule(&of(&[said]).unwrap()), avouch_spiffe::contract::Rule::Roles(&["other"]));
+    }
+}

@@ -3,7 +3,7 @@
 use super::api;
 use crate::args::{Arguments, PolicyCanI, Who};
 use crate::error::CliError;
-use crate::fleet::{self, Member};
+use crate::fleet::{self, Fleet, Member};
 use crate::output;
 use avouch_authz::{Caller, Certificate, Denial, Permit, Policy, decide};
 use serde_json::{Value, json};
@@ -17,7 +17,11 @@ pub(super) async fn run(arguments: &Arguments, args: &PolicyCanI) -> Result<Exit
             let Some(policy) = super::parse(arguments, path, &methods)? else { return Ok(ExitCode::FAILURE) };
             vec![Answer::of(String::new(), &policy, args)]
         }
-        None => in_force(arguments, args).await?,
+        None => {
+            let fleet = fleet::gather(arguments, &args.api.sources).await?;
+            crate::commands::say_silences(&fleet)?;
+            in_force(&fleet, args)?
+        }
     };
     if arguments.json {
         output::json(&answers.iter().map(Answer::json).collect())?;
@@ -31,14 +35,11 @@ pub(super) async fn run(arguments: &Arguments, args: &PolicyCanI) -> Result<Exit
 }
 
 /// What everybody who serves the method answers.
-async fn in_force(arguments: &Arguments, args: &PolicyCanI) -> Result<Vec<Answer>, CliError> {
-    let fleet = fleet::gather(arguments, &args.api.sources).await?;
-    crate::commands::say_silences(&fleet)?;
+fn in_force(fleet: &Fleet, args: &PolicyCanI) -> Result<Vec<Answer>, CliError> {
     let wanted = |member: &&Member| args.api.service.as_ref().is_none_or(|service| api::is(member, service));
     let mut answers = Vec::new();
     for member in fleet.members.iter().filter(wanted) {
         let Some(policy) = &member.policy else { continue };
-        // Protocols that every process speaks are no reason to ask everybody, unless one is named.
         let serves = policy.methods.iter().any(|method| method.path == args.method);
         let (true, Some(current)) = (serves, &policy.current) else { continue };
         let methods = crate::contract::methods(&policy.methods)
@@ -57,6 +58,7 @@ async fn in_force(arguments: &Arguments, args: &PolicyCanI) -> Result<Vec<Answer
 }
 
 /// One policy's answer.
+#[derive(Debug)]
 struct Answer {
     /// Whose policy; empty if it is a file's.
     at: String,
@@ -135,7 +137,7 @@ impl Answer {
                 rows.push(("because", denial.to_string()));
                 rows.push(("rule", denial.rule_text()));
                 rows.extend(
-                    Some(denial.detail()).filter(|text| !text.is_empty()).map(|text| ("nearest", text)),
+                    Some(denial.detail()).filter(|text| !text.is_empty()).map(|text| ("detail", text)),
                 );
                 rows.push(("help", denial.help()));
             }
@@ -143,5 +145,80 @@ impl Answer {
             (None, None) => rows.push(("because", "the method asks for no role".to_owned())),
         }
         format!("{verdict}\n{}", output::fields(2, &rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avouch_api::observe::v1::{GetPolicyResponse, Method, Policy as Said, Status, Workload};
+
+    const POST: &str = "/shop.v1.Ledger/Post";
+
+    /// A workload that serves the ledger under a policy.
+    fn member(service: &str, text: &str) -> Member {
+        let method = Method { path: POST.to_owned(), roles: vec!["writer".to_owned()], ..Method::default() };
+        let current = Said { source: "p.toml".to_owned(), text: text.to_owned(), ..Said::default() };
+        Member {
+            workload: Workload {
+                spiffe_id: format!("spiffe://shop.example/{service}"),
+                ..Workload::default()
+            },
+            address: "10.0.0.1:7001".to_owned(),
+            status: Some(Status { service: service.to_owned(), ..Status::default() }),
+            policy: Some(GetPolicyResponse { current: Some(current), previous: None, methods: vec![method] }),
+            ..Member::default()
+        }
+    }
+
+    fn fleet(members: Vec<Member>) -> Fleet {
+        Fleet { members, ..Fleet::default() }
+    }
+
+    fn question(caller: &str, method: &str, service: Option<&str>) -> PolicyCanI {
+        let api = crate::args::Api { service: service.map(str::to_owned), ..Default::default() };
+        let caller = caller.parse().unwrap();
+        PolicyCanI { caller, method: method.to_owned(), certificate_age: None, policy: None, api }
+    }
+
+    const GOOD: &str = "[roles]\nwriter = [\"spiffe://shop.example/till\"]\n";
+
+    #[test]
+    fn everybody_who_serves_the_method_answers_by_the_policy_in_force_there() {
+        let silent = Member { problem: "nobody answers".to_owned(), ..Member::default() };
+        let fleet = fleet(vec![member("ledger", GOOD), member("ledger-2", ""), silent]);
+        let answers = in_force(&fleet, &question("spiffe://shop.example/till", POST, None)).unwrap();
+        let verdicts: Vec<_> = answers.iter().map(|answer| (answer.at.as_str(), answer.verdict())).collect();
+        assert_eq!(
+            verdicts,
+            [
+                ("spiffe://shop.example/ledger at 10.0.0.1:7001", "allowed"),
+                ("spiffe://shop.example/ledger-2 at 10.0.0.1:7001", "refused"),
+            ]
+        );
+        for service in ["ledger", "spiffe://shop.example/ledger"] {
+            let one = in_force(&fleet, &question("spiffe://shop.example/till", POST, Some(service))).unwrap();
+            assert_eq!(one.len(), 1);
+        }
+    }
+
+    #[test]
+    fn audit_mode_is_told_apart_from_being_allowed() {
+        let fleet = fleet(vec![member("ledger", "mode = \"audit\"\n")]);
+        let question = question("spiffe://shop.example/till", POST, None);
+        let answers = in_force(&fleet, &question).unwrap();
+        assert_eq!(answers[0].verdict(), "audited");
+        assert!(answers[0].text(&question).starts_with("yes, but only because of audit mode\n"));
+        assert_eq!(answers[0].json()["reason"], "ROLE_MISSING");
+    }
+
+    #[test]
+    fn a_method_that_nobody_serves_and_a_policy_that_means_nothing_are_no_answer() {
+        let fleet = fleet(vec![member("ledger", GOOD), member("broken", "[rolls]\n")]);
+        let ask = |method, service| in_force(&fleet, &question("anonymous", method, Some(service)));
+        assert!(matches!(ask("/shop.v1.Ledger/Burn", "ledger"), Err(CliError::NobodyServes { .. })));
+        assert!(matches!(ask(POST, "nobody"), Err(CliError::NobodyServes { .. })));
+        let error = ask(POST, "broken").unwrap_err();
+        assert!(error.to_string().contains("spiffe://shop.example/broken"), "{error}");
     }
 }
