@@ -4,13 +4,18 @@
 //! only a good policy takes the old one's place, and a bad one changes nothing. Before the first good one every call is
 //! refused with NOT_READY.
 
+mod history;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+pub use history::InForce;
+
+use self::history::History;
 use crate::decide::{Caller, Permit, decide};
 use crate::denial::Denial;
 use crate::methods::Methods;
@@ -26,6 +31,7 @@ struct Shared {
     file: Option<File>,
     /// One reload at a time, so that an older content never overtakes a newer one.
     reloading: Mutex<()>,
+    history: Mutex<History>,
 }
 
 #[derive(Debug)]
@@ -71,13 +77,42 @@ impl PolicyHandle {
     }
 
     fn new(policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
-        Self(Arc::new(Shared { current: ArcSwapOption::new(policy), file, reloading: Mutex::new(()) }))
+        let current = policy.clone().map(|policy| InForce::now(policy, ""));
+        let history = Mutex::new(History { current, ..History::default() });
+        Self(Arc::new(Shared {
+            current: ArcSwapOption::new(policy),
+            file,
+            reloading: Mutex::new(()),
+            history,
+        }))
     }
 
     /// The policy in force, if there is one yet.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Policy>> {
         self.0.current.load_full()
+    }
+
+    /// The policy in force with its text, if there is one yet.
+    #[must_use]
+    pub fn in_force(&self) -> Option<InForce> {
+        self.history().current.clone()
+    }
+
+    /// The policy that was in force before; none if there has been no other.
+    #[must_use]
+    pub fn previous(&self) -> Option<InForce> {
+        self.history().previous.clone()
+    }
+
+    /// Why the file as it was last read is not in force; none if it is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.history().problem.clone()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file that the policy comes from.
@@ -105,6 +140,12 @@ impl PolicyHandle {
     pub fn reload(&self) -> Result<Reloaded, PolicyError> {
         let file = self.0.file.as_ref().ok_or(PolicyError::NoFile)?;
         let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.replace(file);
+        self.history().problem = outcome.as_ref().err().map(ToString::to_string);
+        outcome
+    }
+
+    fn replace(&self, file: &File) -> Result<Reloaded, PolicyError> {
         let unreadable = |source| PolicyError::Unreadable { path: file.path.clone(), source };
         let text = fs::read_to_string(&file.path).map_err(unreadable)?;
         if let Some(current) = &*self.0.current.load()
@@ -112,9 +153,10 @@ impl PolicyHandle {
         {
             return Ok(Reloaded::Unchanged);
         }
-        let policy = Policy::parse(&file.path.display().to_string(), &text, &file.methods)?;
+        let policy = Arc::new(Policy::parse(&file.path.display().to_string(), &text, &file.methods)?);
         let version = policy.version().to_owned();
-        self.0.current.store(Some(Arc::new(policy)));
+        self.0.current.store(Some(Arc::clone(&policy)));
+        self.history().replace(InForce::now(policy, &text));
         Ok(Reloaded::Changed { version })
     }
 
@@ -284,6 +326,26 @@ mod tests {
         bench.write(OTHER);
         handle.reload().unwrap();
         assert!(!payments_may_post(&handle));
+    }
+
+    #[test]
+    fn the_policy_before_and_what_is_wrong_with_the_file_can_be_asked_for() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        assert!(handle.previous().is_none() && handle.problem().is_none());
+        bench.write(BAD);
+        handle.reload().unwrap_err();
+        assert!(handle.problem().unwrap().contains("ledger-writr"), "{:?}", handle.problem());
+        assert!(handle.previous().is_none(), "a bad policy was never in force");
+        bench.write(OTHER);
+        handle.reload().unwrap();
+        assert!(handle.problem().is_none());
+        let (now, before) = (handle.in_force().unwrap(), handle.previous().unwrap());
+        assert_eq!((&*now.text, &*before.text), (OTHER, GOOD));
+        assert!(before.since <= now.since && before.policy.version() != now.policy.version());
+        handle.reload().unwrap();
+        assert_eq!(&*handle.previous().unwrap().text, GOOD, "the same content again is no other policy");
     }
 
     fn bench_write(bench: &Bench, text: &str, round: usize) {

@@ -24,11 +24,12 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub use decision_id::{DecisionId, DecisionIds};
+pub use decision_id::{DecisionId, DecisionIds, UnknownDecisionId};
 pub use observer::{DecisionObserver, Refusal};
 pub use refusal::Disclosure;
 
 use crate::decide::{Caller, LocalAdminCaller};
+use crate::denial::Denial;
 use crate::handle::PolicyHandle;
 
 /// Finds the connection's id for the record of a refusal.
@@ -96,10 +97,14 @@ impl AuthzLayer {
 }
 
 impl Settings {
-    fn record(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
-        let denial = refusal.denial;
+    fn refusal<'a>(&self, denial: &'a Denial, extensions: &Extensions) -> Refusal<'a> {
         let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason());
-        if let Some(suppressed) = self.records.pass(source, Instant::now()) {
+        let suppressed = self.records.pass(source, Instant::now());
+        Refusal { decision_id: self.ids.next(), denial, suppressed }
+    }
+
+    fn record(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+        if let Some(suppressed) = refusal.suppressed {
             refusal::record(refusal, (self.connection_id)(extensions), suppressed);
         }
     }
@@ -149,15 +154,15 @@ where
         let caller = caller(request.extensions());
         match self.settings.policy.decide(caller, request.uri().path()) {
             Ok(permit) => {
-                self.settings.observer.allowed(permit.method());
+                self.settings.observer.allowed(&permit, request.extensions());
                 tracing::trace!(method = permit.path(), role = permit.role(), "call allowed");
                 request.extensions_mut().insert(permit);
                 ResponseFuture { answer: Answer::Forward { future: self.inner.call(request) } }
             }
             Err(denial) => {
                 let settings = &self.settings;
-                let refusal = Refusal { decision_id: settings.ids.next(), denial: &denial };
-                settings.observer.denied(&refusal);
+                let refusal = settings.refusal(&denial, request.extensions());
+                settings.observer.denied(&refusal, request.extensions());
                 settings.record(&refusal, request.extensions());
                 let response = Some(refusal::response(&refusal, &settings.trust_domain));
                 ResponseFuture { answer: Answer::Refused { response } }

@@ -24,7 +24,7 @@ pub use avouch_spiffe::contract;
 
 pub use decide::{Caller, LocalAdminCaller, Permit, decide};
 pub use denial::Denial;
-pub use handle::{PolicyHandle, Reloaded};
+pub use handle::{InForce, PolicyHandle, Reloaded};
 pub use matrix::{Matrix, MatrixDeny, MatrixRow, Subject, matrix};
 pub use methods::{ContractError, DEBUG_ROLE, MethodIndex, Methods};
 pub use pattern::{CallerPattern, PatternError};
