@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use dump::pack;
 pub(crate) use live::{Live, reach};
-pub(crate) use observed::{Observed, What, is_at};
+pub(crate) use observed::{Observed, What, is_at, is_serial};
 
 /// Why a workload did not answer whoever asked as `operator`, in one line.
 pub(crate) fn explain(status: &tonic::Status, operator: &str) -> String {

@@ -27,6 +27,8 @@ pub(crate) enum Format {
     Text,
     /// A JSON object on each line
     Json,
+    /// Connections only, each with the fifteen fields of an AWS load balancer's connection log
+    Alb,
 }
 
 pub(crate) const EXAMPLES: &str = "\
@@ -35,6 +37,7 @@ Examples:
   avouch tap --denied --follow
   avouch tap --about spiffe://market.example/orders --format json
   avouch tap --denied --from dump.tgz
+  avouch tap --format alb > connections.log
 
 The records of everybody, oldest first: who connected, and whose calls were refused.
 

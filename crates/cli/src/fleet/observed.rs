@@ -3,6 +3,7 @@
 use super::Fleet;
 use avouch_api::observe::v1::{Connection, Decision, Record};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// A record, and who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -43,13 +44,22 @@ impl<'a> Observed<'a> {
         }
     }
 
-    /// Whether something was not allowed, or would not have been.
+    /// Whether something was not allowed, or would not have been; also a connection that was closed for what its peer did.
     pub(crate) fn is_denied(&self) -> bool {
-        let verdict = match self.what {
-            What::Connection(connection) => &connection.verdict,
-            What::Decision(decision) => &decision.verdict,
-        };
-        !matches!(verdict.as_str(), "accepted" | "allowed")
+        match self.what {
+            What::Connection(connection) => {
+                connection.verdict != "accepted" || !connection.end_reason.is_empty()
+            }
+            What::Decision(decision) => decision.verdict != "allowed",
+        }
+    }
+
+    /// Whose, which, and whether this is its own record.
+    fn connection(&self) -> (&'a str, &'a str, bool) {
+        match self.what {
+            What::Connection(connection) => (self.by, &connection.id, true),
+            What::Decision(decision) => (self.by, &decision.connection_id, false),
+        }
     }
 
     /// Whether it is about this: an id of a record, a trace, a serial, a SPIFFE ID or an address, with or without port.
@@ -60,7 +70,8 @@ impl<'a> Observed<'a> {
                 let Connection {
                     id, peer_id, peer_serial, peer_authority, peer_address, local_address, ..
                 } = connection;
-                [id, peer_id, peer_serial, peer_authority].into_iter().any(|text| same(text))
+                [id, peer_id, peer_authority].into_iter().any(|text| same(text))
+                    || is_serial(peer_serial, what)
                     || is_at(peer_address, what)
                     || is_at(local_address, what)
             }
@@ -70,6 +81,11 @@ impl<'a> Observed<'a> {
             }
         }
     }
+}
+
+/// Whether `serial` is what was asked for, as people write serials: in either case, with colons or without.
+pub(crate) fn is_serial(serial: &str, what: &str) -> bool {
+    !serial.is_empty() && serial.eq_ignore_ascii_case(&what.replace(':', ""))
 }
 
 /// Whether `address` is what was asked for: with the port if that has one.
@@ -90,6 +106,18 @@ impl Fleet {
         });
         let mut all: Vec<_> = own.chain(theirs).collect();
         all.sort_by_key(Observed::time); // stable: each one's own order stays
+        all
+    }
+
+    /// The records that carry `what`, the calls that came over their connections, and the connections of their calls.
+    pub(crate) fn records_about(&self, what: &str) -> Vec<Observed<'_>> {
+        let mut all = self.records();
+        let found: HashSet<_> =
+            all.iter().filter(|record| record.is_about(what)).map(Observed::connection).collect();
+        all.retain(|record| {
+            let (by, id, is_connection) = record.connection();
+            record.is_about(what) || !id.is_empty() && found.contains(&(by, id, !is_connection))
+        });
         all
     }
 
@@ -169,6 +197,18 @@ mod tests {
         assert!(
             is_at("[::1]:80", "::1") && is_at("[::1]:80", "[::1]") && !is_at("", "") && !is_at(":80", "")
         );
+    }
+
+    #[test]
+    fn calls_go_with_their_connections_and_connections_with_their_calls() {
+        let fleet = sample::fleet();
+        let times = |what: &str| -> Vec<String> {
+            fleet.records_about(what).iter().map(|record| record.time()[17..19].to_owned()).collect()
+        };
+        assert_eq!(times("127.0.0.1:50001"), ["02", "03"]);
+        assert_eq!(times(sample::TRACE), ["02", "03", "06"]);
+        assert_eq!(times("d-0000000000000002"), ["06"], "its connection is not known");
+        assert_eq!(times("127.0.0.1:50003"), ["01"], "nor is a call's that names none");
     }
 
     #[test]
