@@ -8,6 +8,9 @@ pub(crate) struct Tap {
     /// Only what was refused, or would have been but for audit mode
     #[arg(long)]
     pub(crate) denied: bool,
+    /// Also the calls of commands like this one
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Go on with what happens from now on, until interrupted
     #[arg(long, short, conflicts_with = "from")]
     pub(crate) follow: bool,

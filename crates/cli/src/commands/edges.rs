@@ -5,7 +5,7 @@
 
 use crate::args::{Arguments, Edges};
 use crate::error::CliError;
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, ASKING, Fleet};
 use crate::{output, timespan};
 use avouch_api::observe::v1::Edge;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub(crate) async fn run(arguments: &Arguments, edges: &Edges) -> Result<ExitCode
     if arguments.json {
         output::json(&serde_json::to_value(&flows).map_err(std::io::Error::from)?)?;
     } else if flows.is_empty() {
-        output::hint("no calls were counted");
+        output::warn("no calls were counted");
     } else {
         output::text(&table(&fleet, &flows))?;
     }
@@ -89,9 +89,6 @@ fn rate(calls: u64, since: &str, now: &str) -> f64 {
     // Of less than a second nothing can be said.
     calls as f64 / seconds.max(1.0)
 }
-
-/// What these commands ask everybody.
-const ASKING: &str = "/avouch.observe.v1.Observe/";
 
 /// By caller, callee and method.
 fn flows(fleet: &Fleet) -> Vec<Flow> {

@@ -14,6 +14,7 @@ pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, Cl
     let show = Show {
         format: tap.format.unwrap_or(if arguments.json { Format::Json } else { Format::Text }),
         denied: tap.denied,
+        all: tap.all,
         about: tap.about.clone().unwrap_or_default(),
     };
     if tap.follow {
@@ -23,7 +24,7 @@ pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, Cl
     super::say_silences(&fleet)?;
     let lines = show.lines(&fleet)?;
     if lines.is_empty() {
-        output::hint("no record fits");
+        output::warn("no record fits");
     }
     output::text(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     Ok(super::found(!lines.is_empty()))
@@ -34,6 +35,8 @@ pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, Cl
 struct Show {
     format: Format,
     denied: bool,
+    /// Also who asks as this program does.
+    all: bool,
     about: String,
 }
 
@@ -41,7 +44,7 @@ impl Show {
     fn lines(&self, fleet: &Fleet) -> Result<Vec<String>, CliError> {
         let mut records =
             if self.about.is_empty() { fleet.records() } else { fleet.records_about(&self.about) };
-        records.retain(|record| !self.denied || record.is_denied());
+        records.retain(|record| (!self.denied || record.is_denied()) && (self.all || !record.is_asking()));
         let lines: Result<Vec<_>, _> = records.iter().map(|record| self.line(fleet, record)).collect();
         Ok(lines?.into_iter().flatten().collect())
     }
@@ -63,7 +66,7 @@ mod tests {
     use crate::fleet::sample;
 
     fn lines(format: Format, denied: bool, about: &str) -> Vec<String> {
-        Show { format, denied, about: about.to_owned() }.lines(&sample::fleet()).unwrap()
+        Show { format, denied, all: false, about: about.to_owned() }.lines(&sample::fleet()).unwrap()
     }
 
     #[test]

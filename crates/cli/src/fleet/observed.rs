@@ -1,9 +1,13 @@
 //! Everybody's records as one list, each with who made it.
 
 use super::Fleet;
+use crate::timespan;
 use avouch_api::observe::v1::{Connection, Decision, Record};
 use serde::Serialize;
 use std::collections::HashSet;
+
+/// What the commands of this program ask everybody.
+pub(crate) const ASKING: &str = "/avouch.observe.v1.Observe/";
 
 /// A record, and who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -51,6 +55,14 @@ impl<'a> Observed<'a> {
                 connection.verdict != "accepted" || !connection.end_reason.is_empty()
             }
             What::Decision(decision) => decision.verdict != "allowed",
+        }
+    }
+
+    /// Whether it is an allowed call of a command like those of this program, which would bury the rest.
+    pub(crate) fn is_asking(&self) -> bool {
+        match self.what {
+            What::Decision(decision) => !self.is_denied() && decision.method.starts_with(ASKING),
+            What::Connection(_) => false,
         }
     }
 
@@ -116,7 +128,8 @@ impl Fleet {
             all.iter().filter(|record| record.is_about(what)).map(Observed::connection).collect();
         all.retain(|record| {
             let (by, id, is_connection) = record.connection();
-            record.is_about(what) || !id.is_empty() && found.contains(&(by, id, !is_connection))
+            let related = !id.is_empty() && found.contains(&(by, id, !is_connection));
+            record.is_about(what) || (related && !record.is_asking())
         });
         all
     }
@@ -139,6 +152,7 @@ impl Fleet {
     /// What the answers lack, one line for each who is silent.
     pub(crate) fn silences(&self) -> Vec<String> {
         let mut lines = Vec::new();
+        let now = timespan::parse_rfc3339(&self.taken_at);
         if !self.issuer_problem.is_empty() {
             lines.push(format!("the issuer is not heard: {}", self.issuer_problem));
         }
@@ -149,8 +163,13 @@ impl Fleet {
             // Said once for all of them above.
             if !member.problem.is_empty() && member.problem != self.operator_problem {
                 let (id, at) = (self.short(&member.workload.spiffe_id), &member.address);
-                let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
-                lines.push(format!("{id}{at} is not heard: {}", member.problem));
+                let heard = match timespan::parse_rfc3339(&member.workload.seen_at).zip(now) {
+                    Some((seen, now)) => {
+                        format!(" (the issuer last heard it {})", timespan::relative(seen.min(now), now))
+                    }
+                    None => String::new(),
+                };
+                lines.push(format!("{id} at {at} is not heard{heard}: {}", member.problem));
             }
         }
         lines
@@ -200,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn serials_are_the_same_with_colons_and_in_either_case() {
+        assert!(is_serial("0a1b", "0A:1B") && !is_serial("", ":") && !is_serial("0a1b", "0a1"));
+    }
+
+    #[test]
+    fn who_asks_as_this_program_does_is_told_apart_unless_refused() {
+        let asking = |method: &str, verdict: &str| {
+            let decision =
+                Decision { verdict: verdict.to_owned(), method: method.to_owned(), ..Decision::default() };
+            let record = Record { decision: Some(decision), connection: None };
+            Observed::new("", "", &record).is_some_and(|observed| observed.is_asking())
+        };
+        let method = format!("{ASKING}ListEdges");
+        assert!(asking(&method, "allowed") && !asking(&method, "refused") && !asking("/a.B/C", "allowed"));
+    }
+
+    #[test]
     fn calls_go_with_their_connections_and_connections_with_their_calls() {
         let fleet = sample::fleet();
         let times = |what: &str| -> Vec<String> {
@@ -232,7 +268,9 @@ mod tests {
         let mut fleet = sample::fleet();
         assert_eq!(
             fleet.silences(),
-            ["dark at 127.0.0.1:7003 is not heard: PEER_CONNECTION_CLOSED: cannot connect"]
+            [
+                "dark at 127.0.0.1:7003 is not heard (the issuer last heard it 10m ago): PEER_CONNECTION_CLOSED: cannot connect"
+            ]
         );
         fleet.operator_problem = "not registered".to_owned();
         let silent = Member { problem: "not registered".to_owned(), ..Member::default() };

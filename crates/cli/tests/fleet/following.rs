@@ -7,10 +7,13 @@ use std::process::{Child, Stdio};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+type Lines = mpsc::UnboundedReceiver<String>;
+
 /// A running `avouch`, and the lines of both its outputs.
 struct Tap {
     child: Child,
-    lines: mpsc::UnboundedReceiver<String>,
+    records: Lines,
+    remarks: Lines,
 }
 
 impl Drop for Tap {
@@ -24,35 +27,35 @@ impl Tap {
     fn start(world: &World, words: &[&str]) -> Self {
         let mut command = world.command(words);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = mpsc::unbounded_channel();
-        let outputs: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for output in outputs {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    let _ = sender.send(line);
-                }
-            });
-        }
-        Self { child, lines }
+        let records = lines(child.stdout.take().unwrap());
+        let remarks = lines(child.stderr.take().unwrap());
+        Self { child, records, remarks }
     }
 
-    /// Waits for a line with this in it.
-    async fn says(&mut self, part: &str) -> String {
-        let mut said = Vec::new();
-        let limit = std::time::Duration::from_secs(30);
-        let found = tokio::time::timeout(limit, async {
-            while let Some(line) = self.lines.recv().await {
-                if line.contains(part) {
-                    return Some(line);
-                }
-                said.push(line);
-            }
-            None
-        });
-        found.await.ok().flatten().unwrap_or_else(|| panic!("no {part:?} in {said:?}"))
+    /// The next record.
+    async fn record(&mut self) -> String {
+        next(&mut self.records).await
     }
+
+    /// The next remark on standard error.
+    async fn remark(&mut self) -> String {
+        next(&mut self.remarks).await
+    }
+}
+
+fn lines(output: impl std::io::Read + Send + 'static) -> Lines {
+    let (sender, lines) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+async fn next(lines: &mut Lines) -> String {
+    let next = tokio::time::timeout(std::time::Duration::from_secs(30), lines.recv()).await;
+    next.expect("a line in time").expect("it goes on")
 }
 
 fn refusal(number: u32) -> Record {
@@ -87,34 +90,34 @@ async fn records_come_as_they_are_made_and_what_happened_in_between_is_caught_up
     let mut tap = Tap::start(&world, &["tap", "--follow", "--denied"]);
     eventually("the stream", async || (says.live.receiver_count() > 0).then_some(())).await;
     says.live.send(now(1, 0)).unwrap();
-    assert!(tap.says("d-0000000000000001").await.contains("× dev → a.B/C refused: ROLE_MISSING"));
+    let line = tap.record().await;
+    assert!(line.contains("× dev → a.B/C refused: ROLE_MISSING") && line.contains("d-0000000000000001"));
     says.live.send(now(2, 5)).unwrap();
-    assert!(tap.says("too fast").await.contains("orders at"));
-    tap.says("d-0000000000000002").await;
+    assert!(tap.record().await.contains("d-0000000000000002"));
+    assert!(tap.remark().await.contains("made 5 records too fast"));
 
     // It ends, and is said to be silent; two records are made before anybody listens again.
     workload.end().await;
-    assert!(tap.says("is not heard").await.contains(&format!("orders at {address}")));
+    assert!(tap.remark().await.starts_with(&format!("orders at {address} is not heard")));
     let records = (1..=4).map(refusal).collect();
     let again = Says { records, ..Says::nothing("orders") };
     let listener = TcpListener::bind(address).await.unwrap();
     let _workload = Workload::serve(identity, listener, again.clone(), FOR_OPERATORS);
-    tap.says("is heard again").await;
+    assert!(tap.remark().await.ends_with("is heard again"));
     for id in ["d-0000000000000003", "d-0000000000000004"] {
-        let line = tap.says("d-").await;
-        assert!(line.contains(id), "{line}: each once, in order");
+        assert!(tap.record().await.contains(id), "each once, in order");
     }
     again.live.send(now(4, 0)).unwrap(); // also in the list: not twice
     again.live.send(now(5, 0)).unwrap();
-    let line = tap.says("d-").await;
-    assert!(line.contains("d-0000000000000005"), "{line}");
+    assert!(tap.record().await.contains("d-0000000000000005"));
 
     // Somebody who comes later is followed too.
     let late = Says::nothing("late");
     let _late = Workload::start(&world, late.clone(), FOR_OPERATORS).await;
     eventually("the second stream", async || (late.live.receiver_count() > 0).then_some(())).await;
     late.live.send(now(6, 0)).unwrap();
-    assert!(tap.says("d-0000000000000006").await.contains("  late  "));
+    let line = tap.record().await;
+    assert!(line.contains("d-0000000000000006") && line.contains("  late  "), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

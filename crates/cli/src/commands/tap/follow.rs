@@ -97,7 +97,8 @@ impl Following {
     /// `false`: nobody reads any more.
     async fn hand_over(&self, by: &str, address: &str, record: &Record) -> bool {
         // Who made it has filtered it.
-        let Some(observed) = Observed::new(by, address, record) else { return true };
+        let observed = Observed::new(by, address, record).filter(|it| self.show.all || !it.is_asking());
+        let Some(observed) = observed else { return true };
         match self.show.line(&self.names, &observed) {
             Ok(None) => true,
             Ok(Some(line)) => self.news.send(News::Line(line)).await.is_ok(),
