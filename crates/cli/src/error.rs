@@ -1,5 +1,6 @@
 //! What can go wrong, each with the line that says what to do next.
 
+use crate::explain::What;
 use avouch_spiffe::{Reason, SpiffeId};
 use miette::Diagnostic;
 use std::fmt;
@@ -18,7 +19,14 @@ pub(crate) enum CliError {
     #[error("no issuer answers on {}", .socket.display())]
     Unreachable { socket: PathBuf, source: io::Error },
     #[error("{}", .message)]
-    Refused { code: tonic::Code, reason: Option<Reason>, message: String, help: Option<String> },
+    Refused {
+        code: tonic::Code,
+        reason: Option<Reason>,
+        message: String,
+        /// Under which the issuer has it on record.
+        decision: Option<String>,
+        help: Option<String>,
+    },
     #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", .path.display())]
@@ -27,6 +35,20 @@ pub(crate) enum CliError {
     RegisteredOtherwise { id: SpiffeId, found: String, wanted: String },
     #[error("{} holds no certificate", .0.display())]
     NoCertificate(PathBuf),
+    #[error("{} cannot be used: {problem}", .path.display())]
+    Unusable { path: PathBuf, problem: String, help: String },
+    #[error("{} is there already", .path.display())]
+    Exists { path: PathBuf },
+    #[error("{target} showed no certificate: {problem}")]
+    NoChain { target: String, problem: String },
+    #[error("a PKCS#12 archive needs a password")]
+    NoPassword,
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    #[error("the form is not for a terminal")]
+    BinaryToTerminal,
+    #[error("{} cannot be run", .program.display())]
+    Program { program: PathBuf, source: io::Error },
     #[error("the issuer's answer cannot be understood: {0}")]
     Answer(String),
     #[error("there is no usable identity {whose}")]
@@ -37,6 +59,8 @@ pub(crate) enum CliError {
     NobodyAnswers { silences: Vec<String> },
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
+    #[error("{0}")]
+    NotOnRecord(Box<crate::explain::Missing>),
     #[error("this program cannot start")]
     Runtime(#[source] io::Error),
 }
@@ -53,7 +77,9 @@ impl CliError {
             .get_details_error_info()
             .filter(|info| info.domain == avouch_spiffe::ERROR_DOMAIN)
             .and_then(|info| info.reason.parse().ok());
-        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), help }
+        let decision = status.get_details_request_info().map(|info| info.request_id);
+        let decision = decision.filter(|id| id.parse::<What>().is_ok());
+        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), decision, help }
     }
 
     /// From a failure to have an identity to ask with: `in DIR`, `of SPIFFE-ID`.
@@ -112,13 +138,15 @@ impl Diagnostic for CliError {
                 "run this as the user the issuer runs as, or as root".to_owned()
             }
             Self::Refused { reason: Some(reason), .. } if reason.retryable() => {
-                "try again; the issuer's log says what is in the way".to_owned()
+                "try again; the issuer's log says what is in the way, and so does `avouch check`".to_owned()
             }
+            Self::Refused { decision: Some(id), .. } => format!("the issuer's record: `avouch explain {id}`"),
             Self::RegisteredOtherwise { id, .. } => {
                 format!(
                     "look at it with `avouch entry show {id}`; to change it, remove it first with `avouch entry rm {id}`"
                 )
             }
+            Self::NotOnRecord(missing) => missing.help(),
             Self::Dump { .. } => "make one with `avouch dump FILE`, on the issuer's machine".to_owned(),
             Self::NobodyAnswers { .. } => {
                 "run this as the user the issuer runs as; or name whom to ask with --identity DIR and \
@@ -126,6 +154,16 @@ impl Diagnostic for CliError {
                     .to_owned()
             }
             Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
+            Self::Unusable { help, .. } => help.clone(),
+            Self::Exists { .. } => "choose another name, or replace it with --force".to_owned(),
+            Self::NoChain { target, .. } => format!("see each step with `avouch handshake {target}`"),
+            Self::NoPassword => {
+                "name a file whose first line is the password with --password-file".to_owned()
+            }
+            Self::BinaryToTerminal => "write it into a file with --out FILE".to_owned(),
+            Self::Program { .. } => {
+                "name a program of avouch by its path, as in ./target/debug/orders".to_owned()
+            }
             _ => return None,
         };
         Some(Box::new(help))

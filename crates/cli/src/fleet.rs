@@ -17,6 +17,7 @@ pub(crate) mod sample;
 
 use crate::args::{Arguments, Sources};
 use crate::error::CliError;
+use crate::printable::printable;
 use avouch_api::observe::v1::{Edge, GetPolicyResponse, Issuer, Record, Status, Workload};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,17 @@ pub(crate) struct Member {
     pub(crate) policy: Option<GetPolicyResponse>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) records: Vec<Record>,
+}
+
+impl Member {
+    /// What people call it: the SPIFFE ID and the address it was asked by. What it says of itself is not taken for it.
+    pub(crate) fn name(&self) -> String {
+        match (self.workload.spiffe_id.as_str(), self.address.as_str()) {
+            ("", address) => printable(address),
+            (id, "") => printable(id),
+            (id, address) => format!("{} ({})", printable(id), printable(address)),
+        }
+    }
 }
 
 /// An identity that is registered at the issuer.

@@ -1,11 +1,26 @@
 //! How results look: aligned tables for people, JSON for programs.
 
+use crate::printable::is_plain;
 use serde_json::Value;
 use std::io::{self, Write};
 
-/// Writes a JSON value and a line end.
+/// Writes a JSON value and a line end. What a terminal would obey is escaped, as JSON allows in any string.
 pub(crate) fn json(value: &Value) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{value:#}")
+    writeln!(io::stdout().lock(), "{}", escaped(&format!("{value:#}")))
+}
+
+/// JSON leaves only the first 32 characters unsaid; terminals obey more.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if c == '\n' || is_plain(c) {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text
 }
 
 /// Writes text as it is.
@@ -19,6 +34,13 @@ pub(crate) fn hint(text: &str) {
     if io::stderr().is_terminal() {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+/// Whether standard output is a terminal whose owner has nothing against colours.
+pub(crate) fn colours() -> bool {
+    use std::io::IsTerminal;
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !refused
 }
 
 /// Says something beside the result that must not be overlooked, such as what the result lacks.
@@ -49,11 +71,33 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     text
 }
 
+/// Width that running text is broken at; commands in it stay on one line if they can.
+const WIDTH: usize = 100;
+
+/// Running text behind a head, broken into lines and indented under it.
+pub(crate) fn paragraph(head: &str, text: &str) -> String {
+    let indent = head.chars().count();
+    let mut lines = String::from(head);
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines.push('\n');
+    lines
+}
+
 /// Text of others on one line: what would move a terminal's cursor, colour it or turn its direction shows as `�`.
 pub(crate) fn clean(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// Names and values under each other.
@@ -69,6 +113,23 @@ pub(crate) fn fields(indent: usize, rows: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys_and_means_the_same() {
+        let value = Value::from("a\u{9b}2J \u{202e}b\u{e0041} ü\n");
+        let text = escaped(&format!("{value:#}"));
+        assert_eq!(text, r#""a\u009b2J \u202eb\udb40\udc41 ü\n""#);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn running_text_is_broken_under_its_head() {
+        let text = paragraph("So: ", &"word ".repeat(30));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.starts_with("So: word word"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= WIDTH && line.trim_end() == line), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with("    word"), "{text}");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_lines_end_without_blanks() {

@@ -88,6 +88,7 @@ fn decision(refused: &Refused) -> Decision {
             decision.have = owned(denial.have());
             decision.rule = denial.rule_text();
             decision.place = denial.place().map(ToString::to_string).unwrap_or_default();
+            decision.detail = denial.detail();
             decision.policy_version = denial.policy_version().unwrap_or_default().to_owned();
         }
         Why::Service { method, reason, detail } => {

@@ -270,7 +270,7 @@ pub(crate) fn check(
     let contracts: Vec<_> = contracts.iter().copied().chain([avouch_records::contract()]).collect();
     let methods = Methods::new(&contracts)?;
     let policy = match &config.authz.policy {
-        Some(path) => PolicyHandle::load(path, methods.clone())?,
+        Some(path) => PolicyHandle::load_by(config.service.clock.clone(), path, methods.clone())?,
         None => PolicyHandle::fixed(Policy::without_roles(&methods)),
     };
     Ok((config, methods, policy))

@@ -32,8 +32,6 @@ pub(crate) struct News {
     pub(crate) renewal: Option<Renewal>,
     /// Whether the trust stream is up, where there is one.
     pub(crate) trust_stream: Option<bool>,
-    /// Milliseconds by which the clock is ahead of the issuer's, and when that was measured.
-    pub(crate) clock: Option<(i64, SystemTime)>,
 }
 
 /// An attempt to get another SVID.
@@ -80,7 +78,6 @@ impl Observer {
                 news.renewal = Some(Renewal { how, at, error: Some(error.clone()) });
             }
             IdentityEvent::TrustStream { up } => news.trust_stream = Some(*up),
-            IdentityEvent::Clock { difference } => news.clock = Some((difference.ahead_millis, at)),
             _ => {}
         }
     }
@@ -148,10 +145,8 @@ impl IdentityObserver for Observer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use avouch_authz::Methods;
-    use avouch_identity::ClockDifference;
     use avouch_records::RecordsConfig;
     use avouch_spiffe::clock;
 
@@ -175,14 +170,10 @@ mod tests {
         observer.event(&issued("stored"));
         assert!(observer.news().renewal.is_none(), "nobody was asked for it");
         observer.event(&IdentityEvent::Failed { how: "renew", error: "away".to_owned() });
-        let (own, issuer) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_millis(1500));
-        let difference = ClockDifference::between(own, issuer);
-        observer.event(&IdentityEvent::Clock { difference });
         assert_eq!(observer.news().renewal.unwrap().error.as_deref(), Some("away"));
         observer.event(&issued("renew"));
         let news = observer.news();
         assert_eq!(news.renewal.map(|renewal| (renewal.how, renewal.error)), Some(("renew", None)));
-        assert_eq!(news.clock.map(|(ahead, _)| ahead), Some(-1500));
         assert_eq!(news.trust_stream, None);
     }
 

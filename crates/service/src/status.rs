@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use avouch_api::observe::v1::{
@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     listening: Arc<OnceLock<Listening>>,
     disks: Vec<PathBuf>,
     upstreams: Vec<Upstream>,
+    /// By the policy's version.
+    unused: Mutex<Option<(String, Vec<String>)>>,
 }
 
 /// The listener for mutual TLS, once there is one.
@@ -80,6 +82,7 @@ impl Facts {
             listening: Arc::clone(&parts.listening),
             disks,
             upstreams: upstreams.collect(),
+            unused: Mutex::default(),
         }
     }
 
@@ -121,8 +124,23 @@ impl Facts {
             version: current.policy.version().to_owned(),
             since: text::time(current.since),
             problem: self.policy.problem().unwrap_or_default(),
-            ..PolicyState::default()
+            tests: current.policy.tests().try_into().unwrap_or(u64::MAX),
+            unused: self.unused(&current.policy),
+            audit: current.policy.audits(),
         })
+    }
+
+    /// What of the policy does nothing. Once per policy: it takes a look at everything in it.
+    fn unused(&self, policy: &avouch_authz::Policy) -> Vec<String> {
+        let mut known = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((version, unused)) if version == policy.version() => unused.clone(),
+            _ => {
+                let unused: Vec<_> = policy.unused().iter().map(ToString::to_string).collect();
+                *known = Some((policy.version().to_owned(), unused.clone()));
+                unused
+            }
+        }
     }
 }
 
@@ -140,6 +158,7 @@ impl Source for Facts {
     fn status(&self) -> Status {
         let news = self.observer.news();
         let listening = self.listening.get();
+        let clock = self.identity.clock_difference();
         Status {
             service: self.name.to_owned(),
             version: VERSION.to_owned(),
@@ -168,8 +187,8 @@ impl Source for Facts {
                 None => "none",
             }
             .to_owned(),
-            clock_ahead_millis: news.clock.map(|(ahead, _)| ahead).unwrap_or_default(),
-            issuer_clock_at: news.clock.map(|(_, at)| text::time(at)).unwrap_or_default(),
+            clock_ahead_millis: clock.map(|clock| clock.ahead_millis).unwrap_or_default(),
+            issuer_clock_at: clock.map(|clock| text::time(clock.measured_at)).unwrap_or_default(),
             policy: self.policy_state(),
             listener: listening.map(|listening| listening.listener.clone()),
             records: Some(self.observer.recorder().state()),
@@ -192,7 +211,7 @@ fn policy(of: InForce) -> Policy {
         source: of.policy.source().to_owned(),
         version: of.policy.version().to_owned(),
         since: text::time(of.since),
-        text: of.text.to_string(),
+        text: of.policy.text().to_owned(),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct PeerIdentity {
     issuer: String,
     authority_key_id: Option<String>,
     fingerprint: String,
+    spki_sha256: String,
+    issuer_key_id: Option<String>,
 }
 
 impl PeerIdentity {
@@ -33,7 +35,17 @@ impl PeerIdentity {
             issuer: leaf.issuer().to_owned(),
             authority_key_id: leaf.authority_key_id().map(str::to_owned),
             fingerprint: hex::encode(&x509::sha256(der)),
+            spki_sha256: hex::encode(&x509::sha256(leaf.spki_der())),
+            issuer_key_id: None,
         }
+    }
+
+    /// Notes the key identifier of the authority whose key the leaf's signature was verified with. A leaf's own word for
+    /// it (its authority key identifier) is no proof: no path validator compares it.
+    #[must_use]
+    pub fn signed_by(mut self, key_id: Option<String>) -> Self {
+        self.issuer_key_id = key_id;
+        self
     }
 
     /// The peer's SPIFFE ID.
@@ -74,5 +86,16 @@ impl PeerIdentity {
     /// SHA-256 of the certificate, lower-case hexadecimal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// SHA-256 of the DER `SubjectPublicKeyInfo`, lower-case hexadecimal: the same for every certificate of one key.
+    pub fn spki_sha256(&self) -> &str {
+        &self.spki_sha256
+    }
+
+    /// The subject key identifier of the certificate whose key verified the leaf's signature, lower-case hexadecimal;
+    /// none if that certificate has none, or nobody has verified a path.
+    pub fn issuer_key_id(&self) -> Option<&str> {
+        self.issuer_key_id.as_deref()
     }
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use avouch_spiffe::clock;
-
 use crate::policy::Policy;
 
 /// A policy that is or was in force, with the text it was compiled from.
@@ -15,13 +13,13 @@ pub struct InForce {
     pub policy: Arc<Policy>,
     /// The file's content; empty for a policy that comes from no file.
     pub text: Arc<str>,
-    /// Since when it is (or was) in force, by the system's clock.
+    /// Since when it is (or was) in force, by the handle's clock.
     pub since: SystemTime,
 }
 
 impl InForce {
-    pub(super) fn now(policy: Arc<Policy>, text: &str) -> Self {
-        Self { policy, text: text.into(), since: clock::system().now() }
+    pub(super) fn since(policy: Arc<Policy>, since: SystemTime) -> Self {
+        Self { text: policy.shared_text(), policy, since }
     }
 }
 

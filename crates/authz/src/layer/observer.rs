@@ -28,7 +28,7 @@ pub trait DecisionObserver: Send + Sync {
 /// Nobody.
 impl DecisionObserver for () {}
 
-/// A refused call.
+/// A refused call, or one that audit mode let through.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Refusal<'a> {
