@@ -22,6 +22,7 @@ mod runtime_dir;
 mod sample;
 mod secret_file;
 mod timespan;
+mod upstream;
 
 use args::{Arguments, Command};
 use clap::Parser;
