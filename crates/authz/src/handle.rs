@@ -4,16 +4,21 @@
 //! only a good policy takes the old one's place, and a bad one changes nothing. Before the first good one every call is
 //! refused with NOT_READY.
 
+mod history;
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use avouch_spiffe::PeerIdentity;
 use avouch_spiffe::clock::{self, SharedClock};
 
+pub use history::InForce;
+
+use self::history::History;
 use crate::decide::{Caller, Permit, decide};
 use crate::denial::Denial;
 use crate::methods::Methods;
@@ -31,26 +36,6 @@ struct Shared {
     /// Held for the whole of a reload: one at a time, so that an older content never overtakes a newer one.
     reloading: Mutex<()>,
     history: Mutex<History>,
-}
-
-/// The policy in force, the one before it, and what is wrong with the file as it is now.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    /// The policy in force; none if there has been no good one yet.
-    pub current: Option<InForce>,
-    /// The one before it, none since the start.
-    pub previous: Option<InForce>,
-    /// Why the file, when it was last read, did not take the place of the policy in force.
-    pub problem: Option<String>,
-}
-
-/// A policy and when it came into force.
-#[derive(Clone, Debug)]
-pub struct InForce {
-    /// The policy, with its text and version.
-    pub policy: Arc<Policy>,
-    /// Since when.
-    pub since: SystemTime,
 }
 
 #[derive(Debug)]
@@ -114,8 +99,7 @@ impl PolicyHandle {
     }
 
     fn new(clock: SharedClock, policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
-        let since = clock.now();
-        let current = policy.clone().map(|policy| InForce { policy, since });
+        let current = policy.clone().map(|policy| InForce::since(policy, clock.now()));
         let history = Mutex::new(History { current, ..History::default() });
         let current = ArcSwapOption::new(policy);
         Self(Arc::new(Shared { current, file, clock, reloading: Mutex::new(()), history }))
@@ -127,10 +111,26 @@ impl PolicyHandle {
         self.0.current.load_full()
     }
 
-    /// The policy in force and the one before it, since when, and what is wrong with the file as it is now.
+    /// The policy in force with its text, if there is one yet.
     #[must_use]
-    pub fn history(&self) -> History {
-        self.0.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn in_force(&self) -> Option<InForce> {
+        self.history().current.clone()
+    }
+
+    /// The policy that was in force before; none if there has been no other.
+    #[must_use]
+    pub fn previous(&self) -> Option<InForce> {
+        self.history().previous.clone()
+    }
+
+    /// Why the file as it was last read is not in force; none if it is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.history().problem.clone()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file that the policy comes from.
@@ -174,39 +174,24 @@ impl PolicyHandle {
     pub fn reload(&self) -> Result<Reloaded, PolicyError> {
         let file = self.0.file.as_ref().ok_or(PolicyError::NoFile)?;
         let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = self.read_again(file);
-        let mut history = self.0.history.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(None) => {
-                history.problem = None;
-                Ok(Reloaded::Unchanged)
-            }
-            Ok(Some(policy)) => {
-                let version = policy.version().to_owned();
-                let policy = Arc::new(policy);
-                let current = InForce { policy: Arc::clone(&policy), since: self.0.clock.now() };
-                self.0.current.store(Some(policy));
-                *history =
-                    History { previous: history.current.take(), current: Some(current), problem: None };
-                Ok(Reloaded::Changed { version })
-            }
-            Err(error) => {
-                history.problem = Some(error.to_string());
-                Err(error)
-            }
-        }
+        let outcome = self.replace(file);
+        self.history().problem = outcome.as_ref().err().map(ToString::to_string);
+        outcome
     }
 
-    /// The policy in the file; none if it is the one in force.
-    fn read_again(&self, file: &File) -> Result<Option<Policy>, PolicyError> {
+    fn replace(&self, file: &File) -> Result<Reloaded, PolicyError> {
         let unreadable = |source| PolicyError::Unreadable { path: file.path.clone(), source };
         let text = read_bounded(&file.path).map_err(unreadable)?;
         if let Some(current) = &*self.0.current.load()
             && current.version() == version_of(text.as_bytes())
         {
-            return Ok(None);
+            return Ok(Reloaded::Unchanged);
         }
-        Policy::parse(&file.path.display().to_string(), &text, &file.methods).map(Some)
+        let policy = Arc::new(Policy::parse(&file.path.display().to_string(), &text, &file.methods)?);
+        let version = policy.version().to_owned();
+        self.0.current.store(Some(Arc::clone(&policy)));
+        self.history().replace(InForce::since(policy, self.0.clock.now()));
+        Ok(Reloaded::Changed { version })
     }
 
     /// Reloads every `interval`, for ever; run it as a task. It compares content, not dates, so it works on file systems
@@ -254,7 +239,7 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
-    use std::time::Instant;
+    use std::time::{Instant, SystemTime};
 
     use avouch_spiffe::Reason;
 
@@ -384,6 +369,26 @@ mod tests {
         assert!(!payments_may_post(&handle));
     }
 
+    #[test]
+    fn the_policy_before_and_what_is_wrong_with_the_file_can_be_asked_for() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        assert!(handle.previous().is_none() && handle.problem().is_none());
+        bench.write(BAD);
+        handle.reload().unwrap_err();
+        assert!(handle.problem().unwrap().contains("ledger-writr"), "{:?}", handle.problem());
+        assert!(handle.previous().is_none(), "a bad policy was never in force");
+        bench.write(OTHER);
+        handle.reload().unwrap();
+        assert!(handle.problem().is_none());
+        let (now, before) = (handle.in_force().unwrap(), handle.previous().unwrap());
+        assert_eq!((&*now.text, &*before.text), (OTHER, GOOD));
+        assert!(before.since <= now.since && before.policy.version() != now.policy.version());
+        handle.reload().unwrap();
+        assert_eq!(&*handle.previous().unwrap().text, GOOD, "the same content again is no other policy");
+    }
+
     fn bench_write(bench: &Bench, text: &str, round: usize) {
         let new = bench.dir.path().join(format!("new-{round}-{:?}", thread::current().id()));
         fs::write(&new, text).unwrap();
@@ -396,24 +401,21 @@ mod tests {
         bench.write(GOOD);
         let clock = clock::ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
         let handle = PolicyHandle::load_by(clock.shared(), bench.path(), methods()).unwrap();
-        let first = handle.history();
-        assert!(first.previous.is_none() && first.problem.is_none());
-        assert_eq!(first.current.unwrap().policy.text(), GOOD);
+        assert!(handle.previous().is_none() && handle.problem().is_none());
+        assert_eq!(&*handle.in_force().unwrap().text, GOOD);
         clock.advance(Duration::from_secs(5));
         bench.write(OTHER);
         handle.reload().unwrap();
         bench.write(BAD);
         handle.reload().unwrap_err();
-        let history = handle.history();
-        let (current, previous) = (history.current.unwrap(), history.previous.unwrap());
+        let (current, previous) = (handle.in_force().unwrap(), handle.previous().unwrap());
         assert_eq!((current.policy.text(), previous.policy.text()), (OTHER, GOOD));
         assert_eq!(current.since.duration_since(previous.since).unwrap(), Duration::from_secs(5));
-        assert!(history.problem.unwrap().contains("did you mean \"ledger-writer\""));
+        assert!(handle.problem().unwrap().contains("did you mean \"ledger-writer\""));
         bench.write(OTHER);
         handle.reload().unwrap();
-        let mended = handle.history();
-        assert!(mended.problem.is_none());
-        assert_eq!(mended.previous.unwrap().policy.text(), GOOD);
+        assert!(handle.problem().is_none());
+        assert_eq!(handle.previous().unwrap().policy.text(), GOOD);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub use decision_id::{DecisionId, DecisionIds};
+pub use decision_id::{DecisionId, DecisionIds, UnknownDecisionId};
 pub use observer::{DecisionObserver, Refusal};
 pub use refusal::Disclosure;
 
@@ -98,10 +98,14 @@ impl AuthzLayer {
 }
 
 impl Settings {
-    fn record(&self, refusal: &Refusal<'_>, verdict: Verdict, extensions: &Extensions) {
-        let denial = refusal.denial;
+    fn refusal<'a>(&self, denial: &'a Denial, verdict: Verdict, extensions: &Extensions) -> Refusal<'a> {
         let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason(), verdict);
-        if let Some(suppressed) = self.records.pass(source, Instant::now()) {
+        let suppressed = self.records.pass(source, Instant::now());
+        Refusal { decision_id: self.ids.next(), denial, suppressed }
+    }
+
+    fn record(&self, refusal: &Refusal<'_>, verdict: Verdict, extensions: &Extensions) {
+        if let Some(suppressed) = refusal.suppressed {
             refusal::record(refusal, verdict, (self.connection_id)(extensions), suppressed);
         }
     }
@@ -109,8 +113,8 @@ impl Settings {
     /// A call that goes through in audit mode: recorded like the refusal that it would be.
     #[cold]
     fn audited(&self, denial: &Denial, extensions: &Extensions) {
-        let refusal = Refusal { decision_id: self.ids.next(), denial };
-        self.observer.audited(&refusal);
+        let refusal = self.refusal(denial, Verdict::Audited, extensions);
+        self.observer.audited(&refusal, extensions);
         self.record(&refusal, Verdict::Audited, extensions);
     }
 }
@@ -159,7 +163,7 @@ where
         match decide(&self.settings.policy, request.extensions(), request.uri().path()) {
             Ok(permit) => {
                 match permit.audited() {
-                    None => self.settings.observer.allowed(permit.method()),
+                    None => self.settings.observer.allowed(&permit, request.extensions()),
                     Some(denial) => self.settings.audited(denial, request.extensions()),
                 }
                 tracing::trace!(method = permit.path(), role = permit.role(), "call allowed");
@@ -168,8 +172,8 @@ where
             }
             Err(denial) => {
                 let settings = &self.settings;
-                let refusal = Refusal { decision_id: settings.ids.next(), denial: &denial };
-                settings.observer.denied(&refusal);
+                let refusal = settings.refusal(&denial, Verdict::Refused, request.extensions());
+                settings.observer.denied(&refusal, request.extensions());
                 settings.record(&refusal, Verdict::Refused, request.extensions());
                 let response = Some(refusal::response(&refusal, &settings.trust_domain));
                 ResponseFuture { answer: Answer::Refused { response } }

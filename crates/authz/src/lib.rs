@@ -9,9 +9,11 @@
 //! Authentication is not done here: the caller's identity comes verified, from the connection. The core knows neither
 //! TLS nor tonic; [`layer`] is the adapter that enforces decisions on a tower service.
 
+mod classes;
 mod condition;
 mod decide;
 mod denial;
+mod diff;
 mod handle;
 pub mod layer;
 mod matrix;
@@ -24,10 +26,12 @@ mod testing;
 
 pub use avouch_spiffe::contract;
 
+pub use classes::{CallerClass, MAX_CERTIFICATES, TooManyCertificates};
 pub use condition::{Certificate, PinError, Unmet};
 pub use decide::{Caller, LocalAdminCaller, Permit, decide};
 pub use denial::{Denial, FailedCondition};
-pub use handle::{History, InForce, PolicyHandle, Reloaded};
+pub use diff::{CallerMatrix, CallerRow, Change, ChangeKind, Outcome, caller_matrix, diff};
+pub use handle::{InForce, PolicyHandle, Reloaded};
 pub use matrix::{Matrix, MatrixDeny, MatrixRow, Subject, matrix};
 pub use methods::{ContractError, DEBUG_ROLE, MethodIndex, Methods};
 pub use pattern::{CallerPattern, PatternError};

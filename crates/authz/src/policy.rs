@@ -187,6 +187,10 @@ impl Policy {
         &self.text
     }
 
+    pub(crate) fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// The methods it was checked against.
     #[must_use]
     pub fn methods(&self) -> &Methods {
@@ -231,6 +235,10 @@ impl Policy {
 
     pub(crate) fn role_bindings(&self) -> &[RoleBinding] {
         &self.roles
+    }
+
+    pub(crate) fn audit_rules(&self) -> &[AuditRule] {
+        &self.audits
     }
 
     /// Where the file speaks of the first of `roles` that it speaks of; else the file itself.

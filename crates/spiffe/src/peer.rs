@@ -15,7 +15,9 @@ pub struct PeerIdentity {
     serial: String,
     not_before: SystemTime,
     not_after: SystemTime,
+    subject: String,
     issuer: String,
+    authority_key_id: Option<String>,
     fingerprint: String,
     spki_sha256: String,
     issuer_key_id: Option<String>,
@@ -29,7 +31,9 @@ impl PeerIdentity {
             serial: leaf.serial().to_owned(),
             not_before: leaf.not_before(),
             not_after: leaf.not_after(),
+            subject: leaf.subject().to_owned(),
             issuer: leaf.issuer().to_owned(),
+            authority_key_id: leaf.authority_key_id().map(str::to_owned),
             fingerprint: hex::encode(&x509::sha256(der)),
             spki_sha256: hex::encode(&x509::sha256(leaf.spki_der())),
             issuer_key_id: None,
@@ -62,6 +66,16 @@ impl PeerIdentity {
     /// The last second of the certificate's validity.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
+    }
+
+    /// The certificate's distinguished name (RFC 4514); most SVIDs have an empty one.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The key identifier of the authority that signed, lower-case hexadecimal, where the certificate names it.
+    pub fn authority_key_id(&self) -> Option<&str> {
+        self.authority_key_id.as_deref()
     }
 
     /// The distinguished name of the authority that signed (RFC 4514).

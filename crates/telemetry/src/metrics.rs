@@ -27,7 +27,7 @@ pub enum Verdict {
     Allow,
     /// The call was refused.
     Deny,
-    /// The call was let through by audit mode; enforced, the policy would have refused it.
+    /// It was decided against and let through: the policy is in audit mode there.
     Audit,
 }
 

@@ -85,7 +85,7 @@ pub(super) fn response<R: Default>(refusal: &Refusal<'_>, trust_domain: &TrustDo
 }
 
 fn answer(refusal: &Refusal<'_>, disclosure: Disclosure) -> Status {
-    let Refusal { decision_id, denial } = refusal;
+    let Refusal { decision_id, denial, .. } = refusal;
     let reason = denial.reason();
     if disclosure == Disclosure::Id {
         let mut details = ErrorDetails::new();

@@ -43,16 +43,16 @@ struct Counter {
 }
 
 impl DecisionObserver for Counter {
-    fn allowed(&self, _: crate::MethodIndex) {
+    fn allowed(&self, _: &Permit, _: &http::Extensions) {
         self.allowed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn audited(&self, refusal: &Refusal<'_>) {
+    fn audited(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
         let index = refusal.denial.method().map(crate::MethodIndex::index);
         self.audited.lock().unwrap().push((index, refusal.decision_id.to_string()));
     }
 
-    fn denied(&self, refusal: &Refusal<'_>) {
+    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
         let index = refusal.denial.method().map(crate::MethodIndex::index);
         let reason = refusal.denial.reason().to_string();
         self.denied.lock().unwrap().push((index, reason, refusal.decision_id.to_string()));

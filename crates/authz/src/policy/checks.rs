@@ -7,7 +7,7 @@ use std::fmt;
 use avouch_spiffe::SpiffeId;
 
 use super::{AuditRule, BoundCaller, Deny, DenyRule, Place, Policy};
-use crate::condition::Certificate;
+use crate::condition::{Certificate, Condition};
 use crate::denial::FailedCondition;
 use crate::methods::{MethodIndex, Need};
 use crate::pattern::CallerPattern;
@@ -78,6 +78,19 @@ impl Policy {
         })
     }
 
+    /// The conditions of all role and deny lines that mean `id`.
+    pub(crate) fn conditional(
+        &self,
+        id: &SpiffeId,
+    ) -> (impl Iterator<Item = &Condition>, impl Iterator<Item = &Condition>) {
+        let itself = CallerPattern::Exact(id.clone());
+        let more: Vec<_> =
+            self.covering(&itself).filter_map(|(_, binding)| binding.more.as_deref()).collect();
+        let roles = more.clone().into_iter().flat_map(|more| &more.roles).map(|role| &*role.condition);
+        let denies = more.into_iter().flat_map(|more| &more.denies);
+        (roles, denies.filter_map(|number| Some(&self.deny_rule(*number)?.condition)))
+    }
+
     /// All callers that are bound to one of the roles of a mask.
     fn bound(&self, mask: u64) -> impl Iterator<Item = (&'static str, &BoundCaller)> {
         let roles = (0..).zip(&self.roles).filter(move |(bit, _)| mask & (1_u64 << bit) != 0);
@@ -127,10 +140,10 @@ impl Policy {
     }
 
     /// Everything bound to the caller or to one of its parents, each with its pattern's text.
-    fn covering<'a>(
+    fn covering<'a, 'c>(
         &'a self,
-        caller: &'a CallerPattern,
-    ) -> impl Iterator<Item = (String, &'a super::Binding)> {
+        caller: &'c CallerPattern,
+    ) -> impl Iterator<Item = (String, &'a super::Binding)> + use<'a, 'c> {
         let (exact, id) = match caller {
             CallerPattern::Exact(id) => (self.exact.get(id.as_str()), id),
             CallerPattern::Below(id) => (None, id),

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
-use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
 use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
@@ -55,7 +54,7 @@ pub(super) fn issuer_id(domain: &TrustDomain) -> Result<SpiffeId, IdentityError>
 /// One connection to the issuer without a certificate of ours.
 pub(super) async fn connect(
     target: &Target,
-    clock: &SharedClock,
+    surroundings: &Surroundings,
     trust: Trust,
     own_domain: TrustDomain,
     issuer: SpiffeId,
@@ -69,7 +68,8 @@ pub(super) async fn connect(
         own_domain: Some(own_domain),
         filter: IdentityFilter::from(issuer),
         limits: ChainLimits::default(),
-        clock: clock.clone(),
+        clock: surroundings.clock.clone(),
+        difference: surroundings.issuer_clock.latest(),
         timeout: target.timeout,
         binding: Some(RECOVERY_BINDING),
     };
@@ -105,6 +105,8 @@ pub(super) async fn start(
     let snapshot = Snapshot::new(current.svid.clone(), bundles);
     let clock = source.surroundings.clock.clone();
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
+    let identity = identity.with_issuer_clock(source.surroundings.issuer_clock.clone());
+    identity.advertise(source.config.addresses.clone());
     // This handle has no task to keep alive, so the task does not keep itself alive.
     let own = identity.clone();
     let surroundings = source.surroundings.clone();
@@ -282,6 +284,8 @@ impl Source {
         key: SvidKey,
         whose: Whose<'_>,
     ) -> Result<Current, IdentityError> {
+        let issuer_time = issued.issuer_time.and_then(|time| time.try_into().ok());
+        self.surroundings.issuer_time(issuer_time);
         let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
         let svid = Svid::new(chain, &key.to_der())?;
         let domain = whose.check(svid.spiffe_id())?;
