@@ -30,8 +30,8 @@ pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
 pub use filter::IdentityFilter;
 pub use issuer_clock::ClockDifference;
 pub use record::{
-    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver,
-    Presented, Slot, UnknownConnectionId, Verdict, network_of,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord,
+    LogObserver, Presented, Slot, UnknownConnectionId, Verdict, network_of,
 };
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};

@@ -58,7 +58,8 @@ impl Identity {
         let (sender, state) = watch::channel(Arc::new(initial));
         let publisher = Publisher { sender };
         let advertised = Arc::new(watch::Sender::new(Vec::new()));
-        (publisher, Self { state, clock, issuer_clock: IssuerClock::default(), source: None, advertised })
+        let issuer_clock = IssuerClock::default();
+        (publisher, Self { state, clock, issuer_clock, source: None, advertised })
     }
 
     /// Ties a background task to the life of this identity's handles.

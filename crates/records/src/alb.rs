@@ -52,8 +52,18 @@ fn word(text: &str) -> String {
 /// In quotes, in which there is no way to write a quote.
 fn quoted(text: &str) -> String {
     let text = if text.is_empty() { "-" } else { text };
-    let inside: String =
-        text.chars().map(|c| if c == '"' { '\'' } else if c.is_control() { '_' } else { c }).collect();
+    let inside: String = text
+        .chars()
+        .map(|c| {
+            if c == '"' {
+                '\''
+            } else if c.is_control() {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
     format!("\"{inside}\"")
 }
 

@@ -146,7 +146,8 @@ impl FileLog {
     fn close(&mut self) {
         self.open = None;
         if std::mem::take(&mut self.torn) {
-            let rest = self.buffer.iter().position(|byte| *byte == b'\n').map_or(self.buffer.len(), |at| at + 1);
+            let rest =
+                self.buffer.iter().position(|byte| *byte == b'\n').map_or(self.buffer.len(), |at| at + 1);
             self.buffer.drain(..rest);
             self.lost += 1;
         }

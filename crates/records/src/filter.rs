@@ -25,7 +25,10 @@ enum About {
     Address(IpAddr),
     Socket(SocketAddr),
     /// A SPIFFE ID, a serial number or a trace id.
-    Text { text: String, trace: Option<[u8; 16]> },
+    Text {
+        text: String,
+        trace: Option<[u8; 16]>,
+    },
 }
 
 impl From<&Filter> for Matcher {
@@ -51,7 +54,8 @@ impl About {
         }
         let text: String = text.chars().take(LONGEST).collect();
         // Serial numbers are often written in upper case and with colons.
-        let text = if text.starts_with("spiffe://") { text } else { text.replace(':', "").to_ascii_lowercase() };
+        let text =
+            if text.starts_with("spiffe://") { text } else { text.replace(':', "").to_ascii_lowercase() };
         let trace = (text.len() == 32).then(|| u128::from_str_radix(&text, 16).ok()).flatten();
         let trace = trace.map(u128::to_be_bytes);
         Self::Text { text, trace }

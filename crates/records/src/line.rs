@@ -151,7 +151,9 @@ pub(crate) fn end(record: &Connection) -> String {
 pub fn parse(line: &str) -> Result<Option<Record>, serde_json::Error> {
     let value: serde_json::Value = serde_json::from_str(line)?;
     Ok(match value.get("kind").and_then(serde_json::Value::as_str) {
-        Some("connection") => Some(Record { connection: Some(serde_json::from_value(value)?), decision: None }),
+        Some("connection") => {
+            Some(Record { connection: Some(serde_json::from_value(value)?), decision: None })
+        }
         Some("decision") => Some(Record { connection: None, decision: Some(serde_json::from_value(value)?) }),
         _ => None,
     })

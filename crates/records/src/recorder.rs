@@ -226,7 +226,10 @@ impl Recorder {
     /// Collects and writes what there is, and waits for it a moment. Blocks.
     pub fn finish(&self) {
         let (done, finished) = mpsc::channel();
-        if self.0.control.send(done).is_ok() && finished.recv_timeout(FINISH).is_err() && self.0.path.is_some() {
+        if self.0.control.send(done).is_ok()
+            && finished.recv_timeout(FINISH).is_err()
+            && self.0.path.is_some()
+        {
             tracing::warn!("the last records could not be written in time");
         }
     }
@@ -378,6 +381,9 @@ impl DecisionObserver for Recorder {
 
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorder").field("keep", &self.0.keep).field("file", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Recorder")
+            .field("keep", &self.0.keep)
+            .field("file", &self.0.path)
+            .finish_non_exhaustive()
     }
 }

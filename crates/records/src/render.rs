@@ -42,7 +42,9 @@ pub(crate) fn connection(attempt: &Attempt) -> Connection {
         peer_subject: presented.map(|presented| presented.subject.clone()).unwrap_or_default(),
         peer_not_before: moment(presented.map(|presented| presented.not_before)),
         peer_not_after: moment(presented.map(|presented| presented.not_after)),
-        peer_authority: presented.and_then(|presented| presented.authority_key_id.clone()).unwrap_or_default(),
+        peer_authority: presented
+            .and_then(|presented| presented.authority_key_id.clone())
+            .unwrap_or_default(),
         verdict: match record.verdict {
             Verdict::Accepted => "accepted",
             Verdict::Refused => "refused",

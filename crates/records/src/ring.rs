@@ -63,7 +63,8 @@ mod tests {
         for entry in 0..1000 {
             ring.push(2, (2, entry));
         }
-        let of = |source| ring.iter().filter(|(of, _)| *of == source).map(|(_, entry)| *entry).collect::<Vec<_>>();
+        let of =
+            |source| ring.iter().filter(|(of, _)| *of == source).map(|(_, entry)| *entry).collect::<Vec<_>>();
         assert_eq!(of(1), [0, 1, 2]);
         assert_eq!(of(2), (993..1000).collect::<Vec<_>>());
         assert_eq!(ring.of_source.len(), 2);

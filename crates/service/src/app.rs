@@ -1,7 +1,7 @@
 //! [`App`]: a process with everything a service needs, ready to serve.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use avouch_authz::{Methods, PolicyHandle};
@@ -22,7 +22,7 @@ use crate::observe::Observer;
 use crate::phase::Life;
 use crate::serve::{self, ServeError};
 use crate::signals::Stop;
-use crate::status::Facts;
+use crate::status::{Facts, Listening};
 use crate::upstream::{self, TracedChannel};
 
 /// What an [`App`] is made of.
@@ -41,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) observer: Observer,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) started: SystemTime,
+    pub(crate) listening: Arc<OnceLock<Listening>>,
     pub(crate) identity: Identity,
 }
 
@@ -112,10 +113,10 @@ impl App {
         self.parts.observer.recorder()
     }
 
-    /// What the process says of itself to those who ask (`avouch.observe.v1`); before serving, so far as it is known.
+    /// What the process says of itself to those who ask over `avouch.observe.v1`: at each moment, what is known then.
     #[must_use]
     pub fn status(&self) -> Arc<dyn Source> {
-        Arc::new(Facts::of(self, None))
+        Arc::new(Facts::of(self))
     }
 
     /// Begins traces for work that no call began.

@@ -4,6 +4,7 @@
 //! Most services never see it; the issuer, which issues its own identity, does.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use avouch_authz::{ContractError, Methods, Policy, PolicyError, PolicyHandle};
@@ -253,6 +254,7 @@ impl Boot {
             observer: self.observer,
             state_dir: self.state_dir,
             started: self.started,
+            listening: Arc::default(),
             identity,
         }))
     }

@@ -145,14 +145,18 @@ impl IdentityObserver for Observer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use avouch_authz::Methods;
+    use avouch_identity::ClockDifference;
     use avouch_records::RecordsConfig;
     use avouch_spiffe::clock;
 
     use super::*;
 
     fn observer() -> Observer {
-        let recorder = Recorder::builder(RecordsConfig::default(), Methods::new(&[]).unwrap()).start().unwrap();
+        let recorder =
+            Recorder::builder(RecordsConfig::default(), Methods::new(&[]).unwrap()).start().unwrap();
         Observer::new(Metrics::new("orders", "1.2.3").unwrap(), recorder, clock::system())
     }
 

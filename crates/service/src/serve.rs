@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::launch::{REVISION, VERSION};
 use crate::manager;
 use crate::phase::Phase;
-use crate::status::{Facts, Listening};
+use crate::status::Listening;
 
 /// How long telemetry may take to deliver what it has, after everything else has ended.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -72,8 +72,9 @@ pub(crate) async fn serve(
     let (listener, address) = listen(app.parts.socket.take(), app.parts.config.service.listen).await?;
     let telemetry = server_layer(&app, address);
     let server = configure(server(&app));
-    let facts = Facts::of(&app, Some(Listening::of(address, &server)));
-    let routes = routes.add_service(observe(&app, facts));
+    // It serves once: the place is empty.
+    let _ = app.parts.listening.set(Listening::of(address, &server));
+    let routes = routes.add_service(observe(&app));
     let service = telemetry.layer(authz_layer(&app).layer(complete(&app, routes)?.prepare()));
     advertise(&app, address);
     write_address_file(&app, address)?;
@@ -175,8 +176,8 @@ fn server_layer(app: &App, address: SocketAddr) -> ServerLayer {
 }
 
 /// What operators may ask of every process.
-fn observe(app: &App, facts: Facts) -> ObserveServer<Observe> {
-    Observe::new(app.records().clone(), Arc::new(facts), app.stopping()).into_server()
+fn observe(app: &App) -> ObserveServer<Observe> {
+    Observe::new(app.records().clone(), app.status(), app.stopping()).into_server()
 }
 
 /// Tells the issuer where this process can be reached, if it can be known: every address is none.

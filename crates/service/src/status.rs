@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use avouch_api::observe::v1::{
@@ -31,7 +32,7 @@ pub(crate) struct Facts {
     observer: Observer,
     life: Life,
     health: SocketAddr,
-    listening: Option<Listening>,
+    listening: Arc<OnceLock<Listening>>,
     disks: Vec<PathBuf>,
     upstreams: Vec<Upstream>,
 }
@@ -57,7 +58,7 @@ impl Listening {
 }
 
 impl Facts {
-    pub(crate) fn of(app: &App, listening: Option<Listening>) -> Self {
+    pub(crate) fn of(app: &App) -> Self {
         let parts = &app.parts;
         let records = parts.config.records.file.as_ref().and_then(|file| file.path.parent());
         let disks = parts.state_dir.as_deref().into_iter().chain(records).map(Path::to_owned).collect();
@@ -76,7 +77,7 @@ impl Facts {
             observer: parts.observer.clone(),
             life: parts.life.clone(),
             health: parts.health_port.address,
-            listening,
+            listening: Arc::clone(&parts.listening),
             disks,
             upstreams: upstreams.collect(),
         }
@@ -140,7 +141,7 @@ fn authority(authority: &x509::Authority) -> Authority {
 impl Source for Facts {
     fn status(&self) -> Status {
         let news = self.observer.news();
-        let listening = self.listening.as_ref();
+        let listening = self.listening.get();
         let clock = self.identity.clock_difference();
         Status {
             service: self.name.to_owned(),

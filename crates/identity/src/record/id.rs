@@ -46,7 +46,8 @@ impl FromStr for ConnectionId {
     type Err = UnknownConnectionId;
 
     fn from_str(text: &str) -> Result<Self, UnknownConnectionId> {
-        let digits = text.strip_prefix("conn-").filter(|digits| digits.len() == 16).ok_or(UnknownConnectionId)?;
+        let digits =
+            text.strip_prefix("conn-").filter(|digits| digits.len() == 16).ok_or(UnknownConnectionId)?;
         let number = u64::from_str_radix(digits, 16).map_err(|_| UnknownConnectionId)?;
         Some(Self(number)).filter(|id| id.to_string() == text).ok_or(UnknownConnectionId)
     }
@@ -66,7 +67,9 @@ mod tests {
     fn an_id_is_read_as_it_is_written_and_nothing_else_is() {
         let id = ConnectionId::next();
         assert_eq!(id.to_string().parse(), Ok(id));
-        for text in ["", "conn-", "conn-0011", "d-0011223344556677", "conn-+011223344556677", "conn-00112233445566AA"] {
+        for text in
+            ["", "conn-", "conn-0011", "d-0011223344556677", "conn-+011223344556677", "conn-00112233445566AA"]
+        {
             assert_eq!(text.parse::<ConnectionId>(), Err(UnknownConnectionId), "{text}");
         }
     }

@@ -10,8 +10,8 @@ use opentelemetry::{Context, KeyValue};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Call, CallWatcher, Decision, Side, TracedBody, TracedFuture, rpc_attributes, timeout_in};
 use super::outcome::Watched;
+use super::{Call, CallWatcher, Decision, Side, TracedBody, TracedFuture, rpc_attributes, timeout_in};
 use crate::methods::Methods;
 use crate::{Metrics, Tracing, propagation};
 
