@@ -28,6 +28,7 @@ mod sample;
 mod secret_file;
 mod target;
 mod timespan;
+mod upstream;
 
 use args::{Arguments, CertCommand, Command};
 use clap::Parser;
