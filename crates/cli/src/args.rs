@@ -4,21 +4,35 @@
 
 mod bundle;
 mod cert;
+mod check;
 mod config;
+mod dump;
+mod edges;
 mod entry;
+mod explain;
+mod fleet;
 mod handshake;
+mod tap;
 mod token;
+mod whois;
 
 pub(crate) use bundle::{BundleCommand, BundleShow};
 pub(crate) use cert::{
     CertCommand, CertConvert, CertInspect, CertLint, CertList, CertNeedsRenewal, Form, Within,
 };
+pub(crate) use check::Check;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{ConfigCommand, ConfigShow};
+pub(crate) use dump::Dump;
+pub(crate) use edges::Edges;
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
+pub(crate) use explain::Explain;
+pub(crate) use fleet::{Sources, is_address};
 pub(crate) use handshake::HandshakeArgs;
 use std::path::PathBuf;
+pub(crate) use tap::{Format, Tap};
 pub(crate) use token::{TokenCommand, TokenCreate};
+pub(crate) use whois::Whois;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]
@@ -60,6 +74,24 @@ pub(crate) enum Command {
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
+    #[command(after_help = check::HELP)]
+    Check(Check),
+    /// Why was it refused? Finds the record of a decision or a connection, and what would change it
+    #[command(after_help = explain::HELP)]
+    Explain(Explain),
+    /// Who calls whom, and who is refused
+    #[command(after_help = edges::EXAMPLES)]
+    Edges(Edges),
+    /// The records of everybody: connections and decisions, as they are or as they come
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(Tap),
+    /// What everybody knows of an address, a certificate, an identity or a trace
+    #[command(after_help = whois::EXAMPLES)]
+    Whois(Whois),
+    /// Everything there is to read in one file, for later or for somebody else
+    #[command(after_help = dump::EXAMPLES)]
+    Dump(Dump),
     /// Connect to a server step by step, and say what works, or where it breaks and why
     #[command(after_help = "\
 Examples:

@@ -1,5 +1,6 @@
 //! What can go wrong, each with the line that says what to do next.
 
+use crate::explain::What;
 use avouch_spiffe::{Reason, SpiffeId};
 use miette::Diagnostic;
 use std::fmt;
@@ -18,7 +19,14 @@ pub(crate) enum CliError {
     #[error("no issuer answers on {}", .socket.display())]
     Unreachable { socket: PathBuf, source: io::Error },
     #[error("{}", .message)]
-    Refused { code: tonic::Code, reason: Option<Reason>, message: String, help: Option<String> },
+    Refused {
+        code: tonic::Code,
+        reason: Option<Reason>,
+        message: String,
+        /// Under which the issuer has it on record.
+        decision: Option<String>,
+        help: Option<String>,
+    },
     #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", .path.display())]
@@ -43,8 +51,16 @@ pub(crate) enum CliError {
     Program { program: PathBuf, source: io::Error },
     #[error("the issuer's answer cannot be understood: {0}")]
     Answer(String),
+    #[error("there is no usable identity {whose}")]
+    Identity { whose: String, source: Box<avouch_identity::IdentityError> },
+    #[error("{} is no dump of avouch: {why}", .path.display())]
+    Dump { path: PathBuf, why: String },
+    #[error("nobody could be asked: {}", .silences.join("; "))]
+    NobodyAnswers { silences: Vec<String> },
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
+    #[error("{0}")]
+    NotOnRecord(Box<crate::explain::Missing>),
     #[error("this program cannot start")]
     Runtime(#[source] io::Error),
 }
@@ -61,7 +77,14 @@ impl CliError {
             .get_details_error_info()
             .filter(|info| info.domain == avouch_spiffe::ERROR_DOMAIN)
             .and_then(|info| info.reason.parse().ok());
-        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), help }
+        let decision = status.get_details_request_info().map(|info| info.request_id);
+        let decision = decision.filter(|id| id.parse::<What>().is_ok());
+        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), decision, help }
+    }
+
+    /// From a failure to have an identity to ask with: `in DIR`, `of SPIFFE-ID`.
+    pub(crate) fn identity(whose: String, source: avouch_identity::IdentityError) -> Self {
+        Self::Identity { whose, source: Box::new(source) }
     }
 
     /// Whether it is over as soon as an issuer has started.
@@ -115,12 +138,20 @@ impl Diagnostic for CliError {
                 "run this as the user the issuer runs as, or as root".to_owned()
             }
             Self::Refused { reason: Some(reason), .. } if reason.retryable() => {
-                "try again; the issuer's log says what is in the way".to_owned()
+                "try again; the issuer's log says what is in the way, and so does `avouch check`".to_owned()
             }
+            Self::Refused { decision: Some(id), .. } => format!("the issuer's record: `avouch explain {id}`"),
             Self::RegisteredOtherwise { id, .. } => {
                 format!(
                     "look at it with `avouch entry show {id}`; to change it, remove it first with `avouch entry rm {id}`"
                 )
+            }
+            Self::NotOnRecord(missing) => missing.help(),
+            Self::Dump { .. } => "make one with `avouch dump FILE`, on the issuer's machine".to_owned(),
+            Self::NobodyAnswers { .. } => {
+                "run this as the user the issuer runs as; or name whom to ask with --identity DIR and \
+                 --workload HOST:PORT=SPIFFE_ID"
+                    .to_owned()
             }
             Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
             Self::Unusable { help, .. } => help.clone(),

@@ -5,19 +5,26 @@
 //! rights of the operating system's user who runs it.
 
 mod args;
+mod checks;
 mod client;
 mod commands;
+mod contract;
 mod convert;
 mod error;
-#[expect(dead_code, reason = "the commands that read it are being added")]
+mod explain;
 mod fleet;
+#[cfg(test)]
+mod golden;
 mod handshake;
 mod input;
 mod inspect;
 mod lint;
 mod output;
+mod printable;
 mod roots;
 mod runtime_dir;
+#[cfg(test)]
+mod sample;
 mod secret_file;
 mod target;
 mod timespan;
@@ -62,6 +69,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Token(command) => commands::token::run(arguments, command).await,
             Command::Bundle(command) => commands::bundle::run(arguments, command).await,
             Command::Cert(command) => commands::cert::run(arguments, command).await,
+            Command::Check(command) => commands::check::run(arguments, command).await,
+            Command::Explain(command) => commands::explain::run(arguments, command).await,
+            Command::Edges(edges) => commands::edges::run(arguments, edges).await,
+            Command::Tap(tap) => commands::tap::run(arguments, tap).await,
+            Command::Whois(whois) => commands::whois::run(arguments, whois).await,
+            Command::Dump(dump) => commands::dump::run(arguments, dump).await,
             Command::Handshake(args) => commands::handshake::run(arguments, args).await,
             Command::Config(command) => commands::config::run(arguments, command),
             Command::Completions(args) => commands::completions::run(args),

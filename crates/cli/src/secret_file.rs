@@ -58,8 +58,8 @@ impl SecretFile {
     }
 
     /// Writes the secret and puts the file in its place.
-    pub(crate) fn keep(self, secret: &str) -> io::Result<()> {
-        self.keep_at(secret.as_bytes(), Place::Replaced)
+    pub(crate) fn keep(self, secret: impl AsRef<[u8]>) -> io::Result<()> {
+        self.keep_at(secret.as_ref(), Place::Replaced)
     }
 
     /// Writes the content and puts the file in its place; [`io::ErrorKind::AlreadyExists`] if something is there that

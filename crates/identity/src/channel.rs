@@ -8,7 +8,9 @@
 mod addresses;
 mod body;
 mod call;
+mod circumstances;
 pub(crate) mod connect;
+mod failure;
 mod keeper;
 pub(crate) mod link;
 mod outgoing;
@@ -30,7 +32,7 @@ use tonic::Status;
 
 pub use body::ResponseBody;
 pub use call::Call;
-use connect::ConnectFailure;
+use failure::ConnectFailure;
 use link::{Keepalive, Link};
 pub(crate) use single::SingleUse;
 

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::ChannelBuilder;
 use crate::filter::IdentityFilter;
+use crate::issuer_clock::{ClockDifference, IssuerClock};
 use crate::svid::Svid;
 use crate::trust::TrustStore;
 
@@ -38,8 +39,11 @@ impl Snapshot {
 pub struct Identity {
     state: watch::Receiver<Arc<Snapshot>>,
     clock: SharedClock,
+    issuer_clock: IssuerClock,
     // The source's task lives as long as any handle.
     source: Option<Arc<AbortOnDropHandle<()>>>,
+    /// Where this workload can be reached, as the issuer is told.
+    advertised: Arc<watch::Sender<Vec<String>>>,
 }
 
 impl Identity {
@@ -53,13 +57,38 @@ impl Identity {
     pub fn publisher_with_clock(initial: Snapshot, clock: SharedClock) -> (Publisher, Self) {
         let (sender, state) = watch::channel(Arc::new(initial));
         let publisher = Publisher { sender };
-        (publisher, Self { state, clock, source: None })
+        let advertised = Arc::new(watch::Sender::new(Vec::new()));
+        let issuer_clock = IssuerClock::default();
+        (publisher, Self { state, clock, issuer_clock, source: None, advertised })
     }
 
     /// Ties a background task to the life of this identity's handles.
     pub(crate) fn with_source(mut self, task: tokio::task::JoinHandle<()>) -> Self {
         self.source = Some(Arc::new(AbortOnDropHandle::new(task)));
         self
+    }
+
+    /// Shares what its source measures of the issuer's clock.
+    pub(crate) fn with_issuer_clock(mut self, issuer_clock: IssuerClock) -> Self {
+        self.issuer_clock = issuer_clock;
+        self
+    }
+
+    /// Tells the issuer where this workload can be reached (`host:port`), unless the configuration says so already. For
+    /// who learns its address only when it listens. Nobody is told where the identity comes from elsewhere.
+    pub fn advertise(&self, addresses: Vec<String>) {
+        self.advertised.send_if_modified(|advertised| {
+            let unknown = advertised.is_empty() && !addresses.is_empty();
+            if unknown {
+                *advertised = addresses;
+            }
+            unknown
+        });
+    }
+
+    /// Where this workload can be reached, now and later.
+    pub(crate) fn advertised(&self) -> watch::Receiver<Vec<String>> {
+        self.advertised.subscribe()
     }
 
     /// The state at this moment.
@@ -82,6 +111,12 @@ impl Identity {
     /// The clock by which certificates are judged.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
+    }
+
+    /// How far that clock is from the issuer's, as last measured; nothing where no issuer has said what its clock shows,
+    /// as with an identity from files.
+    pub fn clock_difference(&self) -> Option<ClockDifference> {
+        self.issuer_clock.latest()
     }
 
     /// Begins a channel to `url` (`https://host:port`) whose server must be one of `expect`.

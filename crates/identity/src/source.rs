@@ -13,15 +13,19 @@ mod trust_stream;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::{self, SharedClock};
-use avouch_spiffe::{Reason, SpiffeId};
+use avouch_spiffe::{JoinToken, Reason, SpiffeId};
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
+use crate::issuer_clock::{ClockDifference, IssuerClock};
 use crate::snapshot::Identity;
 use crate::supervise;
+
+/// A difference of clocks worth a warning.
+const SKEW: Duration = Duration::from_secs(10);
 
 /// Why an identity could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +155,11 @@ pub enum IdentityEvent {
         /// Whether it is up.
         up: bool,
     },
+    /// The issuer said what its clock shows: with an SVID, or on the trust stream.
+    Clock {
+        /// How far this process's clock is from it.
+        difference: ClockDifference,
+    },
 }
 
 /// Receives what happens to an identity. Called on the source's task: must not block.
@@ -163,8 +172,13 @@ pub trait IdentityObserver: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
     pub(crate) clock: SharedClock,
+    pub(crate) issuer_clock: IssuerClock,
     pub(crate) observer: Option<Arc<dyn IdentityObserver>>,
     pub(crate) outgoing: Option<fn(&mut http::HeaderMap)>,
+    /// The join token of the first contact, where it is in no file.
+    pub(crate) token: Option<Arc<JoinToken>>,
+    /// How long to wait for a first SVID; `None`: for ever.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Surroundings {
@@ -187,6 +201,15 @@ impl Surroundings {
             }
             // Breaks off with every connection that retires.
             IdentityEvent::TrustStream { up } => tracing::debug!(up, "trust stream"),
+            IdentityEvent::Clock { difference } if difference.size() >= SKEW => {
+                tracing::warn!(
+                    ahead_millis = difference.ahead_millis,
+                    "this process's clock is {difference}; certificates will look expired or not yet valid"
+                );
+            }
+            IdentityEvent::Clock { difference } => {
+                tracing::debug!(ahead_millis = difference.ahead_millis, "issuer's clock");
+            }
         }
         let Some(observer) = &self.observer else { return };
         // An observer is somebody else's code; it must not take the identity down with it.
@@ -209,6 +232,13 @@ impl Surroundings {
             let error = format!("the task that keeps this identity fresh died: {how}");
             surroundings.tell(&IdentityEvent::Failed { how: "source", error });
         })
+    }
+
+    /// Measures the clock against the issuer's, if it said what its own shows.
+    pub(crate) fn issuer_time(&self, issuer: Option<SystemTime>) {
+        let Some(issuer) = issuer else { return };
+        let difference = self.issuer_clock.measure(self.clock.now(), issuer);
+        self.tell(&IdentityEvent::Clock { difference });
     }
 
     pub(crate) fn issued(&self, how: &'static str, svid: &crate::svid::Svid) {
@@ -254,10 +284,28 @@ impl IdentityStarter {
         self
     }
 
-    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits.
+    /// Enrolls with this join token instead of one in a file: for whoever just had it made and lives as long as the SVID
+    /// in memory.
+    #[must_use]
+    pub fn join_token(mut self, token: JoinToken) -> Self {
+        self.surroundings.token = Some(Arc::new(token));
+        self
+    }
+
+    /// Gives up waiting for the first SVID after `patience`, with the error of the last attempt, which may take as long
+    /// as its own timeout. Without, [`IdentityStarter::start`] waits for an issuer for ever.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.surroundings.patience = Some(patience);
+        self
+    }
+
+    /// Waits for the first SVID; it is kept fresh from then on. While the issuer cannot be reached this waits, unless
+    /// [`IdentityStarter::patience`] has an end.
     ///
     /// # Errors
-    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files.
+    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files; or when
+    /// patience is over.
     pub async fn start(self) -> Result<Identity, IdentityError> {
         match self.config {
             IdentityConfig::Issuer(config) => issuer::start(config, self.surroundings).await,
@@ -279,7 +327,14 @@ impl Identity {
     pub fn starter(config: IdentityConfig) -> IdentityStarter {
         IdentityStarter {
             config,
-            surroundings: Surroundings { clock: clock::system(), observer: None, outgoing: None },
+            surroundings: Surroundings {
+                clock: clock::system(),
+                issuer_clock: IssuerClock::default(),
+                observer: None,
+                outgoing: None,
+                token: None,
+                patience: None,
+            },
         }
     }
 }

@@ -15,6 +15,15 @@ pub fn status<const N: usize>(
     message: impl Into<String>,
     metadata: [(&str, String); N],
 ) -> Status {
+    with_metadata(reason, message, metadata)
+}
+
+/// As [`status`], with however much there is to say.
+pub(crate) fn with_metadata<'a>(
+    reason: Reason,
+    message: impl Into<String>,
+    metadata: impl IntoIterator<Item = (&'a str, String)>,
+) -> Status {
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);

@@ -3,12 +3,14 @@
 mod adapter;
 mod candidate;
 mod diagnose;
+mod handshake;
 mod path;
 mod pinned;
 mod rejection;
 
-pub(crate) use adapter::{ConnectionVerifier, Trust, handshake_reason};
-pub(crate) use diagnose::with_sources;
+pub(crate) use adapter::{ConnectionVerifier, Trust};
+pub(crate) use diagnose::{apart, length, with_sources};
+pub(crate) use handshake::handshake_reason;
 pub use path::ChainLimits;
 pub(crate) use path::{Judge, Role};
 pub use rejection::Rejection;

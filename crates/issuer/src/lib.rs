@@ -8,6 +8,7 @@
 //! authority, or before the record of the certificate is on disk; to start with keys that others can read, or beside
 //! another process on the same data. Logs no secret.
 
+mod about;
 mod admin;
 pub mod admin_socket;
 pub mod attest;
@@ -30,6 +31,7 @@ mod server;
 pub mod store;
 mod trust;
 
+pub use about::Process;
 pub use authorities::AuthoritiesError;
 pub use limits::RateLimited;
 pub use own::{OwnError, issuer_id};

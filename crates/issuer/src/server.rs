@@ -3,6 +3,7 @@
 //! [`Issuer::start`] does everything that can fail before anybody is served; [`Issuer::serve_workloads`] and
 //! [`Issuer::serve_admin`] run until they are told to drain.
 
+use crate::about::{About, Process};
 use crate::admin_socket::BindError;
 use crate::attest::JoinTokenAttestor;
 use crate::audit::Refusals;
@@ -29,6 +30,7 @@ use avouch_identity::{
     Snapshot,
 };
 use avouch_issuance::SystemEntropy;
+use avouch_records::Recorder;
 use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{BundleSet, SpiffeId, SpiffeIdError};
 use std::future::Future;
@@ -100,6 +102,7 @@ struct Inner {
     decisions: DecisionIds,
     refusals: Arc<Refusals>,
     admin_socket: PathBuf,
+    about: Arc<About>,
     _maintenance: [AbortOnDropHandle<()>; 3],
 }
 
@@ -166,6 +169,7 @@ impl Issuer {
                 decisions: DecisionIds::random(),
                 refusals: Arc::default(),
                 admin_socket: config.admin_socket.clone(),
+                about: Arc::new(About::new(identity.clone(), config.data_dir.clone(), issuing.clock.now())),
                 issuing,
                 rules,
                 id,
@@ -205,6 +209,21 @@ impl Issuer {
         &self.inner.policy
     }
 
+    /// Tells the administrator what the process around this issuer knows of itself. Only the first one counts.
+    pub fn describe(&self, process: Arc<dyn Process>) {
+        let _ = self.inner.about.process.set(process);
+    }
+
+    /// Puts what this issuer refuses among the records of the process around it. Only the first recorder counts.
+    pub fn record_with(&self, recorder: Recorder) {
+        self.inner.refusals.record_with(recorder);
+    }
+
+    /// Where workloads reach this issuer, `host:port`, if that is not where it listens. Only the first ones count.
+    pub fn advertise(&self, addresses: Vec<String>) {
+        let _ = self.inner.about.advertised.set(addresses);
+    }
+
     /// The workloads' service. It expects [`Issuer::authz`] around it and [`Issuer::configure`] of the server before it.
     /// Trust streams end, cleanly, when `drain` is cancelled.
     pub fn workload_routes(&self, drain: CancellationToken) -> Routes {
@@ -223,6 +242,7 @@ impl Issuer {
             issuing: Arc::clone(&self.inner.issuing),
             rules: self.inner.rules.clone(),
             issuer_id: self.inner.id.clone(),
+            about: Arc::clone(&self.inner.about),
         }
     }
 
@@ -250,6 +270,9 @@ impl Issuer {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<Drained, ServerError> {
+        if let Ok(address) = listener.local_addr() {
+            let _ = self.inner.about.listen.set(address);
+        }
         let service = self.authz(Arc::new(())).layer(self.workload_routes(shutdown.clone()));
         let filter = IdentityFilter::trust_domain(self.inner.id.trust_domain().clone());
         let server = self.configure(Server::new(self.inner.identity.clone(), filter));

@@ -66,6 +66,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The sequence number of a bundle content: the same content keeps its number, another one gets the next.
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64>;
 
+    /// Commits and takes back something about as large as what one request commits: whether the next one could.
+    fn probe(&self, now: SystemTime) -> StoreFuture<'_, ()>;
+    /// How much there is.
+    fn counts(&self, now: SystemTime) -> StoreFuture<'_, Counts>;
+
     /// Forgets what no decision needs any more: tokens that ended before `now`, certificates and acknowledgements that
     /// ended before `before`. Returns how many rows went.
     fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64>;
@@ -257,6 +262,15 @@ pub struct IssuanceFilter {
     pub alive_at: Option<SystemTime>,
     /// Only this identity's.
     pub spiffe_id: Option<SpiffeId>,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Registered identities.
+    pub entries: u64,
+    /// Certificates on record that have not ended.
+    pub certificates: u64,
 }
 
 /// Which trust state a workload said it uses.

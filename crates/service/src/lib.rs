@@ -38,12 +38,14 @@ mod phase;
 mod run;
 mod serve;
 mod signals;
+mod status;
 mod upstream;
 
 pub use activation::ActivationError;
 pub use app::App;
 pub use avouch_authz as authz;
 pub use avouch_identity as identity;
+pub use avouch_records as records;
 pub use avouch_telemetry as telemetry;
 pub use boot::{Boot, BootError};
 pub use config::{ConfigError, ConfigFault, Period};

@@ -132,7 +132,7 @@ impl FromStr for Within {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_suffix('%') {
-            None => crate::timespan::parse(text).map(Self::Time),
+            None => crate::timespan::parse(text).map(Self::Time).map_err(|error| error.to_string()),
             Some(number) => match number.parse() {
                 Ok(percent) if percent <= 100 && !number.starts_with('+') => Ok(Self::Percent(percent)),
                 _ => {

@@ -19,6 +19,7 @@ use tonic::body::Body;
 
 use super::Shared;
 use super::body::{ResponseBody, broken};
+use super::circumstances::Circumstances;
 use super::link::is_unprocessed;
 use super::outgoing::{Outgoing, Pump};
 use crate::deadline;
@@ -26,11 +27,17 @@ use crate::deadline;
 /// A response, and what still sends the request it answers.
 type Answer = (Response<RecvStream>, Option<Pump>);
 
+/// Which connection a request went out on, and how that was opened.
+struct Used {
+    serial: u64,
+    circumstances: Arc<Circumstances>,
+}
+
 type Continued = Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>;
 
 enum State {
     Start(Option<Request<Body>>),
-    Sent { response: ResponseFuture, pump: Option<Pump>, outgoing: Option<Outgoing>, link: u64 },
+    Sent { response: ResponseFuture, pump: Option<Pump>, outgoing: Option<Outgoing>, link: Used },
     Continued(Continued),
 }
 
@@ -82,10 +89,12 @@ impl Future for Call {
                     Poll::Ready(Err(error)) => {
                         let repeatable = outgoing.take().filter(|_| is_unprocessed(&error));
                         match repeatable.filter(Outgoing::is_repeatable) {
-                            Some(outgoing) => {
-                                State::Continued(Box::pin(resend(this.shared.clone(), outgoing, Some(*link))))
-                            }
-                            None => return Poll::Ready(Err(failed(&error))),
+                            Some(outgoing) => State::Continued(Box::pin(resend(
+                                this.shared.clone(),
+                                outgoing,
+                                Some(link.serial),
+                            ))),
+                            None => return Poll::Ready(Err(failed(&error, &link.circumstances))),
                         }
                     }
                     Poll::Pending => return expire(this.timer, cx),
@@ -109,7 +118,8 @@ fn start(shared: &Arc<Shared>, mut outgoing: Outgoing) -> State {
     if let Some(link) = &link
         && let Ok((response, pump)) = link.send(&mut outgoing)
     {
-        return State::Sent { response, pump, outgoing: Some(outgoing), link: link.serial };
+        let link = Used { serial: link.serial, circumstances: link.circumstances.clone() };
+        return State::Sent { response, pump, outgoing: Some(outgoing), link };
     }
     let dead = link.map(|link| link.serial);
     State::Continued(Box::pin(resend(shared.clone(), outgoing, dead)))
@@ -125,16 +135,20 @@ async fn resend(
         let link = shared.next_link(dead).await?;
         dead = Some(link.serial);
         let Ok((response, pump)) = link.send(&mut outgoing) else { continue };
+        let circumstances = link.circumstances.clone();
         drop(link);
         match response.await {
             Ok(response) => return Ok((response, pump)),
             Err(error) if is_unprocessed(&error) && outgoing.is_repeatable() => {}
-            Err(error) => return Err(failed(&error)),
+            Err(error) => return Err(failed(&error, &circumstances)),
         }
     }
 }
 
-fn failed(error: &h2::Error) -> Status {
+fn failed(error: &h2::Error, circumstances: &Arc<Circumstances>) -> Status {
+    if let Some(failure) = circumstances.never_taken() {
+        return failure.to_status();
+    }
     if is_unprocessed(error) {
         let message = "the connection retired before the call was processed";
         return crate::status::status(Reason::ConnectionRetiring, message, []);

@@ -5,13 +5,11 @@
 //! bytes of HTTP/2 have arrived; a refusal arrives as the alert it was sent as.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{PeerIdentity, Reason, TrustDomain};
-use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -19,13 +17,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::addresses;
+use super::circumstances::{Circumstances, alert};
+use super::failure::ConnectFailure;
 use super::link::{Keepalive, Link};
 use super::rewind::Rewind;
 use crate::filter::IdentityFilter;
+use crate::issuer_clock::ClockDifference;
 use crate::server::retirement_margin;
 use crate::svid::Svid;
 use crate::tls;
-use crate::verify::{ChainLimits, ConnectionVerifier, Trust, handshake_reason};
+use crate::verify::{ChainLimits, ConnectionVerifier, Trust};
 
 /// How long a server may keep silent after the handshake before we take its silence for consent: some wait for
 /// the client's preface first.
@@ -44,6 +45,8 @@ pub(crate) struct Dial<'a> {
     pub(crate) filter: IdentityFilter,
     pub(crate) limits: ChainLimits,
     pub(crate) clock: SharedClock,
+    /// How far that clock is from the issuer's, where it was measured.
+    pub(crate) difference: Option<ClockDifference>,
     pub(crate) timeout: Duration,
     pub(crate) binding: Option<&'static str>,
 }
@@ -57,98 +60,64 @@ pub(crate) struct Connected {
     pub(crate) exporter: Option<[u8; 32]>,
     /// How long to use it before opening another.
     pub(crate) use_for: Duration,
-}
-
-/// Why a connection could not be opened.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectFailure {
-    pub(crate) reason: Reason,
-    pub(crate) detail: String,
-    target: String,
-    local: Option<SocketAddr>,
-    remote: Option<SocketAddr>,
-    alert: Option<String>,
-    at: SystemTime,
-}
-
-impl ConnectFailure {
-    /// A connection that was open and gone in the same moment.
-    pub(super) fn said_goodbye(target: String, at: SystemTime) -> Self {
-        let detail = "the server closed the connection as soon as it was open: it is stopping, or its certificate \
-                      or ours is about to end";
-        let (reason, detail) = (Reason::ConnectionRetiring, detail.to_owned());
-        Self { reason, detail, target, local: None, remote: None, alert: None, at }
-    }
-
-    /// Whether trying again, unchanged, can help.
-    pub(crate) fn is_retryable(&self) -> bool {
-        self.reason.retryable()
-    }
-
-    /// The status a caller sees: the reason, and the correlator by which the server's record is found.
-    pub(crate) fn to_status(&self) -> tonic::Status {
-        let shown = |address: Option<SocketAddr>| address.map(|a| a.to_string()).unwrap_or_default();
-        let seconds = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let message = match self.local {
-            Some(local) => {
-                format!("{}: {} [connection to {} from {local}]", self.reason, self.detail, self.target)
-            }
-            None => format!("{}: {} [connection to {}]", self.reason, self.detail, self.target),
-        };
-        crate::status::status(
-            self.reason,
-            message,
-            [
-                ("target", self.target.clone()),
-                ("client_address", shown(self.local)),
-                ("server_address", shown(self.remote)),
-                ("alert", self.alert.clone().unwrap_or_default()),
-                ("unix_time", seconds.to_string()),
-            ],
-        )
-    }
+    pub(crate) circumstances: Arc<Circumstances>,
 }
 
 impl Dial<'_> {
     /// Opens the connection within the timeout.
     pub(crate) async fn connect(&self) -> Result<Connected, ConnectFailure> {
-        match tokio::time::timeout(self.timeout, self.attempt()).await {
+        let attempt = Arc::new(self.circumstances());
+        match tokio::time::timeout(self.timeout, self.attempt(&attempt)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => {
                 let detail = format!("no accepted connection within {:?}", self.timeout);
-                Err(self.failure(Reason::HandshakeTimeout, detail, None))
+                Err(attempt.failure(Reason::HandshakeTimeout, detail))
             }
         }
     }
 
-    async fn attempt(&self) -> Result<Connected, ConnectFailure> {
+    fn circumstances(&self) -> Circumstances {
+        let bundle = match (&self.trust, &self.own_domain) {
+            (Trust::Store(store), Some(domain)) => store.bundles().get(domain),
+            _ => None,
+        };
+        // A bundle that is not numbered, as one from a file, has no number to compare.
+        let sequence = bundle.map(|bundle| bundle.sequence()).filter(|sequence| *sequence > 0);
+        let target = match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        };
+        Circumstances::new(target, self.svid, sequence, self.clock.clone(), self.difference)
+    }
+
+    async fn attempt(&self, attempt: &Arc<Circumstances>) -> Result<Connected, ConnectFailure> {
         let tcp = addresses::connect(self.host, self.port).await.map_err(|error| {
-            self.failure(Reason::PeerConnectionClosed, format!("cannot connect: {error}"), None)
+            attempt.failure(Reason::PeerConnectionClosed, format!("cannot connect: {error}"))
         })?;
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
-        let addresses = (tcp.local_addr().ok(), tcp.peer_addr().ok());
+        attempt.connected((tcp.local_addr().ok(), tcp.peer_addr().ok()));
         let verifier = Arc::new(self.verifier());
         let config = tls::client_config(self.svid, verifier.clone())
-            .map_err(|error| self.failure(Reason::NotReady, error.to_string(), Some(addresses)))?;
+            .map_err(|error| attempt.failure(Reason::NotReady, error.to_string()))?;
         let stream = TlsConnector::from(config)
             .connect(self.server_name(), tcp)
             .await
-            .map_err(|error| self.explain(&verifier, &error, addresses))?;
+            .map_err(|error| explain(attempt, &verifier, &error))?;
         let peer = match verifier.verdict() {
             Some(Ok(peer)) => peer.clone(),
             _ => {
-                let detail = "the server presented no certificate".to_owned();
-                return Err(self.failure(Reason::ServerIdentityMismatch, detail, Some(addresses)));
+                let detail = format!("the server presented no certificate; expected {}", self.filter);
+                return Err(attempt.failure(Reason::ServerIdentityMismatch, detail));
             }
         };
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_H2) {
-            let detail = "the server did not agree on h2".to_owned();
-            return Err(self.failure(Reason::NoApplicationProtocol, detail, Some(addresses)));
+            let detail = "the server did not agree on h2";
+            return Err(attempt.failure(Reason::NoApplicationProtocol, detail));
         }
-        let io = self.first_bytes(stream, &verifier, addresses).await?;
-        Ok(self.connected(io, peer))
+        let io = first_bytes(attempt, stream).await?;
+        Ok(self.connected(attempt, io, peer))
     }
 
     fn verifier(&self) -> ConnectionVerifier {
@@ -170,24 +139,12 @@ impl Dial<'_> {
             .unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
     }
 
-    async fn first_bytes(
+    fn connected(
         &self,
-        mut stream: TlsStream<TcpStream>,
-        verifier: &ConnectionVerifier,
-        addresses: Addresses,
-    ) -> Result<Rewind<TlsStream<TcpStream>>, ConnectFailure> {
-        let mut first = bytes::BytesMut::with_capacity(256);
-        match tokio::time::timeout(SILENCE, stream.read_buf(&mut first)).await {
-            Ok(Ok(0)) => {
-                let detail = "the server closed the connection after the handshake".to_owned();
-                Err(self.failure(Reason::PeerConnectionClosed, detail, Some(addresses)))
-            }
-            Ok(Ok(_)) | Err(_) => Ok(Rewind::new(first.freeze(), stream)),
-            Ok(Err(error)) => Err(self.explain(verifier, &error, addresses)),
-        }
-    }
-
-    fn connected(&self, io: Rewind<TlsStream<TcpStream>>, peer: Arc<PeerIdentity>) -> Connected {
+        attempt: &Arc<Circumstances>,
+        io: Rewind<TlsStream<TcpStream>>,
+        peer: Arc<PeerIdentity>,
+    ) -> Connected {
         let session = io.get_ref().get_ref().1;
         let exporter = self
             .binding
@@ -201,80 +158,49 @@ impl Dial<'_> {
             group: tls::group_name(session.negotiated_key_exchange_group()),
             exporter,
             use_for: peer_end.min(own_end),
+            circumstances: attempt.clone(),
             peer,
             io,
         }
     }
+}
 
-    /// What a failed handshake means: our own verdict on the server, else what its alert says, completed by what
-    /// we know ourselves.
-    fn explain(
-        &self,
-        verifier: &ConnectionVerifier,
-        error: &io::Error,
-        addresses: Addresses,
-    ) -> ConnectFailure {
-        if let Some(Err(rejection)) = verifier.verdict() {
-            let detail = format!("the server's certificate was refused: {}", rejection.detail());
-            return self.failure(rejection.reason(), detail, Some(addresses));
-        }
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::AlertReceived(alert)) => self.refused(*alert, addresses),
-            Some(error) => {
-                let (reason, detail) = handshake_reason(error);
-                self.failure(reason, detail, Some(addresses))
-            }
-            None => {
-                let detail = format!("the connection broke during the handshake: {error}");
-                self.failure(Reason::PeerConnectionClosed, detail, Some(addresses))
-            }
-        }
+/// Waits for the first bytes of a server that has taken us.
+async fn first_bytes(
+    attempt: &Arc<Circumstances>,
+    mut stream: TlsStream<TcpStream>,
+) -> Result<Rewind<TlsStream<TcpStream>>, ConnectFailure> {
+    let mut first = bytes::BytesMut::with_capacity(256);
+    if let Ok(outcome) = tokio::time::timeout(SILENCE, stream.read_buf(&mut first)).await {
+        attempt.hear(outcome.as_ref().copied());
     }
-
-    fn refused(&self, alert: AlertDescription, addresses: Addresses) -> ConnectFailure {
-        let own_expiry = self.svid.map(|svid| svid.not_after());
-        let expired = own_expiry.is_some_and(|not_after| not_after < self.clock.now());
-        let (reason, detail) = match alert {
-            AlertDescription::CertificateRequired if self.svid.is_none() => {
-                (Reason::ClientCertMissing, "the server requires a client certificate, none was presented")
-            }
-            AlertDescription::CertificateExpired if expired => {
-                (Reason::CertExpired, "the server refused our SVID, which has expired")
-            }
-            AlertDescription::CertificateRevoked => {
-                (Reason::CertRevoked, "the server refused our SVID, which is revoked")
-            }
-            AlertDescription::ProtocolVersion => {
-                (Reason::ProtocolVersionUnsupported, "the server does not speak TLS 1.3")
-            }
-            AlertDescription::NoApplicationProtocol => {
-                (Reason::NoApplicationProtocol, "the server does not speak h2")
-            }
-            _ => (
-                Reason::HandshakeRefused,
-                "the server refused the handshake; its connection record for this address and time says why",
-            ),
-        };
-        let mut failure = self.failure(reason, format!("{detail} (alert {alert:?})"), Some(addresses));
-        failure.alert = Some(format!("{alert:?}"));
-        failure
-    }
-
-    fn failure(&self, reason: Reason, detail: String, addresses: Option<Addresses>) -> ConnectFailure {
-        let (local, remote) = addresses.unwrap_or_default();
-        ConnectFailure {
-            reason,
-            detail,
-            target: format!("{}:{}", self.host, self.port),
-            local,
-            remote,
-            alert: None,
-            at: self.clock.now(),
-        }
+    match attempt.never_taken() {
+        Some(failure) => Err(failure),
+        None => Ok(Rewind::new(first.freeze(), stream, attempt.clone())),
     }
 }
 
-type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+/// What a failed handshake means: our own verdict on the server, else what its alert says, completed by what we know
+/// ourselves.
+fn explain(attempt: &Arc<Circumstances>, verifier: &ConnectionVerifier, error: &io::Error) -> ConnectFailure {
+    if let Some(Err(rejection)) = verifier.verdict() {
+        let detail = format!("the server's certificate was refused: {}", rejection.detail());
+        return attempt.failure(rejection.reason(), detail);
+    }
+    if let Some(alert) = alert(error) {
+        return attempt.refused(alert);
+    }
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(error) => {
+            let (reason, detail) = verifier.handshake_reason(error);
+            attempt.failure(reason, detail)
+        }
+        None => {
+            let detail = format!("the connection broke during the handshake: {error}");
+            attempt.failure(Reason::PeerConnectionClosed, detail)
+        }
+    }
+}
 
 /// How long to use a connection made with a certificate: until a margin before its end, and near the end half of
 /// what is left, so that nobody reconnects in circles.
@@ -288,8 +214,10 @@ impl Dial<'_> {
     /// Opens the connection and starts HTTP/2 on it.
     pub(crate) async fn link(&self, keepalive: Keepalive) -> Result<Link, ConnectFailure> {
         let connected = self.connect().await?;
+        let attempt = connected.circumstances.clone();
         Link::start(connected, keepalive).await.map_err(|error| {
-            self.failure(Reason::PeerConnectionClosed, format!("HTTP/2 did not start: {error}"), None)
+            let detail = format!("HTTP/2 did not start: {error}");
+            attempt.never_taken().unwrap_or_else(|| attempt.failure(Reason::PeerConnectionClosed, detail))
         })
     }
 }

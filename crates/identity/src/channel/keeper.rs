@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::connect::{ConnectFailure, Dial};
+use super::connect::Dial;
+use super::failure::ConnectFailure;
 use super::link::Link;
 use super::{Phase, Shared};
 use crate::jitter;
@@ -47,10 +48,11 @@ async fn open(shared: &Arc<Shared>, backoff: &mut Duration) -> bool {
             let link = Arc::new(link);
             shared.publish(link.clone());
             let replace = hold(shared, &link).await;
-            if began.elapsed() < SHORT_LIFE {
+            let never_taken = link.never_taken();
+            if never_taken.is_some() || began.elapsed() < SHORT_LIFE {
                 if shared.current().is_none() {
-                    let target = shared.authority.to_string();
-                    let failure = ConnectFailure::said_goodbye(target, shared.identity.clock().now());
+                    let failure =
+                        never_taken.unwrap_or_else(|| ConnectFailure::said_goodbye(&link.circumstances));
                     shared.phase.send_replace(Phase::Down(Arc::new(failure)));
                 }
                 rest(shared, backoff).await;
@@ -109,6 +111,7 @@ async fn connect(shared: &Shared) -> Result<Link, ConnectFailure> {
         filter: shared.expect.clone(),
         limits: shared.limits,
         clock: shared.identity.clock().clone(),
+        difference: shared.identity.clock_difference(),
         timeout: shared.connect_timeout,
         binding: None,
     };

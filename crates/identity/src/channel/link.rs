@@ -4,6 +4,7 @@
 //! (it could not be sent, its stream lies beyond GOAWAY's last one, or it was refused), and nothing is spawned per
 //! unary call.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use h2::client::{ResponseFuture, SendRequest};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::circumstances::Circumstances;
 use super::connect::Connected;
+use super::failure::ConnectFailure;
 use super::outgoing::{Outgoing, Pump};
 
 /// Flow-control windows: the same as hyper's client uses.
@@ -25,6 +28,7 @@ pub(crate) struct Link {
     pub(crate) serial: u64,
     pub(crate) use_for: Duration,
     pub(crate) exporter: Option<[u8; 32]>,
+    pub(super) circumstances: Arc<Circumstances>,
     sender: SendRequest<Bytes>,
     closed: watch::Receiver<bool>,
     _closing: DropGuard,
@@ -55,6 +59,7 @@ impl Link {
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             use_for: connected.use_for,
             exporter: connected.exporter,
+            circumstances: connected.circumstances,
             sender,
             closed,
             _closing: closing.drop_guard(),
@@ -66,6 +71,11 @@ impl Link {
         let mut sender = self.sender.clone();
         let (response, stream) = sender.send_request(outgoing.head(), outgoing.is_bodiless())?;
         Ok((response, outgoing.send_body(stream)))
+    }
+
+    /// Why the server never took this connection, if it turned out not to.
+    pub(crate) fn never_taken(&self) -> Option<ConnectFailure> {
+        self.circumstances.never_taken()
     }
 
     /// Resolves when the connection has ended.

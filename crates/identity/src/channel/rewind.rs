@@ -1,21 +1,25 @@
-//! A stream whose first bytes were read ahead and are replayed.
+//! A stream whose first bytes were read ahead and are replayed, and which notes what it yields first.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::circumstances::Circumstances;
+
 /// Yields `first`, then what `inner` yields.
 pub(crate) struct Rewind<IO> {
     first: Bytes,
     inner: IO,
+    attempt: Arc<Circumstances>,
 }
 
 impl<IO> Rewind<IO> {
-    pub(crate) fn new(first: Bytes, inner: IO) -> Self {
-        Self { first, inner }
+    pub(crate) fn new(first: Bytes, inner: IO, attempt: Arc<Circumstances>) -> Self {
+        Self { first, inner, attempt }
     }
 
     pub(crate) fn get_ref(&self) -> &IO {
@@ -30,7 +34,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Rewind<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let outcome = std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
+            self.attempt.hear(outcome.as_ref().map(|()| buf.filled().len() - before));
+            return Poll::Ready(outcome);
         }
         let length = self.first.len().min(buf.remaining());
         let chunk = self.first.split_to(length);

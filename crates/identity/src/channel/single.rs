@@ -52,15 +52,19 @@ impl tower_service::Service<Request<Body>> for SingleUse {
             let Some(outgoing) = outgoing.await else {
                 return Err(Status::internal("a request was polled twice"));
             };
-            let (response, pump) = link.send(&mut outgoing?).map_err(|error| broken(&error))?;
+            let (response, pump) = link.send(&mut outgoing?).map_err(|error| failed(&error, &link))?;
             let deadline = tokio::time::Instant::now() + timeout;
             match tokio::time::timeout_at(deadline, response).await {
                 Ok(Ok(response)) => {
                     Ok(response.map(|stream| ResponseBody::new(stream, Some(deadline), pump)))
                 }
-                Ok(Err(error)) => Err(broken(&error)),
+                Ok(Err(error)) => Err(failed(&error, &link)),
                 Err(_elapsed) => Err(super::call::deadline_exceeded()),
             }
         })
     }
+}
+
+fn failed(error: &h2::Error, link: &Link) -> Status {
+    link.never_taken().map_or_else(|| broken(error), |failure| failure.to_status())
 }

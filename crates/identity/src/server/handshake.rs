@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Shared;
 use crate::tls;
-use crate::verify::{ConnectionVerifier, Rejection, Trust, handshake_reason};
+use crate::verify::{ConnectionVerifier, Rejection, Trust};
 
 /// A connection whose peer was verified.
 pub(super) struct Established {
@@ -27,11 +27,37 @@ pub(super) struct Established {
 pub(super) struct Refused {
     pub(super) rejection: Rejection,
     pub(super) tcp: Option<TcpStream>,
+    /// What had been agreed on before.
+    pub(super) tls: Option<Agreed>,
+}
+
+/// What a handshake agreed on, as far as it came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agreed {
+    pub(super) version: Option<&'static str>,
+    pub(super) cipher: Option<String>,
+    pub(super) group: Option<String>,
+}
+
+impl Agreed {
+    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
+        let session = stream.get_ref().1;
+        Self {
+            version: session.protocol_version().and_then(|version| version.as_str()),
+            cipher: Some(tls::cipher_name(session.negotiated_cipher_suite())),
+            group: Some(tls::group_name(session.negotiated_key_exchange_group())),
+        }
+    }
+
+    /// A peer whose certificate was judged had agreed on the one version there is; the rest is lost with the session.
+    fn by_verdict(verifier: &ConnectionVerifier) -> Option<Self> {
+        verifier.verdict().map(|_| Self { version: Some("TLSv1_3"), ..Self::default() })
+    }
 }
 
 impl From<Rejection> for Refused {
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, tcp: None }
+        Self { rejection, tcp: None, tls: None }
     }
 }
 
@@ -68,7 +94,8 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     let stream = match accept.await {
         Ok(stream) => stream,
         Err((error, tcp)) => {
-            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp) });
+            let tls = Agreed::by_verdict(&verifier);
+            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp), tls });
         }
     };
     let peer = match verifier.verdict() {
@@ -76,10 +103,17 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
         Some(Err(rejection)) => return Err(rejection.clone().into()),
         None if shared.optional_client_certificate => None,
         None => {
-            return Err(Rejection::new(Reason::ClientCertMissing, "no certificate was presented").into());
+            return Err(Rejection::new(
+                Reason::ClientCertMissing,
+                "a client certificate is required, and none was presented",
+            )
+            .into());
         }
     };
-    let http1 = application_protocol(shared, &stream)?;
+    let http1 = match application_protocol(shared, &stream) {
+        Ok(http1) => http1,
+        Err(rejection) => return Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&stream)) }),
+    };
     Ok(Established {
         stream,
         peer,
@@ -94,7 +128,7 @@ fn application_protocol(shared: &Shared, stream: &TlsStream<TcpStream>) -> Resul
     match stream.get_ref().1.alpn_protocol() {
         Some(tls::ALPN_H2) => Ok(false),
         Some(tls::ALPN_HTTP1) | None if shared.http1 => Ok(true),
-        _ => Err(Rejection::new(Reason::NoApplicationProtocol, "the client did not offer h2 in ALPN")),
+        _ => Err(Rejection::new(Reason::NoApplicationProtocol, "the other side does not speak h2 (ALPN)")),
     }
 }
 
@@ -104,7 +138,7 @@ fn explain(verifier: &ConnectionVerifier, error: &std::io::Error) -> Rejection {
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => {
-            let (reason, detail) = handshake_reason(error);
+            let (reason, detail) = verifier.handshake_reason(error);
             Rejection::new(reason, detail)
         }
         None => gone(error),

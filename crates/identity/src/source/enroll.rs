@@ -31,15 +31,9 @@ pub(super) async fn enroll(
     key: &SvidKey,
 ) -> Result<IssuedSvid, IdentityError> {
     let trust = Trust::Pins(token.root_pins().into());
-    let connection = connect(
-        target,
-        &surroundings.clock,
-        trust,
-        token.trust_domain().clone(),
-        token.issuer().clone(),
-        "enroll",
-    )
-    .await?;
+    let connection =
+        connect(target, surroundings, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll")
+            .await?;
     let request =
         EnrollRequest { evidence: Some(Evidence::JoinToken(token.secret().to_owned())), csr: key.request()? };
     let response = IssuerClient::new(connection)

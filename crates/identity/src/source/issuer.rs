@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
-use avouch_spiffe::clock::SharedClock;
-use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
 use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
 
@@ -55,7 +54,7 @@ pub(super) fn issuer_id(domain: &TrustDomain) -> Result<SpiffeId, IdentityError>
 /// One connection to the issuer without a certificate of ours.
 pub(super) async fn connect(
     target: &Target,
-    clock: &SharedClock,
+    surroundings: &Surroundings,
     trust: Trust,
     own_domain: TrustDomain,
     issuer: SpiffeId,
@@ -69,7 +68,8 @@ pub(super) async fn connect(
         own_domain: Some(own_domain),
         filter: IdentityFilter::from(issuer),
         limits: ChainLimits::default(),
-        clock: clock.clone(),
+        clock: surroundings.clock.clone(),
+        difference: surroundings.issuer_clock.latest(),
         timeout: target.timeout,
         binding: Some(RECOVERY_BINDING),
     };
@@ -105,6 +105,8 @@ pub(super) async fn start(
     let snapshot = Snapshot::new(current.svid.clone(), bundles);
     let clock = source.surroundings.clock.clone();
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
+    let identity = identity.with_issuer_clock(source.surroundings.issuer_clock.clone());
+    identity.advertise(source.config.addresses.clone());
     // This handle has no task to keep alive, so the task does not keep itself alive.
     let own = identity.clone();
     let surroundings = source.surroundings.clone();
@@ -148,6 +150,7 @@ impl Source {
     async fn first(&self) -> Result<Current, IdentityError> {
         let mut failures = 0;
         let mut stored = self.state.load();
+        let begun = tokio::time::Instant::now();
         loop {
             let now = self.surroundings.clock.now();
             if let Some(current) = live(&mut stored, now) {
@@ -159,6 +162,9 @@ impl Source {
                 Err(error) if error.is_retryable() => {
                     failures += 1;
                     let delay = schedule::retry_delay(failures, now, now);
+                    if self.surroundings.patience.is_some_and(|patience| begun.elapsed() + delay > patience) {
+                        return Err(error);
+                    }
                     tracing::warn!(
                         error = crate::verify::with_sources(&error),
                         issuer = self.target.authority.as_str(),
@@ -179,7 +185,7 @@ impl Source {
         {
             match self.recover(svid, key, trust).await {
                 Ok(current) => return Ok(current),
-                Err(error) if error.is_retryable() || self.config.join_token_file.is_none() => {
+                Err(error) if error.is_retryable() || !self.has_token() => {
                     return Err(error);
                 }
                 Err(error) => {
@@ -197,16 +203,28 @@ impl Source {
         if let Some(bundle) = bundle {
             return Some(trust_in(bundle));
         }
-        let token = enroll::read_token(self.config.join_token_file.as_ref()?).ok()?;
+        let token = self.token()?.ok()?;
         let is_ours = token.trust_domain() == svid.spiffe_id().trust_domain();
         is_ours.then(|| Trust::Pins(token.root_pins().into()))
     }
 
+    fn has_token(&self) -> bool {
+        self.surroundings.token.is_some() || self.config.join_token_file.is_some()
+    }
+
+    /// The join token: the one in memory, else the file's. `None`: there is none.
+    fn token(&self) -> Option<Result<Arc<JoinToken>, IdentityError>> {
+        if let Some(token) = &self.surroundings.token {
+            return Some(Ok(token.clone()));
+        }
+        self.config.join_token_file.as_deref().map(|path| enroll::read_token(path).map(Arc::new))
+    }
+
     async fn enroll(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
-        let Some(path) = &self.config.join_token_file else {
+        let Some(token) = self.token() else {
             return Err(IdentityError::NoToken { state: self.state.place() });
         };
-        let token = enroll::read_token(path)?;
+        let token = token?;
         let key = match stored.pending.take() {
             Some(key) => key,
             None => {
@@ -266,6 +284,8 @@ impl Source {
         key: SvidKey,
         whose: Whose<'_>,
     ) -> Result<Current, IdentityError> {
+        let issuer_time = issued.issuer_time.and_then(|time| time.try_into().ok());
+        self.surroundings.issuer_time(issuer_time);
         let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
         let svid = Svid::new(chain, &key.to_der())?;
         let domain = whose.check(svid.spiffe_id())?;

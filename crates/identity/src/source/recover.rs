@@ -34,7 +34,7 @@ pub(super) async fn recover(
     let (svid, expired_key) = expired;
     let domain = svid.spiffe_id().trust_domain().clone();
     let connection =
-        connect(target, &surroundings.clock, trust, domain.clone(), issuer_id(&domain)?, "recover").await?;
+        connect(target, surroundings, trust, domain.clone(), issuer_id(&domain)?, "recover").await?;
     let exporter = connection
         .link()
         .exporter

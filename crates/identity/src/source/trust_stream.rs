@@ -1,11 +1,11 @@
 //! Follows the issuer's trust stream: bundles down, acknowledgements up.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
 use avouch_spiffe::BundleSet;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::issuer::parse_bundle;
@@ -17,13 +17,11 @@ use crate::snapshot::Publisher;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
-/// A difference of clocks worth a warning.
-const SKEW: Duration = Duration::from_secs(10);
 
 /// What following the stream needs.
 pub(super) struct TrustStream<'a> {
     pub(super) channel: &'a Channel,
-    pub(super) addresses: &'a [String],
+    pub(super) addresses: watch::Receiver<Vec<String>>,
     pub(super) publisher: &'a Publisher,
     pub(super) state: &'a State,
     pub(super) surroundings: &'a Surroundings,
@@ -56,16 +54,29 @@ impl TrustStream<'_> {
     /// Follows one stream to its end, counting the states it brings.
     async fn once(&self, received: &mut u64) -> Result<(), tonic::Status> {
         let (answers, outgoing) = mpsc::channel(2);
+        let mut addresses = self.addresses.clone();
+        // From here on: what is said below is the latest.
+        addresses.mark_unchanged();
         // The receiver is ours and has room.
         let _ = answers.send(self.acknowledgement()).await;
         let mut client = IssuerClient::new(self.channel.clone());
         let mut stream = client.watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
-        while let Some(message) = stream.message().await? {
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message?,
+                changed = addresses.changed() => {
+                    if changed.is_err() || answers.send(self.acknowledgement()).await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { break };
             *received += 1;
             if *received == 1 {
                 self.surroundings.tell(&IdentityEvent::TrustStream { up: true });
             }
-            compare_clocks(&message);
+            self.surroundings.issuer_time(message.issuer_time.and_then(|time| time.try_into().ok()));
             if let Err(error) = apply(&message, self.publisher, self.state) {
                 tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
                 continue;
@@ -81,7 +92,7 @@ impl TrustStream<'_> {
     fn acknowledgement(&self) -> WatchTrustRequest {
         WatchTrustRequest {
             acknowledged_sequence: sequence_in_use(self.publisher),
-            addresses: self.addresses.to_vec(),
+            addresses: self.addresses.borrow().clone(),
         }
     }
 }
@@ -109,22 +120,4 @@ fn apply(message: &WatchTrustResponse, publisher: &Publisher, state: &State) -> 
     bundles.insert(bundle);
     publisher.publish_bundles(bundles);
     Ok(())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "compares the system's own clock, whatever judges certificates"
-)]
-fn compare_clocks(message: &WatchTrustResponse) {
-    let Some(issuer) = &message.issuer_time else { return };
-    let Ok(seconds) = u64::try_from(issuer.seconds) else { return };
-    let issuer = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    let own = SystemTime::now();
-    let (skew, which) = match own.duration_since(issuer) {
-        Ok(ahead) => (ahead, "ahead of"),
-        Err(behind) => (behind.duration(), "behind"),
-    };
-    if skew > SKEW {
-        tracing::warn!(seconds = skew.as_secs(), "this machine's clock is {which} the issuer's");
-    }
 }

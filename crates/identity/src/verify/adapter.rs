@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use avouch_spiffe::clock::SharedClock;
-use avouch_spiffe::{PeerIdentity, Reason, TrustDomain};
+use avouch_spiffe::{PeerIdentity, TrustDomain};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -52,7 +52,8 @@ impl ConnectionVerifier {
         intermediates: &[CertificateDer<'_>],
         role: Role,
     ) -> Result<(), Error> {
-        let verdict = self.verify(leaf, intermediates, role).map(Arc::new);
+        let verdict = self.verify(leaf, intermediates, role);
+        let verdict = verdict.map(Arc::new).map_err(|rejection| rejection.presenting(leaf));
         let outcome = verdict.as_ref().map(|_| ()).map_err(Rejection::to_rustls);
         // A handshake presents its certificate once; a second verdict would not replace the first.
         self.verdict.set(verdict).map_err(|_| Error::General("certificate presented twice".to_owned()))?;
@@ -172,34 +173,4 @@ impl ServerCertVerifier for ConnectionVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
-}
-
-/// The word for a handshake that failed outside certificate verification.
-pub(crate) fn handshake_reason(error: &Error) -> (Reason, String) {
-    use rustls::{InvalidMessage, PeerIncompatible as P, PeerMisbehaved};
-    let reason = match error {
-        Error::NoCertificatesPresented => Reason::ClientCertMissing,
-        Error::InvalidMessage(
-            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => Reason::NotTls,
-        Error::InvalidMessage(
-            InvalidMessage::HandshakePayloadTooLarge
-            | InvalidMessage::CertificatePayloadTooLarge
-            | InvalidMessage::MessageTooLarge,
-        ) => Reason::CertTooLarge,
-        Error::InvalidMessage(_) => Reason::CertMalformed,
-        Error::PeerIncompatible(P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon) => {
-            Reason::CipherSuiteMismatch
-        }
-        Error::PeerIncompatible(_) => Reason::ProtocolVersionUnsupported,
-        Error::NoApplicationProtocol => Reason::NoApplicationProtocol,
-        Error::InvalidCertificate(rustls::CertificateError::BadSignature)
-        | Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
-            Reason::CertSignatureInvalid
-        }
-        Error::InvalidCertificate(_) => Reason::CertMalformed,
-        Error::AlertReceived(_) => Reason::HandshakeRefused,
-        _ => Reason::PeerConnectionClosed,
-    };
-    (reason, error.to_string())
 }

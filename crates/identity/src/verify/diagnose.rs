@@ -5,7 +5,7 @@
 
 mod walk;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
@@ -76,11 +76,9 @@ impl Failed<'_> {
                 Rejection::new(Reason::SvidInvalid, "X509-SVID §4.1: the leaf certificate is a CA")
             }
             E::EndEntityUsedAsCa => no_authority(&walk),
-            E::PathLenConstraintViolated => path_too_long(),
+            E::PathLenConstraintViolated => path_too_long(&walk),
             E::UnsupportedCriticalExtension => unknown_extensions(&walk),
-            E::NameConstraintViolation => {
-                Rejection::new(Reason::CertUntrusted, "a name constraint of the chain is violated")
-            }
+            E::NameConstraintViolation => Rejection::new(Reason::CertUntrusted, name_constraint(&walk)),
             E::MaximumPathBuildCallsExceeded
             | E::MaximumSignatureChecksExceeded
             | E::MaximumNameConstraintComparisonsExceeded
@@ -98,18 +96,23 @@ impl Failed<'_> {
         let last = walk.last();
         let trusted = self.anchors.roots().iter().find(|root| root.subject_der() == last.facts.issuer_der);
         if let Some(root) = trusted {
-            let detail = format!("{} was not signed by the trusted {}", named(&last.facts), root.subject());
+            let detail = format!("{} was not signed by the trusted {}", shown(last), root.subject());
             return Rejection::new(Reason::CertUntrusted, detail);
         }
         if last.facts.issuer_der == last.facts.subject_der {
-            let detail = format!("{} signed itself and is not a trust anchor", named(&last.facts));
+            let detail = format!("{} signed itself and is not a trust anchor", shown(last));
             return Rejection::new(Reason::CertUntrusted, detail);
         }
         if walk.is_leaf_alone() {
-            let detail = format!("the issuer of the leaf ({}) was not presented", last.facts.issuer);
+            let detail = format!(
+                "{} was signed by {}, which was not presented and is not in the bundle",
+                shown(last),
+                last.facts.issuer
+            );
             return Rejection::new(Reason::ChainIncomplete, detail);
         }
-        let detail = format!("the chain ends at {}, which is not trusted", last.facts.issuer);
+        let issuer = &last.facts.issuer;
+        let detail = format!("{} was signed by {issuer}, which is not a trust anchor", shown(last));
         Rejection::new(Reason::CertUntrusted, detail)
     }
 
@@ -127,7 +130,7 @@ impl Failed<'_> {
             return Rejection::new(Reason::CertSignatureInvalid, detail);
         }
         if climb.too_long {
-            return path_too_long();
+            return path_too_long(walk);
         }
         let verdict = EndEntityCert::try_from(leaf)
             .and_then(|leaf| chain.holds(&leaf, self.anchors.prepared(), &climb.path));
@@ -162,7 +165,8 @@ impl Failed<'_> {
             let error = Facts::parse(der).err()?;
             Some(format!("{}: {}", position(at), with_sources(&error)))
         });
-        Rejection::new(Reason::CertMalformed, unreadable.unwrap_or_else(|| error.to_string()))
+        let detail = unreadable.unwrap_or_else(|| format!("a certificate of the chain: {error}"));
+        Rejection::new(Reason::CertMalformed, detail)
     }
 }
 
@@ -188,14 +192,28 @@ fn algorithms_of(walk: &Walk) -> Rejection {
 
 fn no_authority(walk: &Walk) -> Rejection {
     let detail = match walk.find_above_leaf(|facts| !facts.ca) {
-        Some(found) => format!("{} that is no CA signed another", position(found.at)),
+        Some(found) => format!("{} that is no CA signed another", shown(found)),
         None => "a certificate of the chain that is no CA signed another".to_owned(),
     };
     Rejection::new(Reason::CertUntrusted, detail)
 }
 
-fn path_too_long() -> Rejection {
-    Rejection::new(Reason::CertUntrusted, "a CA of the chain exceeds its issuer's path length")
+fn path_too_long(walk: &Walk) -> Rejection {
+    let detail = match walk.too_long() {
+        Some((it, allowed, below)) => {
+            format!("{} has the path length {allowed}, and {below} authorities are below it", shown(it))
+        }
+        None => {
+            "a certificate of the chain exceeds its path length: too many authorities are below it".to_owned()
+        }
+    };
+    Rejection::new(Reason::CertUntrusted, detail)
+}
+
+/// webpki does not say which of them constrains names; they are few.
+fn name_constraint(walk: &Walk) -> String {
+    let above: Vec<_> = walk.certificates().skip(1).map(shown).collect();
+    format!("a name constraint is violated, which one of these sets: {}", above.join(", "))
 }
 
 fn unknown_extensions(walk: &Walk) -> Rejection {
@@ -227,12 +245,18 @@ fn dated(walk: &Walk, now: SystemTime, reason: Reason) -> Rejection {
         _ => format!("becomes valid in {}", apart(now, facts.not_before)),
     };
     // Whose clock: as often as the certificate it is the clock that is wrong.
-    Rejection::new(reason, format!("{} ({}) {when} by this machine's clock", position(*at), named(facts)))
+    let detail = format!("{} ({}) {when} by this machine's clock", position(*at), named(facts));
+    Rejection::new(reason, detail)
 }
 
 /// A certificate's name for people: its SPIFFE ID or subject.
 fn named(facts: &Facts) -> &str {
     facts.uris.first().map_or(&facts.subject, |uri| uri)
+}
+
+/// A certificate by its place and its name.
+fn shown(it: &Certificate) -> String {
+    format!("{} ({})", position(it.at), named(&it.facts))
 }
 
 /// A certificate by its place in what was presented.
@@ -243,8 +267,13 @@ pub(super) fn position(at: usize) -> String {
     }
 }
 
-pub(super) fn apart(earlier: SystemTime, later: SystemTime) -> String {
-    let seconds = later.duration_since(earlier).unwrap_or_default().as_secs();
+pub(crate) fn apart(earlier: SystemTime, later: SystemTime) -> String {
+    length(later.duration_since(earlier).unwrap_or_default())
+}
+
+/// A length of time for people.
+pub(crate) fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7199 => format!("{} min", seconds / 60),

@@ -76,15 +76,18 @@ impl Judge<'_> {
         let claimed = claimed_domain(&end_entity);
         let domain = claimed.as_ref().or(self.own_domain).ok_or_else(no_spiffe_id)?;
         let anchors = self.trust.anchors(domain).ok_or_else(|| {
-            Rejection::new(
-                Reason::TrustDomainUnknown,
-                format!("no bundle is loaded for trust domain {domain}"),
-            )
+            let held: Vec<_> =
+                self.trust.bundles().iter().map(|bundle| bundle.trust_domain().as_str()).collect();
+            let detail = format!(
+                "no bundle is loaded for trust domain {domain}; there are those of [{}]",
+                held.join(", ")
+            );
+            Rejection::new(Reason::TrustDomainUnknown, detail)
         })?;
-        self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
+        let issuer_key_id = self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
         let leaf_facts = Leaf::parse(leaf)
             .map_err(|error| Rejection::new(error.reason(), diagnose::with_sources(&error)))?;
-        let peer = PeerIdentity::from_leaf(&leaf_facts, leaf);
+        let peer = PeerIdentity::from_leaf(&leaf_facts, leaf).signed_by(issuer_key_id);
         self.admit(peer, role)
     }
 
@@ -98,15 +101,16 @@ impl Judge<'_> {
             let detail = format!("{depth} certificates presented, {} allowed", self.limits.max_depth);
             return Err(Rejection::new(Reason::CertChainTooDeep, detail));
         }
-        let largest = intermediates.iter().map(|der| der.len()).fold(leaf.len(), usize::max);
-        if largest > self.limits.max_certificate_bytes {
-            let allowed = self.limits.max_certificate_bytes;
-            let detail = format!("a certificate of {largest} bytes presented, {allowed} allowed");
+        let allowed = self.limits.max_certificate_bytes;
+        let sizes = std::iter::once(leaf).chain(intermediates).map(|der| der.len()).enumerate();
+        if let Some((at, size)) = sizes.max_by_key(|(_, size)| *size).filter(|(_, size)| *size > allowed) {
+            let detail = format!("{}: {size} bytes presented, {allowed} allowed", diagnose::position(at));
             return Err(Rejection::new(Reason::CertTooLarge, detail));
         }
         check_names(intermediates)
     }
 
+    /// The key identifier of the authority that signed the leaf, if the path holds.
     fn check_path(
         &self,
         end_entity: &EndEntityCert<'_>,
@@ -115,7 +119,7 @@ impl Judge<'_> {
         anchors: &Anchors,
         role: Role,
         now: SystemTime,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Option<String>, Rejection> {
         // webpki goes on to the next path when one is turned down, and forgets why.
         let turned_down = RefCell::new(None);
         let look = |path: &webpki::VerifiedPath<'_>| {
@@ -134,7 +138,7 @@ impl Judge<'_> {
             Some(&look),
         );
         match verdict {
-            Ok(_) => Ok(()),
+            Ok(path) => Ok(candidate::issuer_key_id(&path, anchors)),
             Err(error) => Err(turned_down.take().unwrap_or_else(|| {
                 let failed = diagnose::Failed { leaf, intermediates, anchors, role, now };
                 failed.explain(&error, self.algorithms)

@@ -16,17 +16,12 @@ pub(crate) fn trust_store(
     presented: &[CertificateDer<'_>],
     trust_domain: Option<&TrustDomain>,
 ) -> Result<TrustStore, Rejection> {
-    let roots: Vec<Authority> = presented
-        .iter()
-        .filter_map(|der| Authority::parse(der).ok())
-        .filter(|authority| pins.contains(&authority.sha256()))
-        .collect();
-    if roots.is_empty() {
-        return Err(Rejection::new(
-            Reason::CertUntrusted,
-            "the server presented no root certificate with a fingerprint that the join token pins",
-        ));
+    let presented: Vec<Authority> = presented.iter().filter_map(|der| Authority::parse(der).ok()).collect();
+    if !presented.iter().any(|authority| pins.contains(&authority.sha256())) {
+        return Err(not_pinned(pins, &presented));
     }
+    let roots: Vec<Authority> =
+        presented.into_iter().filter(|authority| pins.contains(&authority.sha256())).collect();
     let trust_domain = trust_domain.ok_or_else(|| {
         Rejection::new(
             Reason::TrustDomainUnknown,
@@ -36,4 +31,25 @@ pub(crate) fn trust_store(
     let mut bundles = BundleSet::default();
     bundles.insert(Bundle::new(trust_domain.clone(), roots, 0));
     Ok(TrustStore::new(bundles))
+}
+
+/// Expected and got, by the first octets of the fingerprints: enough to see which root it is.
+fn not_pinned(pins: &[[u8; 32]], presented: &[Authority]) -> Rejection {
+    let expected: Vec<String> = pins.iter().map(short).collect();
+    let got: Vec<String> =
+        presented.iter().map(|it| format!("{} ({})", short(&it.sha256()), it.subject())).collect();
+    let detail = format!(
+        "the server presented no root certificate with a fingerprint that the join token pins: expected SHA-256 {}, got [{}]",
+        expected.join(" or "),
+        got.join(", ")
+    );
+    Rejection::new(Reason::CertUntrusted, detail)
+}
+
+fn short(fingerprint: &[u8; 32]) -> String {
+    let mut text = String::new();
+    for octet in fingerprint.iter().take(8) {
+        text.push_str(&format!("{octet:02x}"));
+    }
+    text + "…"
 }

@@ -106,12 +106,17 @@ const CASES: &[Case] = &[
         w.leaf(&w.signing, &[&w.signing.der, &a.der, &b.der, &c.der, &d.der], nothing)
     })
     .openssl_differs("the limit is avouch's"),
-    refused("two authorities that signed one another", "CERT_UNTRUSTED", "which is not trusted", |w| {
-        let one = w.root("one", nothing)?;
-        let other = w.below(&one, "the other", nothing)?;
-        let round = w.cross(&other, &one, nothing)?;
-        w.leaf(&other, &[&other.der, &round], nothing)
-    }),
+    refused(
+        "two authorities that signed one another",
+        "CERT_UNTRUSTED",
+        "which is not a trust anchor",
+        |w| {
+            let one = w.root("one", nothing)?;
+            let other = w.below(&one, "the other", nothing)?;
+            let round = w.cross(&other, &one, nothing)?;
+            w.leaf(&other, &[&other.der, &round], nothing)
+        },
+    ),
     refused("namesakes all the way", "CERT_CHAIN_TOO_DEEP", "4 authorities are named CN=one name", |w| {
         let elsewhere = w.root("one name", nothing)?;
         let second = w.below(&elsewhere, "one name", nothing)?;
@@ -243,7 +248,7 @@ const ROLLOVER: &[Case] = &[
             Ok(shown)
         },
     ),
-    refused("an empty bundle", "CERT_UNTRUSTED", "CN=the root, which is not trusted", |w| {
+    refused("an empty bundle", "CERT_UNTRUSTED", "CN=the root, which is not a trust anchor", |w| {
         Ok(w.changed(nothing)?.trusting(&[]))
     }),
 ];

@@ -5,7 +5,7 @@ use avouch_attacker::forge::{Extension, ce};
 
 use crate::world::{Case, judge, nothing, refused, taken};
 
-const TOO_LONG: &str = "exceeds its issuer's path length";
+const TOO_LONG: &str = "authorities are below it";
 const SELF_ISSUED: &str = "webpki counts a self-issued authority, which RFC 5280 §4.2.1.9 does not";
 
 fn length(length: u8) -> Extension {
@@ -21,7 +21,7 @@ const CASES: &[Case] = &[
     refused(
         "an authority without basic constraints",
         "CERT_UNTRUSTED",
-        "intermediate certificate 1 that is no CA signed another",
+        "intermediate certificate 1 (CN=an authority) that is no CA signed another",
         |w| w.below_changed(|ca| ca.remove(ce::BASIC_CONSTRAINTS)),
     ),
     refused("an authority that says it is none", "CERT_UNTRUSTED", "that is no CA signed another", |w| {

@@ -26,15 +26,18 @@ fn written(
 }
 
 const CHAINING: &[Case] = &[
-    refused("another issuer's name", "CHAIN_INCOMPLETE", "(CN=somebody else) was not presented", |w| {
-        written(w, der::name("somebody"), der::name("somebody else"))
-    }),
+    refused(
+        "another issuer's name",
+        "CHAIN_INCOMPLETE",
+        "was signed by CN=somebody else, which was not presented",
+        |w| written(w, der::name("somebody"), der::name("somebody else")),
+    ),
     refused("the parts of the name in another order", "CHAIN_INCOMPLETE", "CN=somebody", |w| {
         let parts = [attribute(10, 0x0c, "market"), attribute(3, 0x0c, "somebody")];
         let [first, second] = parts.clone();
         written(w, sequence(&parts), sequence(&[second, first]))
     }),
-    refused("a part less", "CHAIN_INCOMPLETE", "(CN=somebody) was not presented", |w| {
+    refused("a part less", "CHAIN_INCOMPLETE", "was signed by CN=somebody, which was not presented", |w| {
         written(
             w,
             sequence(&[attribute(10, 0x0c, "market"), attribute(3, 0x0c, "somebody")]),

@@ -38,19 +38,24 @@ const CASES: &[Case] = &[
     refused(
         "a bad signature in an authority",
         "CERT_UNTRUSTED",
-        "CN=the signing authority was not signed by the trusted CN=the root",
+        "intermediate certificate 1 (CN=the signing authority) was not signed by the trusted CN=the root",
         |w| {
             let mut shown = w.changed(nothing)?;
             shown.chain[1] = tampered(&shown.chain[1]);
             Ok(shown)
         },
     ),
-    refused("a bad signature in the upper of two authorities", "CERT_UNTRUSTED", "CN=upper was not", |w| {
-        let upper = w.below(&w.root, "upper", nothing)?;
-        let mut shown = w.under(&[&upper, &w.below(&upper, "lower", nothing)?])?;
-        shown.chain[2] = tampered(&shown.chain[2]);
-        Ok(shown)
-    }),
+    refused(
+        "a bad signature in the upper of two authorities",
+        "CERT_UNTRUSTED",
+        "intermediate certificate 2 (CN=upper) was not",
+        |w| {
+            let upper = w.below(&w.root, "upper", nothing)?;
+            let mut shown = w.under(&[&upper, &w.below(&upper, "lower", nothing)?])?;
+            shown.chain[2] = tampered(&shown.chain[2]);
+            Ok(shown)
+        },
+    ),
     refused(
         "a bad signature in the lower of two authorities",
         "CERT_SIGNATURE_INVALID",

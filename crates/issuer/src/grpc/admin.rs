@@ -1,6 +1,7 @@
 //! The administrator's service, over the local socket only.
 
 use super::convert;
+use crate::about::About;
 use crate::audit;
 use crate::entries::{EntryRules, create_token};
 use crate::issuing::Issuing;
@@ -9,7 +10,9 @@ use avouch_api::admin::v1::admin_server::Admin;
 use avouch_api::admin::v1::{
     CreateEntryRequest, CreateEntryResponse, CreateTokenRequest, CreateTokenResponse, DeleteEntryRequest,
     DeleteEntryResponse, GetBundleRequest, GetBundleResponse, GetEntryRequest, GetEntryResponse,
-    ListCertificatesRequest, ListCertificatesResponse, ListEntriesRequest, ListEntriesResponse,
+    GetStatusRequest, GetStatusResponse, ListCertificatesRequest, ListCertificatesResponse,
+    ListEntriesRequest, ListEntriesResponse, ListRecordsRequest, ListRecordsResponse, ListWorkloadsRequest,
+    ListWorkloadsResponse,
 };
 use avouch_spiffe::{Reason, SpiffeId};
 use std::sync::Arc;
@@ -21,6 +24,7 @@ pub(crate) struct AdminService {
     pub(crate) issuing: Arc<Issuing>,
     pub(crate) rules: EntryRules,
     pub(crate) issuer_id: SpiffeId,
+    pub(crate) about: Arc<About>,
 }
 
 impl AdminService {
@@ -124,5 +128,29 @@ impl Admin for AdminService {
         let found = found.map_err(|error| unavailable(&error))?;
         let certificates = found.into_iter().map(convert::certificate).collect();
         Ok(Response::new(ListCertificatesResponse { certificates }))
+    }
+
+    async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let issuer = self.about.issuer(&self.issuing).await;
+        Ok(Response::new(GetStatusResponse { issuer: Some(issuer) }))
+    }
+
+    async fn list_workloads(
+        &self,
+        _: Request<ListWorkloadsRequest>,
+    ) -> Result<Response<ListWorkloadsResponse>, Status> {
+        let acks = self.issuing.store.acknowledgements().await.map_err(|error| unavailable(&error))?;
+        let workloads = acks.into_iter().map(convert::workload).collect();
+        Ok(Response::new(ListWorkloadsResponse { workloads }))
+    }
+
+    async fn list_records(
+        &self,
+        request: Request<ListRecordsRequest>,
+    ) -> Result<Response<ListRecordsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
+        let records = self.about.records(&request.filter.unwrap_or_default(), limit);
+        Ok(Response::new(ListRecordsResponse { records }))
     }
 }

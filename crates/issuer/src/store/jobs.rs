@@ -4,8 +4,8 @@
 //! never rolls back the batch it shares with others.
 
 use super::{
-    ACKS_PER_IDENTITY, Commit, CommitOutcome, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry,
-    NewToken, Origin, TokenHash, TokenState, TrustAck,
+    ACKS_PER_IDENTITY, Commit, CommitOutcome, Counts, Entry, EntryId, Issuance, IssuanceFilter, KeyHash,
+    NewEntry, NewToken, Origin, TokenHash, TokenState, TrustAck,
 };
 use avouch_spiffe::SpiffeId;
 use rusqlite::types::Type;
@@ -219,6 +219,28 @@ pub(super) fn bundle_sequence(db: &Connection, content: [u8; 32]) -> Result<u64>
         )?
         .query_row([content], |row| row.get(0))?;
     Ok(u64::try_from(sequence).unwrap_or_default())
+}
+
+/// Larger than a row of any kind, so that it needs room of its own. Nobody sees it: it goes in the same transaction.
+pub(super) fn probe(db: &Connection, now: SystemTime) -> Result<()> {
+    const NOBODY: &str = ""; // no SPIFFE ID
+    let filler = "x".repeat(8_192);
+    db.prepare_cached(
+        "INSERT INTO trust_acks (spiffe_id, addresses, sequence, seen_at_ms) VALUES (?1, ?2, 0, ?3)",
+    )?
+    .execute(params![NOBODY, filler, millis(now)])?;
+    db.prepare_cached("DELETE FROM trust_acks WHERE spiffe_id = ?1")?.execute([NOBODY])?;
+    Ok(())
+}
+
+pub(super) fn counts(db: &Connection, now: SystemTime) -> Result<Counts> {
+    db.prepare_cached(
+        "SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM issuances WHERE not_after_ms >= ?1)",
+    )?
+    .query_row([millis(now)], |row| {
+        let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or_default());
+        Ok(Counts { entries: count(0)?, certificates: count(1)? })
+    })
 }
 
 pub(super) fn prune(db: &Connection, now: SystemTime, before: SystemTime) -> Result<u64> {

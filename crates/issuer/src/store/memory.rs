@@ -1,8 +1,8 @@
 //! The store without a disk, for tests: the same answers, and a switch that makes it fail.
 
 use super::{
-    ACKS_PER_IDENTITY, Commit, CommitOutcome, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry,
-    NewToken, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck,
+    ACKS_PER_IDENTITY, Commit, CommitOutcome, Counts, Entry, EntryId, Issuance, IssuanceFilter, KeyHash,
+    NewEntry, NewToken, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck,
 };
 use avouch_spiffe::SpiffeId;
 use std::collections::{BTreeMap, HashMap};
@@ -207,6 +207,17 @@ impl Store for MemoryStore {
             };
             state.bundle = Some((content, sequence));
             sequence
+        })
+    }
+
+    fn probe(&self, _: SystemTime) -> StoreFuture<'_, ()> {
+        self.with(|_| ())
+    }
+
+    fn counts(&self, now: SystemTime) -> StoreFuture<'_, Counts> {
+        self.with(|state| {
+            let live = state.issuances.values().filter(|row| row.not_after >= now).count();
+            Counts { entries: state.entries.len() as u64, certificates: live as u64 }
         })
     }
 

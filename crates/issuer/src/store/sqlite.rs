@@ -7,8 +7,8 @@
 use super::schema::{SchemaError, prepare_reader, prepare_writer};
 use super::worker::{Mode, Worker};
 use super::{
-    Commit, CommitOutcome, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry, NewToken, Store,
-    StoreError, StoreFuture, TokenHash, TokenState, TrustAck, jobs,
+    Commit, CommitOutcome, Counts, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry, NewToken,
+    Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck, jobs,
 };
 use avouch_spiffe::SpiffeId;
 use rusqlite::{Connection, OpenFlags};
@@ -180,6 +180,14 @@ impl Store for SqliteStore {
 
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64> {
         self.write(move |db| jobs::bundle_sequence(db, content))
+    }
+
+    fn probe(&self, now: SystemTime) -> StoreFuture<'_, ()> {
+        self.write(move |db| jobs::probe(db, now))
+    }
+
+    fn counts(&self, now: SystemTime) -> StoreFuture<'_, Counts> {
+        self.read(move |db| jobs::counts(db, now))
     }
 
     fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64> {

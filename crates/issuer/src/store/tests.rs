@@ -83,7 +83,17 @@ for_every_store!(
     the_bundle_sequence_moves_with_its_content_only,
     pruning_forgets_what_is_over_and_nothing_else,
     what_may_be_lost_lies_between_the_last_certificate_on_record_and_a_start,
+    it_counts_entries_and_live_certificates,
 );
+
+async fn it_counts_entries_and_live_certificates(store: &dyn Store) {
+    assert_eq!(store.counts(at(5)).await.unwrap(), Counts::default());
+    let entry = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    store.commit(commit(issuance("01", &entry, key(1)))).await.unwrap();
+    store.probe(at(5)).await.unwrap();
+    assert_eq!(store.counts(at(21)).await.unwrap(), Counts { entries: 1, certificates: 1 });
+    assert_eq!(store.counts(at(22)).await.unwrap(), Counts { entries: 1, certificates: 0 });
+}
 
 async fn an_entry_comes_back_as_it_went_in(store: &dyn Store) {
     let made = store.create_entry(new_entry("/b")).await.unwrap().unwrap();
@@ -337,7 +347,11 @@ async fn a_full_disk_fails_calls_loses_nothing_and_heals_by_itself() {
         }
     }
     assert!(!done.is_empty() && !failed.is_empty(), "done {}, failed {}", done.len(), failed.len());
+    let probed = crate::error::chain(&store.probe(at(5)).await.unwrap_err());
+    assert!(probed.contains("full"), "{probed}");
     store.limit_growth(None).await;
+    store.probe(at(5)).await.unwrap();
+    assert!(store.acknowledgements().await.unwrap().is_empty(), "a probe leaves nothing");
     for serial in &failed {
         assert_eq!(store.issuance(serial).await.unwrap(), None);
         store.commit(commit(issuance(serial, &entry, key(1)))).await.unwrap();

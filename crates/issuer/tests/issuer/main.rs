@@ -8,6 +8,7 @@
     reason = "tests and their helpers"
 )]
 
+mod about;
 mod abuse;
 mod administration;
 mod enrolment;

@@ -62,6 +62,14 @@ impl Walk {
         self.above.iter().find(|it| fits(&it.facts))
     }
 
+    /// An authority with more authorities below it than it allows: itself, what it allows, and how many there are.
+    pub(super) fn too_long(&self) -> Option<(&Certificate, u32, usize)> {
+        self.above.iter().enumerate().find_map(|(below, it)| {
+            let allowed = it.facts.path_len?;
+            usize::try_from(allowed).is_ok_and(|allowed| below > allowed).then_some((it, allowed, below))
+        })
+    }
+
     /// Where the walk ends.
     pub(super) fn last(&self) -> &Certificate {
         self.above.last().unwrap_or(&self.leaf)
