@@ -253,12 +253,9 @@ async fn retired() -> Vec<Told> {
         let told = (reason(&status), status.code());
         assert_eq!(told, (Some(Reason::ConnectionRetiring), Code::Unavailable), "{status:?}");
     }
-    // Who was asked to go at once came again: more connections than calls, and none of them refused.
-    let records = place.records.all();
-    assert!(
-        records.len() >= TIMES && records.iter().all(|it| it.verdict == Verdict::Accepted),
-        "{records:?}"
-    );
+    // Who was asked to go came again for what had not been begun: connections there may be more than calls.
+    let accepted = place.records.all().into_iter().filter(|it| it.verdict == Verdict::Accepted).count();
+    assert!(accepted >= TIMES, "{accepted}");
     Vec::new()
 }
 
@@ -342,4 +339,55 @@ async fn where_nobody_listens_there_is_no_record_to_look_for() {
     let message = status.message();
     assert!(message.contains("cannot connect") && message.contains("`avouch check`"), "{message}");
     assert!(!message.contains("explain") && message.contains(&address.to_string()), "{message}");
+}
+
+/// What the source measured of the issuer's clock.
+#[derive(Debug, Default)]
+struct Measured(std::sync::Mutex<Vec<i64>>);
+
+impl avouch_identity::IdentityObserver for Measured {
+    fn event(&self, event: &avouch_identity::IdentityEvent) {
+        if let avouch_identity::IdentityEvent::Clock { difference } = event {
+            self.0.lock().unwrap().push(difference.ahead_millis);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_says_how_far_its_clock_is_from_the_issuers_which_said_so_twice() {
+    use avouch_spiffe::clock::{Clock, ManualClock};
+    let world = crate::harness::World::with(|config| config.svid_ttl = Some(Duration::from_secs(60))).await;
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    let ours = crate::harness::ORDERS;
+    std::fs::write(&token, world.invited(ours).await.encode()).unwrap();
+    let clock = ManualClock::new(world.clock.now() + Duration::from_secs(5));
+    let measured = Arc::new(Measured::default());
+    let starter = Identity::starter(IdentityConfig::Issuer(IssuerConfig {
+        address: world.address.to_string(),
+        state_dir: None,
+        join_token_file: Some(token),
+        addresses: Vec::new(),
+        timeout_ms: 5_000,
+    }));
+    let client = starter.clock(clock.shared()).observer(measured.clone()).start().await.unwrap();
+    assert_eq!(client.clock_difference().unwrap().ahead_millis, 5_000, "with the SVID");
+    crate::harness::eventually("a measurement on the trust stream", async || {
+        (measured.0.lock().unwrap().as_slice() == [5_000, 5_000]).then_some(())
+    })
+    .await;
+
+    let place = Place::new(|_| {}).await;
+    clock.advance(Duration::from_secs(1));
+    let told = place.attempt(&client, "/server").await;
+    let message = told.status.message();
+    assert_eq!(reason(&told.status), Some(Reason::CertUntrusted), "it has the issuer's bundle: {message}");
+    assert!(
+        message.contains("our clock is 5 s ahead of the issuer's; our bundle has the sequence number 1"),
+        "{message}"
+    );
+    assert_eq!(told.metadata("own_clock_ahead_millis"), "5000");
+    assert_eq!(told.metadata("own_spiffe_id"), ours);
+    let record = place.records.the_one(told.local).await.1;
+    assert_eq!(record.reason, Some(Reason::HandshakeRefused), "{record:?}");
 }
