@@ -391,3 +391,37 @@ async fn a_client_says_how_far_its_clock_is_from_the_issuers_which_said_so_twice
     let record = place.records.the_one(told.local).await.1;
     assert_eq!(record.reason, Some(Reason::HandshakeRefused), "{record:?}");
 }
+
+/// A server so busy that it judges late: by then its client has taken its silence for consent, and made its call.
+#[derive(Debug)]
+struct Busy;
+
+impl avouch_spiffe::clock::Clock for Busy {
+    fn now(&self) -> std::time::SystemTime {
+        std::thread::sleep(Duration::from_millis(800));
+        avouch_spiffe::clock::SystemClock.now()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refusal_that_comes_after_the_call_was_sent_is_a_refusal_all_the_same() {
+    let workshop = Workshop::new(DOMAIN, "/payments").unwrap();
+    let Credentials { chain, key } = workshop_leaf(&workshop, "/server");
+    let snapshot = Snapshot::new(Svid::new(chain, &key).unwrap(), bundles(&workshop));
+    let (_server_publisher, server) = Identity::publisher_with_clock(snapshot, Arc::new(Busy));
+    let records = Arc::new(crate::place::Records::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new(server, IdentityFilter::one_of([id("/orders")])).observer(records.clone());
+    let serving = tokio::spawn(server.serve(listener, Silent, std::future::pending()));
+    let (_publisher, client) = identity(&workshop, workshop.right().unwrap());
+    for _ in 0..3 {
+        let told = Told::of(attempt(&client, address, "/server", Duration::from_secs(3)).await);
+        assert_eq!(reason(&told.status), Some(Reason::HandshakeRefused), "{:?}", told.status);
+        assert!(told.status.message().contains("alert AccessDenied"), "{:?}", told.status);
+        let record = told.record(&records).await;
+        assert_eq!(record.reason, Some(Reason::IdentityNotAdmitted), "{record:?}");
+        assert!(record.handshake >= Duration::from_millis(800), "{record:?}");
+    }
+    serving.abort();
+}
