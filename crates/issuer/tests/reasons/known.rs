@@ -79,35 +79,35 @@ pub(crate) const ROWS: &[Row] = &[
         reason: Reason::NotTls,
         situation: "the server speaks plain HTTP",
         code: Code::Unauthenticated,
-        produce: || Box::pin(facing(|tcp| Box::pin(says(tcp, b"HTTP/1.1 400 Bad Request\r\n\r\n")))),
+        produce: || Box::pin(facing(PATIENT, |tcp| Box::pin(says(tcp, b"HTTP/1.1 400 Bad Request\r\n\r\n")))),
         says: &["TLS is spoken here"],
     },
     Row {
         reason: Reason::ProtocolVersionUnsupported,
         situation: "the server speaks another version",
         code: Code::Unauthenticated,
-        produce: || Box::pin(facing(|tcp| Box::pin(says(tcp, &[21, 3, 3, 0, 2, 2, 70])))),
+        produce: || Box::pin(facing(PATIENT, |tcp| Box::pin(says(tcp, &[21, 3, 3, 0, 2, 2, 70])))),
         says: &["does not speak TLS 1.3", "alert ProtocolVersion"],
     },
     Row {
         reason: Reason::NoApplicationProtocol,
         situation: "the server speaks no HTTP/2",
         code: Code::Unauthenticated,
-        produce: || Box::pin(facing(|tcp| Box::pin(says(tcp, &[21, 3, 3, 0, 2, 2, 120])))),
+        produce: || Box::pin(facing(PATIENT, |tcp| Box::pin(says(tcp, &[21, 3, 3, 0, 2, 2, 120])))),
         says: &["does not speak h2", "alert NoApplicationProtocol"],
     },
     Row {
         reason: Reason::HandshakeTimeout,
         situation: "the server keeps silent",
         code: Code::Unavailable,
-        produce: || Box::pin(facing(|tcp| Box::pin(waits(tcp)))),
-        says: &["no accepted connection within 400ms"],
+        produce: || Box::pin(facing(Duration::from_millis(1500), |tcp| Box::pin(waits(tcp)))),
+        says: &["no accepted connection within 1.5s"],
     },
     Row {
         reason: Reason::PeerConnectionClosed,
         situation: "the server goes",
         code: Code::Unavailable,
-        produce: || Box::pin(facing(|tcp| Box::pin(goes(tcp)))),
+        produce: || Box::pin(facing(PATIENT, |tcp| Box::pin(goes(tcp)))),
         says: &["during the handshake"],
     },
 ];
@@ -165,7 +165,7 @@ async fn server_ahead() -> Vec<Told> {
     let (_publisher, client) = identity(workshop, brief);
     let mut all = Vec::new();
     for _ in 0..TIMES {
-        let told = Told::of(attempt(&client, address, "/server", Duration::from_secs(3)).await);
+        let told = Told::of(attempt(&client, address, "/server", PATIENT).await);
         let record = told.record(&records).await;
         assert_eq!(record.reason, Some(Reason::CertExpired), "{record:?}");
         assert!(record.detail.as_deref().unwrap_or_default().contains("expired 60 min ago"), "{record:?}");
@@ -226,12 +226,16 @@ async fn enroll(address: SocketAddr, token: &Path) -> Status {
 async fn no_room() -> Vec<Told> {
     let place = Place::new(|options| options.max_connections = 0).await;
     let (_publisher, client) = identity(&place.workshop, place.workshop.right().unwrap());
-    let mut all = Vec::new();
+    // At once: each is patient, and comes again meanwhile.
+    let mut attempts = JoinSet::new();
     for _ in 0..TIMES {
-        let told = place.attempt(&client, "/server").await;
+        let (client, address) = (client.clone(), place.address);
+        attempts.spawn(async move { attempt(&client, address, "/server", PATIENT).await });
+    }
+    let all: Vec<Told> = attempts.join_all().await.into_iter().map(Told::of).collect();
+    for told in &all {
         let record = told.record(&place.records).await;
         assert_eq!(record.reason, Some(Reason::HandshakeLimit), "{record:?}");
-        all.push(told);
     }
     all
 }
@@ -247,7 +251,7 @@ async fn retired() -> Vec<Told> {
     let mut calls = JoinSet::new();
     for _ in 0..TIMES {
         let (client, address) = (client.clone(), place.address);
-        calls.spawn(async move { attempt(&client, address, "/server", Duration::from_secs(3)).await });
+        calls.spawn(async move { attempt(&client, address, "/server", PATIENT).await });
     }
     for status in calls.join_all().await {
         let told = (reason(&status), status.code());
@@ -259,10 +263,13 @@ async fn retired() -> Vec<Told> {
     Vec::new()
 }
 
+/// Longer than anything takes that ends by itself.
+const PATIENT: Duration = Duration::from_secs(20);
+
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Our channel before a server that is none of ours; it must have heard of the address the message names.
-async fn facing(serve: fn(TcpStream) -> Serving) -> Vec<Told> {
+async fn facing(connect_timeout: Duration, serve: fn(TcpStream) -> Serving) -> Vec<Told> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (heard, mut peers) = tokio::sync::mpsc::unbounded_channel();
@@ -277,7 +284,7 @@ async fn facing(serve: fn(TcpStream) -> Serving) -> Vec<Told> {
     let mut attempts = JoinSet::new();
     for _ in 0..TIMES {
         let client = client.clone();
-        attempts.spawn(async move { attempt(&client, address, "/server", Duration::from_millis(400)).await });
+        attempts.spawn(async move { attempt(&client, address, "/server", connect_timeout).await });
     }
     let all: Vec<Told> = attempts.join_all().await.into_iter().map(Told::of).collect();
     serving.abort();
@@ -334,7 +341,7 @@ async fn where_nobody_listens_there_is_no_record_to_look_for() {
     drop(listener);
     let workshop = Workshop::new(DOMAIN, "/payments").unwrap();
     let (_publisher, client): (Publisher, Identity) = identity(&workshop, workshop.right().unwrap());
-    let status = attempt(&client, address, "/server", Duration::from_secs(3)).await;
+    let status = attempt(&client, address, "/server", PATIENT).await;
     assert_eq!((reason(&status), status.code()), (Some(Reason::PeerConnectionClosed), Code::Unavailable));
     let message = status.message();
     assert!(message.contains("cannot connect") && message.contains("`avouch check`"), "{message}");
@@ -388,7 +395,7 @@ async fn a_client_says_how_far_its_clock_is_from_the_issuers_which_said_so_twice
     );
     assert_eq!(told.metadata("own_clock_ahead_millis"), "5000");
     assert_eq!(told.metadata("own_spiffe_id"), ours);
-    let record = place.records.the_one(told.local).await.1;
+    let record = place.records.latest(told.local).await;
     assert_eq!(record.reason, Some(Reason::HandshakeRefused), "{record:?}");
 }
 
@@ -416,7 +423,7 @@ async fn a_refusal_that_comes_after_the_call_was_sent_is_a_refusal_all_the_same(
     let serving = tokio::spawn(server.serve(listener, Silent, std::future::pending()));
     let (_publisher, client) = identity(&workshop, workshop.right().unwrap());
     for _ in 0..3 {
-        let told = Told::of(attempt(&client, address, "/server", Duration::from_secs(3)).await);
+        let told = Told::of(attempt(&client, address, "/server", PATIENT).await);
         assert_eq!(reason(&told.status), Some(Reason::HandshakeRefused), "{:?}", told.status);
         assert!(told.status.message().contains("alert AccessDenied"), "{:?}", told.status);
         let record = told.record(&records).await;
