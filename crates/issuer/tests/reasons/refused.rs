@@ -92,7 +92,11 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         Reason::CertExpired,
         Listed("expired"),
-        &["leaf certificate (spiffe://market.example/payments)", "expired 6"],
+        &[
+            "leaf certificate (spiffe://market.example/payments)",
+            "expired ",
+            " s ago by this machine's clock",
+        ],
         Knows("our SVID, which has expired"),
     ),
     row(
