@@ -13,6 +13,9 @@ runs := "-p avouch-demo -p avouch-issuer -p avouch-cli -p market-storefront -p m
 default:
     @'{{ just_executable() }}' --justfile '{{ justfile() }}' --list
 
+# What `new` has made, to be built with the demo.
+own := `for it in services/*/Cargo.toml; do [ ! -e "$it" ] || printf -- '-p %s ' "$(basename "$(dirname "$it")")"; done`
+
 # Sets everything up, runs the market through attacks, renewals and kills, and reports. Options: --orders FILE|-, --json FILE
 [group('run')]
 demo *OPTIONS: build
@@ -22,6 +25,11 @@ demo *OPTIONS: build
 [group('run')]
 up *OPTIONS: build
     @exec '{{ built }}/avouch-demo' up "$@"
+
+# A service of your own under services/NAME: crate, proto with a rule, policy, test, caller. `up` runs it. Options: NAME
+[group('run')]
+new *OPTIONS:
+    @'{{ justfile_directory() }}/deploy/dev/new' "$@"
 
 # Ends what an earlier demo left behind and removes its files: target/demo and certs/dev
 [group('run')]
@@ -56,7 +64,7 @@ containers-down:
 # Builds what the demo runs.
 [private]
 build:
-    @'{{ step }}' "building the issuer, the services and the demo" cargo build --locked --bins {{ runs }}
+    @'{{ step }}' "building the issuer, the services and the demo" cargo build --locked --bins {{ runs }} {{ own }}
 
 # All tests that need no container engine, then the container ring if an engine answers (AVOUCH_REQUIRE_DOCKER=1: or fail)
 [group('verify')]

@@ -10,9 +10,10 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
 use avouch_authz::contract::{Contract, MethodRule, Rule};
-use avouch_authz::{Caller, Methods, Policy, PolicyHandle, decide};
+use avouch_authz::{Caller, Certificate, Methods, Policy, PolicyHandle, decide};
 use avouch_spiffe::SpiffeId;
 use divan::{Bencher, black_box};
 
@@ -128,4 +129,29 @@ fn typical_through_the_reloadable_handle(bencher: Bencher<'_, '_>) {
     let handle = PolicyHandle::fixed(policy(TYPICAL));
     let id: SpiffeId = "spiffe://market.example/payments".parse().unwrap();
     bencher.bench_local(|| black_box(&handle).decide(Caller::Peer(&id), black_box(POST)));
+}
+
+/// A caller that holds its role on two conditions, under a policy in which every call looks at them.
+#[divan::bench(sample_count = 200, sample_size = 1000)]
+fn typical_on_conditions(bencher: Bencher<'_, '_>) {
+    let pin = "0".repeat(64);
+    let bound = format!(
+        "ledger-writer = [{{ caller = \"spiffe://market.example/payments\", max_certificate_age = \"1h\", \
+         spki_sha256 = {pin:?} }}]"
+    );
+    let text = TYPICAL.replace(
+        "ledger-writer = [\"spiffe://market.example/payments\", \"spiffe://market.example/batch/*\"]",
+        &bound,
+    );
+    let policy = policy(&text);
+    let id: SpiffeId = "spiffe://market.example/payments".parse().unwrap();
+    let certificate = Certificate {
+        not_before: Some(SystemTime::UNIX_EPOCH),
+        now: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(60)),
+        spki_sha256: Some(&pin),
+        ..Certificate::default()
+    };
+    let caller = Caller::Certified(&id, certificate);
+    assert!(policy.asks_for_the_time() && decide(&policy, caller, POST).is_ok());
+    bencher.bench_local(|| decide(black_box(&policy), black_box(caller), black_box(POST)));
 }

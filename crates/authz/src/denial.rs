@@ -4,20 +4,38 @@
 //! [`layer`](crate::layer).
 
 use std::fmt;
+use std::sync::Arc;
 
 use avouch_spiffe::contract::Rule;
 use avouch_spiffe::{Reason, SpiffeId};
 
+use crate::condition::Unmet;
 use crate::decide::Caller;
 use crate::methods::{DEBUG_ROLE, Method, MethodIndex};
-use crate::policy::{Place, Policy};
+use crate::policy::{Nearest, Place, Policy};
 
 /// Longest path that is kept of a refused call; a caller chooses it freely.
 const MAX_PATH: usize = 256;
 
-/// Why a call was refused.
+/// As many bindings are looked through for the nearest one: a refused call must stay cheap.
+const MAX_LOOKED_AT: usize = 256;
+
+/// Why a call was refused. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Denial(Box<Inner>);
+pub struct Denial(Arc<Inner>);
+
+/// A condition on the caller's certificate that kept a line of the policy from granting a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedCondition {
+    /// The role.
+    pub role: &'static str,
+    /// The line's caller, as written.
+    pub caller: String,
+    /// Which condition, and by how much.
+    pub unmet: Unmet,
+    /// Where it is written.
+    pub place: Place,
+}
 
 #[derive(Clone, Debug)]
 struct Inner {
@@ -31,6 +49,9 @@ struct Inner {
     place: Option<Place>,
     policy_version: Option<String>,
     debug: bool,
+    failed: Option<FailedCondition>,
+    nearest: Option<Nearest>,
+    audited_by: Option<Place>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,12 +65,12 @@ impl Denial {
     /// No policy has been loaded yet.
     #[cold]
     pub(crate) fn not_ready(caller: Caller<'_>, path: &str) -> Self {
-        Self(Box::new(Inner::new(Reason::NotReady, caller, path)))
+        Self(Arc::new(Inner::new(Reason::NotReady, caller, path)))
     }
 
     #[cold]
     pub(crate) fn unknown_method(policy: &Policy, caller: Caller<'_>, path: &str) -> Self {
-        Self(Box::new(Inner::new(Reason::NoAllowRule, caller, path).under(policy, caller)))
+        Self(Arc::new(Inner::new(Reason::NoAllowRule, caller, path).under(policy, caller)))
     }
 
     #[cold]
@@ -57,14 +78,31 @@ impl Denial {
         let mut inner = Inner::new(Reason::DenyRuleMatched, caller, method.path).under(policy, caller);
         inner.of(policy, method);
         inner.place = Some(policy.place_of_deny(rule));
-        Self(Box::new(inner))
+        inner.nearest = policy.deny_rule(rule).map(|rule| Nearest {
+            role: None,
+            caller: rule.caller.to_string(),
+            place: policy.place(Some(rule.line)),
+        });
+        Self(Arc::new(inner))
     }
 
     #[cold]
     pub(crate) fn by_contract(policy: &Policy, caller: Caller<'_>, method: &Method, reason: Reason) -> Self {
         let mut inner = Inner::new(reason, caller, method.path).under(policy, caller);
         inner.of(policy, method);
-        Self(Box::new(inner))
+        if let (Reason::RoleMissing, Some(id)) = (reason, caller.spiffe_id()) {
+            let need = method.need.roles();
+            inner.failed = policy.failed_condition(id, caller.certificate(), need);
+            inner.nearest = policy.nearest(id, need, MAX_LOOKED_AT);
+        }
+        Self(Arc::new(inner))
+    }
+
+    /// Notes which line of the policy keeps it from refusing.
+    #[cold]
+    pub(crate) fn audited_by(mut self, place: Option<Place>) -> Self {
+        Arc::make_mut(&mut self.0).audited_by = place;
+        self
     }
 
     /// The one word for it.
@@ -136,6 +174,41 @@ impl Denial {
         self.0.debug
     }
 
+    /// For a missing role: the condition on the certificate that kept a line from granting it.
+    #[must_use]
+    pub fn failed_condition(&self) -> Option<&FailedCondition> {
+        self.0.failed.as_ref()
+    }
+
+    /// For a missing role, the binding of it that is nearest to the caller; for a deny rule, that rule. Of many bindings
+    /// only the first 256 are looked at; [`Policy::nearest_binding`] looks at all.
+    #[must_use]
+    pub fn nearest(&self) -> Option<&Nearest> {
+        self.0.nearest.as_ref()
+    }
+
+    /// The line of the policy by which this refusal is only recorded; none if it refuses.
+    #[must_use]
+    pub fn audit_place(&self) -> Option<&Place> {
+        self.0.audited_by.as_ref()
+    }
+
+    /// The one clause that failed, in words for operators: a condition with what it got and wants, the deny rule's
+    /// caller, or the nearest binding. Empty if there is nothing to add to the reason.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        if let Some(FailedCondition { role, caller, unmet, place }) = self.failed_condition() {
+            return format!("{caller} would hold {role} ({place}), but {unmet}");
+        }
+        match self.nearest() {
+            Some(Nearest { role: Some(role), caller, place }) => {
+                format!("the nearest that holds {role} is {caller} ({place})")
+            }
+            Some(Nearest { role: None, caller, .. }) => format!("the rule denies {caller}"),
+            None => String::new(),
+        }
+    }
+
     /// Who was refused, for records.
     #[must_use]
     pub fn who(&self) -> &str {
@@ -163,6 +236,9 @@ impl Denial {
     pub fn help(&self) -> String {
         let place = self.place().map(ToString::to_string).unwrap_or_else(|| "the policy file".to_owned());
         match (self.reason(), self.peer()) {
+            (Reason::RoleMissing, Some(id)) if self.failed_condition().is_some() => {
+                format!("{}; to see who it is: avouch entry show {id}", self.detail())
+            }
             (Reason::RoleMissing, Some(id)) => format!(
                 "to allow it, bind {id} to one of the roles [{}] at {place}; to see who it is: avouch entry show {id}",
                 self.need().join(", ")
@@ -192,7 +268,7 @@ impl Inner {
             reason,
             path: path.chars().take(MAX_PATH).collect(),
             caller: match caller {
-                Caller::Peer(id) => Who::Peer(id.clone()),
+                Caller::Peer(id) | Caller::Certified(id, _) => Who::Peer(id.clone()),
                 Caller::LocalAdmin => Who::LocalAdmin,
                 Caller::Anonymous => Who::Anonymous,
             },
@@ -203,12 +279,15 @@ impl Inner {
             place: None,
             policy_version: None,
             debug: false,
+            failed: None,
+            nearest: None,
+            audited_by: None,
         }
     }
 
     fn under(mut self, policy: &Policy, caller: Caller<'_>) -> Self {
-        if let Caller::Peer(id) = caller {
-            self.have = policy.roles_of(id);
+        if let Some(id) = caller.spiffe_id() {
+            self.have = policy.methods().role_names(policy.role_mask_of(id, caller.certificate()));
         }
         self.debug = self.have.contains(&DEBUG_ROLE);
         self.policy_version = Some(policy.version().to_owned());

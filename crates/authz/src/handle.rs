@@ -4,17 +4,25 @@
 //! only a good policy takes the old one's place, and a bad one changes nothing. Before the first good one every call is
 //! refused with NOT_READY.
 
+mod history;
+
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use avouch_spiffe::PeerIdentity;
+use avouch_spiffe::clock::{self, SharedClock};
 
+pub use history::InForce;
+
+use self::history::History;
 use crate::decide::{Caller, Permit, decide};
 use crate::denial::Denial;
 use crate::methods::Methods;
-use crate::policy::{Policy, PolicyError, version_of};
+use crate::policy::{MAX_POLICY_BYTES, Policy, PolicyError, version_of};
 
 /// A handle to the policy in force; cheap to clone, all clones see the same policy.
 #[derive(Clone, Debug)]
@@ -24,8 +32,10 @@ pub struct PolicyHandle(Arc<Shared>);
 struct Shared {
     current: ArcSwapOption<Policy>,
     file: Option<File>,
-    /// One reload at a time, so that an older content never overtakes a newer one.
+    clock: SharedClock,
+    /// Held for the whole of a reload: one at a time, so that an older content never overtakes a newer one.
     reloading: Mutex<()>,
+    history: Mutex<History>,
 }
 
 #[derive(Debug)]
@@ -52,7 +62,19 @@ impl PolicyHandle {
     /// # Errors
     /// If it cannot be read or is not good.
     pub fn load(path: impl Into<PathBuf>, methods: Methods) -> Result<Self, PolicyError> {
-        let handle = Self::pending(path, methods);
+        Self::load_by(clock::system(), path, methods)
+    }
+
+    /// [`load`](Self::load), with the clock that tells since when a policy is in force and how old certificates are.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not good.
+    pub fn load_by(
+        clock: SharedClock,
+        path: impl Into<PathBuf>,
+        methods: Methods,
+    ) -> Result<Self, PolicyError> {
+        let handle = Self::new(clock, None, Some(File { path: path.into(), methods }));
         handle.reload()?;
         Ok(handle)
     }
@@ -61,23 +83,54 @@ impl PolicyHandle {
     /// a good policy at `path`.
     #[must_use]
     pub fn pending(path: impl Into<PathBuf>, methods: Methods) -> Self {
-        Self::new(None, Some(File { path: path.into(), methods }))
+        Self::new(clock::system(), None, Some(File { path: path.into(), methods }))
     }
 
     /// A handle to a policy that does not come from a file and never changes.
     #[must_use]
     pub fn fixed(policy: Policy) -> Self {
-        Self::new(Some(Arc::new(policy)), None)
+        Self::fixed_by(clock::system(), policy)
     }
 
-    fn new(policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
-        Self(Arc::new(Shared { current: ArcSwapOption::new(policy), file, reloading: Mutex::new(()) }))
+    /// [`fixed`](Self::fixed), with the clock that tells how old certificates are.
+    #[must_use]
+    pub fn fixed_by(clock: SharedClock, policy: Policy) -> Self {
+        Self::new(clock, Some(Arc::new(policy)), None)
+    }
+
+    fn new(clock: SharedClock, policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
+        let current = policy.clone().map(|policy| InForce::since(policy, clock.now()));
+        let history = Mutex::new(History { current, ..History::default() });
+        let current = ArcSwapOption::new(policy);
+        Self(Arc::new(Shared { current, file, clock, reloading: Mutex::new(()), history }))
     }
 
     /// The policy in force, if there is one yet.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Policy>> {
         self.0.current.load_full()
+    }
+
+    /// The policy in force with its text, if there is one yet.
+    #[must_use]
+    pub fn in_force(&self) -> Option<InForce> {
+        self.history().current.clone()
+    }
+
+    /// The policy that was in force before; none if there has been no other.
+    #[must_use]
+    pub fn previous(&self) -> Option<InForce> {
+        self.history().previous.clone()
+    }
+
+    /// Why the file as it was last read is not in force; none if it is.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        self.history().problem.clone()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file that the policy comes from.
@@ -98,6 +151,22 @@ impl PolicyHandle {
         }
     }
 
+    /// [`decide`](Self::decide) for a verified peer; the handle's clock tells the age of its certificate, and is only
+    /// read if the policy asks for it.
+    ///
+    /// # Errors
+    /// The denial; NOT_READY if there is no policy yet.
+    #[inline]
+    pub fn decide_peer(&self, peer: &PeerIdentity, path: &str) -> Result<Permit, Denial> {
+        match &*self.0.current.load() {
+            Some(policy) => {
+                let now = policy.asks_for_the_time().then(|| self.0.clock.now());
+                decide(policy, Caller::certified(peer, now), path)
+            }
+            None => Err(Denial::not_ready(peer.into(), path)),
+        }
+    }
+
     /// Reads the file again and, if its content is another and good, puts it in force. Blocks on the file system.
     ///
     /// # Errors
@@ -105,16 +174,23 @@ impl PolicyHandle {
     pub fn reload(&self) -> Result<Reloaded, PolicyError> {
         let file = self.0.file.as_ref().ok_or(PolicyError::NoFile)?;
         let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.replace(file);
+        self.history().problem = outcome.as_ref().err().map(ToString::to_string);
+        outcome
+    }
+
+    fn replace(&self, file: &File) -> Result<Reloaded, PolicyError> {
         let unreadable = |source| PolicyError::Unreadable { path: file.path.clone(), source };
-        let text = fs::read_to_string(&file.path).map_err(unreadable)?;
+        let text = read_bounded(&file.path).map_err(unreadable)?;
         if let Some(current) = &*self.0.current.load()
             && current.version() == version_of(text.as_bytes())
         {
             return Ok(Reloaded::Unchanged);
         }
-        let policy = Policy::parse(&file.path.display().to_string(), &text, &file.methods)?;
+        let policy = Arc::new(Policy::parse(&file.path.display().to_string(), &text, &file.methods)?);
         let version = policy.version().to_owned();
-        self.0.current.store(Some(Arc::new(policy)));
+        self.0.current.store(Some(Arc::clone(&policy)));
+        self.history().replace(InForce::since(policy, self.0.clock.now()));
         Ok(Reloaded::Changed { version })
     }
 
@@ -152,11 +228,18 @@ impl PolicyHandle {
     }
 }
 
+/// One octet more than a policy may have is enough to see that it has too many.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(MAX_POLICY_BYTES as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
-    use std::time::Instant;
+    use std::time::{Instant, SystemTime};
 
     use avouch_spiffe::Reason;
 
@@ -286,10 +369,78 @@ mod tests {
         assert!(!payments_may_post(&handle));
     }
 
+    #[test]
+    fn the_policy_before_and_what_is_wrong_with_the_file_can_be_asked_for() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        assert!(handle.previous().is_none() && handle.problem().is_none());
+        bench.write(BAD);
+        handle.reload().unwrap_err();
+        assert!(handle.problem().unwrap().contains("ledger-writr"), "{:?}", handle.problem());
+        assert!(handle.previous().is_none(), "a bad policy was never in force");
+        bench.write(OTHER);
+        handle.reload().unwrap();
+        assert!(handle.problem().is_none());
+        let (now, before) = (handle.in_force().unwrap(), handle.previous().unwrap());
+        assert_eq!((&*now.text, &*before.text), (OTHER, GOOD));
+        assert!(before.since <= now.since && before.policy.version() != now.policy.version());
+        handle.reload().unwrap();
+        assert_eq!(&*handle.previous().unwrap().text, GOOD, "the same content again is no other policy");
+    }
+
     fn bench_write(bench: &Bench, text: &str, round: usize) {
         let new = bench.dir.path().join(format!("new-{round}-{:?}", thread::current().id()));
         fs::write(&new, text).unwrap();
         fs::rename(new, bench.path()).unwrap();
+    }
+
+    #[test]
+    fn the_history_tells_the_policy_before_since_when_and_what_is_wrong_with_the_file() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let clock = clock::ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
+        let handle = PolicyHandle::load_by(clock.shared(), bench.path(), methods()).unwrap();
+        assert!(handle.previous().is_none() && handle.problem().is_none());
+        assert_eq!(&*handle.in_force().unwrap().text, GOOD);
+        clock.advance(Duration::from_secs(5));
+        bench.write(OTHER);
+        handle.reload().unwrap();
+        bench.write(BAD);
+        handle.reload().unwrap_err();
+        let (current, previous) = (handle.in_force().unwrap(), handle.previous().unwrap());
+        assert_eq!((current.policy.text(), previous.policy.text()), (OTHER, GOOD));
+        assert_eq!(current.since.duration_since(previous.since).unwrap(), Duration::from_secs(5));
+        assert!(handle.problem().unwrap().contains("did you mean \"ledger-writer\""));
+        bench.write(OTHER);
+        handle.reload().unwrap();
+        assert!(handle.problem().is_none());
+        assert_eq!(handle.previous().unwrap().policy.text(), GOOD);
+    }
+
+    #[test]
+    fn a_policy_whose_tests_fail_does_not_take_the_place_of_the_last_good_one() {
+        let bench = Bench::new();
+        bench.write(GOOD);
+        let handle = PolicyHandle::load(bench.path(), methods()).unwrap();
+        let test = "[[test]]\ncaller = \"spiffe://shop.example/payments\"\n\
+                    method = \"/shop.v1.Ledger/Post\"\nexpect = \"allow\"\n";
+        bench.write(&format!("{OTHER}{test}"));
+        assert!(handle.reload().unwrap_err().to_string().contains("this test fails"));
+        assert!(payments_may_post(&handle));
+        bench.write(&format!("{GOOD}{test}"));
+        assert!(matches!(handle.reload(), Ok(Reloaded::Changed { .. })));
+        assert_eq!(handle.current().unwrap().tests(), 1);
+    }
+
+    #[test]
+    fn a_file_larger_than_a_policy_may_be_is_refused_without_reading_it_all() {
+        let bench = Bench::new();
+        bench.write(&"#".repeat(MAX_POLICY_BYTES + 1));
+        let error = PolicyHandle::load(bench.path(), methods()).unwrap_err();
+        assert!(error.to_string().contains("a policy file has at most 1048576"), "{error}");
+        bench.write(&"#".repeat(MAX_POLICY_BYTES));
+        PolicyHandle::load(bench.path(), methods()).unwrap();
     }
 
     #[tokio::test]

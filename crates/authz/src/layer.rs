@@ -24,12 +24,14 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub use decision_id::{DecisionId, DecisionIds};
+pub use decision_id::{DecisionId, DecisionIds, UnknownDecisionId};
 pub use observer::{DecisionObserver, Refusal};
 pub use refusal::Disclosure;
 
-use crate::decide::{Caller, LocalAdminCaller};
+use crate::decide::{Caller, LocalAdminCaller, Permit};
+use crate::denial::Denial;
 use crate::handle::PolicyHandle;
+use refusal::Verdict;
 
 /// Finds the connection's id for the record of a refusal.
 type ConnectionIdOf = fn(&Extensions) -> Option<String>;
@@ -38,7 +40,7 @@ type ConnectionIdOf = fn(&Extensions) -> Option<String>;
 type NetworkOf = fn(&Extensions) -> Option<Network>;
 
 /// Whose records of refusals are counted together.
-type Source = (Option<Network>, Option<SpiffeId>, Reason);
+type Source = (Option<Network>, Option<SpiffeId>, Reason, Verdict);
 
 /// Puts [`Authz`] around a service.
 #[derive(Clone)]
@@ -96,12 +98,24 @@ impl AuthzLayer {
 }
 
 impl Settings {
-    fn record(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
-        let denial = refusal.denial;
-        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason());
-        if let Some(suppressed) = self.records.pass(source, Instant::now()) {
-            refusal::record(refusal, (self.connection_id)(extensions), suppressed);
+    fn refusal<'a>(&self, denial: &'a Denial, verdict: Verdict, extensions: &Extensions) -> Refusal<'a> {
+        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason(), verdict);
+        let suppressed = self.records.pass(source, Instant::now());
+        Refusal { decision_id: self.ids.next(), denial, suppressed }
+    }
+
+    fn record(&self, refusal: &Refusal<'_>, verdict: Verdict, extensions: &Extensions) {
+        if let Some(suppressed) = refusal.suppressed {
+            refusal::record(refusal, verdict, (self.connection_id)(extensions), suppressed);
         }
+    }
+
+    /// A call that goes through in audit mode: recorded like the refusal that it would be.
+    #[cold]
+    fn audited(&self, denial: &Denial, extensions: &Extensions) {
+        let refusal = self.refusal(denial, Verdict::Audited, extensions);
+        self.observer.audited(&refusal, extensions);
+        self.record(&refusal, Verdict::Audited, extensions);
     }
 }
 
@@ -146,19 +160,21 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let caller = caller(request.extensions());
-        match self.settings.policy.decide(caller, request.uri().path()) {
+        match decide(&self.settings.policy, request.extensions(), request.uri().path()) {
             Ok(permit) => {
-                self.settings.observer.allowed(permit.method());
+                match permit.audited() {
+                    None => self.settings.observer.allowed(&permit, request.extensions()),
+                    Some(denial) => self.settings.audited(denial, request.extensions()),
+                }
                 tracing::trace!(method = permit.path(), role = permit.role(), "call allowed");
                 request.extensions_mut().insert(permit);
                 ResponseFuture { answer: Answer::Forward { future: self.inner.call(request) } }
             }
             Err(denial) => {
                 let settings = &self.settings;
-                let refusal = Refusal { decision_id: settings.ids.next(), denial: &denial };
-                settings.observer.denied(&refusal);
-                settings.record(&refusal, request.extensions());
+                let refusal = settings.refusal(&denial, Verdict::Refused, request.extensions());
+                settings.observer.denied(&refusal, request.extensions());
+                settings.record(&refusal, Verdict::Refused, request.extensions());
                 let response = Some(refusal::response(&refusal, &settings.trust_domain));
                 ResponseFuture { answer: Answer::Refused { response } }
             }
@@ -167,13 +183,13 @@ where
 }
 
 /// A verified peer comes first: the local administrator's rights are never added to a peer's.
-fn caller(extensions: &Extensions) -> Caller<'_> {
+fn decide(policy: &PolicyHandle, extensions: &Extensions, path: &str) -> Result<Permit, Denial> {
     if let Some(peer) = extensions.get::<Arc<PeerIdentity>>() {
-        Caller::from(&**peer)
+        policy.decide_peer(peer, path)
     } else if extensions.get::<LocalAdminCaller>().is_some() {
-        Caller::LocalAdmin
+        policy.decide(Caller::LocalAdmin, path)
     } else {
-        Caller::Anonymous
+        policy.decide(Caller::Anonymous, path)
     }
 }
 

@@ -49,6 +49,9 @@ const fn built_in(path: &'static str, rule: Rule, client: bool, server: bool) ->
 pub struct MethodIndex(u32);
 
 impl MethodIndex {
+    /// No method's number.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+
     /// The number.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -62,6 +65,16 @@ pub(crate) enum Need {
     AnyIdentity,
     Unauthenticated,
     LocalAdmin,
+}
+
+impl Need {
+    /// The roles one of which it asks for; 0 if it asks for none.
+    pub(crate) fn roles(self) -> u64 {
+        match self {
+            Self::Roles(mask) => mask,
+            Self::AnyIdentity | Self::Unauthenticated | Self::LocalAdmin => 0,
+        }
+    }
 }
 
 /// One entry of the look-up table: everything the decision wants to know, in one place.
@@ -203,6 +216,16 @@ impl Methods {
     #[inline]
     pub(crate) fn find(&self, path: &str) -> Option<&Method> {
         self.0.by_path.get(path)
+    }
+
+    /// What each method asks for, in the order of their numbers.
+    pub(crate) fn needs(&self) -> impl Iterator<Item = Need> {
+        self.0.rules.iter().filter_map(|rule| self.find(rule.path)).map(|method| method.need)
+    }
+
+    /// The bit of a role; 0 if there is no such role.
+    pub(crate) fn mask_of(&self, role: &str) -> u64 {
+        mask(&self.0.roles, role).unwrap_or_default()
     }
 
     /// The names of the roles in a mask.

@@ -1,10 +1,14 @@
 //! A compiled policy: SPIFFE IDs to role masks and denies, ready for [`decide`](crate::decide).
 //!
 //! The only way in is [`Policy::parse`] (and [`Policy::without_roles`]), so a `Policy` has no unknown role, no unknown
-//! method and no caller without a trust domain. It never changes; a new file becomes a new `Policy`.
+//! method, no caller without a trust domain, and none of its own tests fails. It never changes; a new file becomes a new
+//! `Policy`.
 
+mod checks;
+mod compile;
 mod error;
 mod parse;
+mod standing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,20 +17,23 @@ use avouch_spiffe::SpiffeId;
 use aws_lc_rs::digest;
 use rustc_hash::FxHashMap;
 
-pub use error::{Place, PolicyError, PolicyFault, PolicyProblem};
+pub use checks::{Nearest, Unused};
+pub use error::{ConditionFault, Place, PolicyError, PolicyFault, PolicyProblem, TestFault};
+pub use parse::MAX_POLICY_BYTES;
+pub(crate) use standing::Standing;
 
-use crate::methods::{MethodIndex, Methods};
+use crate::condition::{Certificate, Condition};
+use crate::methods::{DEBUG_ROLE, MethodIndex, Methods};
 use crate::pattern::CallerPattern;
 
 /// Length of [`Policy::version`].
 const VERSION_HEX: usize = 12;
-/// The last bit of the depth mask stands for its own depth and all greater ones.
-const DEEPEST: u32 = 63;
 
 /// Which callers hold which roles, and whom is denied what.
 pub struct Policy {
     methods: Methods,
     source: Arc<str>,
+    text: Arc<str>,
     version: String,
     exact: FxHashMap<Box<str>, Binding>,
     /// By the parent's ID.
@@ -36,13 +43,39 @@ pub struct Policy {
     denies: Vec<DenyRule>,
     /// For messages: by role bit, the line that binds the role, and who is bound.
     roles: Vec<RoleBinding>,
+    /// The line that puts all of it into audit mode.
+    audit: Option<usize>,
+    audits: Vec<AuditRule>,
+    /// RPCs that ask for [`DEBUG_ROLE`], by number: audit never opens them.
+    never_audited: Box<[bool]>,
+    asks_for_the_time: bool,
+    tests: usize,
 }
 
-/// What one line of the file said about one caller pattern, compiled.
+/// What the file said about one caller pattern, compiled.
 #[derive(Clone, Debug, Default)]
 struct Binding {
     roles: u64,
     deny: Deny,
+    /// What is not decided by the SPIFFE ID alone; mostly nothing.
+    more: Option<Box<More>>,
+}
+
+/// What needs a look at the certificate, or does not refuse.
+#[derive(Clone, Debug, Default)]
+struct More {
+    /// Roles that are held on a condition.
+    roles: Vec<ConditionalRole>,
+    /// Deny rules with a condition or in audit mode, in the order of the file.
+    denies: Vec<u32>,
+}
+
+/// A role that is held on a condition: `callers[at]` of the role with this bit.
+#[derive(Clone, Debug)]
+struct ConditionalRole {
+    bit: usize,
+    at: usize,
+    condition: Arc<Condition>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,8 +92,23 @@ enum Deny {
 #[derive(Clone, Debug)]
 pub(crate) struct DenyRule {
     pub(crate) caller: CallerPattern,
+    pub(crate) condition: Condition,
     /// As written; `None`: all.
     pub(crate) methods: Option<Vec<String>>,
+    /// What `methods` stands for, sorted.
+    pub(crate) indices: Option<Vec<MethodIndex>>,
+    /// Whether it records only.
+    pub(crate) audit: bool,
+    pub(crate) line: usize,
+}
+
+/// An `[[audit]]` of the file.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditRule {
+    /// `None`: everybody.
+    pub(crate) caller: Option<CallerPattern>,
+    /// Sorted; `None`: all.
+    pub(crate) indices: Option<Vec<MethodIndex>>,
     pub(crate) line: usize,
 }
 
@@ -68,22 +116,29 @@ pub(crate) struct DenyRule {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RoleBinding {
     pub(crate) line: Option<usize>,
-    pub(crate) callers: Vec<CallerPattern>,
+    pub(crate) callers: Vec<BoundCaller>,
 }
 
-/// How a policy sees one peer on one method.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Standing {
-    pub(crate) roles: u64,
-    /// The deny rule that matched.
-    pub(crate) denied: Option<u32>,
+/// A caller of a role, and where it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundCaller {
+    pub(crate) caller: CallerPattern,
+    pub(crate) condition: Arc<Condition>,
+    pub(crate) line: usize,
+}
+
+impl fmt::Display for BoundCaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.caller)?;
+        if self.condition.is_empty() { Ok(()) } else { write!(f, " ({})", self.condition) }
+    }
 }
 
 impl Policy {
-    /// Checks and compiles `text`; `source_name` is what errors and records call it.
+    /// Checks and compiles `text`, and runs its tests; `source_name` is what errors and records call it.
     ///
     /// # Errors
-    /// All problems at once, each with file, line and column.
+    /// All problems at once, each with file, line and column. Tests only run when there is no other problem.
     pub fn parse(source_name: &str, text: &str, methods: &Methods) -> Result<Self, PolicyError> {
         parse::parse(source_name, text, methods)
     }
@@ -95,15 +150,22 @@ impl Policy {
     }
 
     fn new(source: &str, text: &str, methods: &Methods) -> Self {
+        let debug = methods.mask_of(DEBUG_ROLE);
         Self {
             methods: methods.clone(),
             source: source.into(),
+            text: text.into(),
             version: version_of(text.as_bytes()),
             exact: FxHashMap::default(),
             below: FxHashMap::default(),
             depths: 0,
             denies: Vec::new(),
             roles: vec![RoleBinding::default(); methods.roles().len()],
+            audit: None,
+            audits: Vec::new(),
+            never_audited: methods.needs().map(|need| need.roles() & debug != 0).collect(),
+            asks_for_the_time: false,
+            tests: 0,
         }
     }
 
@@ -119,116 +181,64 @@ impl Policy {
         &self.source
     }
 
+    /// The file's content.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// The methods it was checked against.
     #[must_use]
     pub fn methods(&self) -> &Methods {
         &self.methods
     }
 
-    /// The roles that `id` holds; sorted by name.
+    /// How many `[[test]]` blocks it has, all of which hold.
+    #[must_use]
+    pub fn tests(&self) -> usize {
+        self.tests
+    }
+
+    /// Whether all or some of it is in audit mode.
+    #[must_use]
+    pub fn audits(&self) -> bool {
+        self.audit.is_some() || !self.audits.is_empty() || self.denies.iter().any(|rule| rule.audit)
+    }
+
+    /// Whether some decision of it may depend on the age of a certificate.
+    #[must_use]
+    pub fn asks_for_the_time(&self) -> bool {
+        self.asks_for_the_time
+    }
+
+    /// The roles that `id` holds whatever its certificate; sorted by name.
     #[must_use]
     pub fn roles_of(&self, id: &SpiffeId) -> Vec<&'static str> {
-        self.methods.role_names(self.role_mask_of(id))
+        self.methods.role_names(self.role_mask_of(id, None))
     }
 
-    pub(crate) fn role_mask_of(&self, id: &SpiffeId) -> u64 {
-        let mut roles = 0;
-        self.each_binding(id, |binding| roles |= binding.roles);
-        roles
-    }
-
-    #[inline]
-    pub(crate) fn standing(&self, id: &SpiffeId, method: MethodIndex) -> Standing {
-        let mut standing = Standing::default();
-        self.each_binding(id, |binding| {
-            standing.roles |= binding.roles;
-            let denied = match &binding.deny {
-                Deny::Nothing => None,
-                Deny::Everything(rule) => Some(*rule),
-                Deny::Some(rules) => rules.get(method.index()).copied().flatten(),
-            };
-            standing.denied = standing.denied.or(denied);
-        });
-        standing
-    }
-
-    /// Calls `visit` with what is bound to `id` itself, then to each of its parents that has anything.
-    #[inline]
-    fn each_binding(&self, id: &SpiffeId, mut visit: impl FnMut(&Binding)) {
-        let text = id.as_str();
-        if let Some(binding) = self.exact.get(text) {
-            visit(binding);
-        }
-        if self.depths == 0 {
-            return;
-        }
-        let path = id.path();
-        let start = text.len() - path.len();
-        let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
-        for (depth, (offset, _)) in (0_u32..).zip(slashes) {
-            let depths = self.depths >> depth.min(DEEPEST);
-            if depths == 0 {
-                break;
-            }
-            if depths & 1 == 1
-                && let Some(parent) = text.get(..start + offset)
-                && let Some(binding) = self.below.get(parent)
-            {
-                visit(binding);
-            }
-        }
-    }
-
-    fn binding_mut(&mut self, caller: &CallerPattern) -> &mut Binding {
-        match caller {
-            CallerPattern::Exact(id) => self.exact.entry(id.as_str().into()).or_default(),
-            CallerPattern::Below(parent) => {
-                let depth = parent.path().bytes().filter(|byte| *byte == b'/').count();
-                let depth = u32::try_from(depth).unwrap_or(DEEPEST).min(DEEPEST);
-                self.depths |= 1 << depth;
-                self.below.entry(parent.as_str().into()).or_default()
-            }
-        }
-    }
-
-    /// Adds a caller to a role.
-    fn bind(&mut self, bit: usize, caller: CallerPattern) {
-        self.binding_mut(&caller).roles |= 1 << bit;
-        if let Some(role) = self.roles.get_mut(bit) {
-            role.callers.push(caller);
-        }
-    }
-
-    /// Adds a deny rule for `denied` methods, `None` for all.
-    fn deny(&mut self, rule: DenyRule, denied: Option<&[MethodIndex]>) {
-        let number = u32::try_from(self.denies.len()).unwrap_or(u32::MAX);
-        let count = self.methods.len();
-        let deny = &mut self.binding_mut(&rule.caller).deny;
-        match (denied, &mut *deny) {
-            (_, Deny::Everything(_)) => {}
-            (None, _) => *deny = Deny::Everything(number),
-            (Some(methods), known) => {
-                if let Deny::Nothing = known {
-                    *known = Deny::Some(vec![None; count].into());
-                }
-                if let Deny::Some(rules) = known {
-                    for method in methods {
-                        if let Some(rule) = rules.get_mut(method.index()) {
-                            *rule = rule.or(Some(number));
-                        }
-                    }
-                }
-            }
-        }
-        self.denies.push(rule);
+    pub(crate) fn role_mask_of(&self, id: &SpiffeId, certificate: Option<&Certificate<'_>>) -> u64 {
+        self.standing(id, certificate, MethodIndex::NONE).roles
     }
 
     pub(crate) fn deny_rules(&self) -> &[DenyRule] {
         &self.denies
     }
 
+    pub(crate) fn deny_rule(&self, rule: u32) -> Option<&DenyRule> {
+        self.denies.get(rule as usize)
+    }
+
     pub(crate) fn role_bindings(&self) -> &[RoleBinding] {
         &self.roles
+    }
+
+    pub(crate) fn audit_rules(&self) -> &[AuditRule] {
+        &self.audits
     }
 
     /// Where the file speaks of the first of `roles` that it speaks of; else the file itself.
@@ -238,7 +248,7 @@ impl Policy {
     }
 
     pub(crate) fn place_of_deny(&self, rule: u32) -> Place {
-        self.place(self.denies.get(rule as usize).map(|rule| rule.line))
+        self.place(self.deny_rule(rule).map(|rule| rule.line))
     }
 
     pub(crate) fn place(&self, line: Option<usize>) -> Place {
@@ -253,6 +263,7 @@ impl fmt::Debug for Policy {
             .field("version", &self.version)
             .field("callers", &(self.exact.len() + self.below.len()))
             .field("denies", &self.denies.len())
+            .field("tests", &self.tests)
             .finish_non_exhaustive()
     }
 }

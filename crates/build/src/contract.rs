@@ -8,13 +8,14 @@ use std::fmt::Write as _;
 
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
+use crate::declared::DeclaredRpc;
 use crate::error::{Error, RuleFault, RuleProblem};
 use crate::place::Place;
 use crate::rule::Rule;
 use crate::rules_file::{Entry, RulesFile};
 use crate::source::Compiled;
 
-const OPTION: &str = "avouch.authz.v1.rule";
+pub(crate) const OPTION: &str = "avouch.authz.v1.rule";
 
 #[derive(Debug)]
 struct Method {
@@ -79,6 +80,17 @@ impl Contract {
         }
         problems.extend(stale.into_iter().map(|(path, entry)| unknown(path, entry, &required)));
         if problems.is_empty() { Ok(Self { methods }) } else { Err(Error::Rules(problems)) }
+    }
+
+    /// The rules as they are, sorted by path.
+    pub(crate) fn into_declared(self) -> Vec<DeclaredRpc> {
+        let declared = |(path, Method { rule, client_streaming, server_streaming })| DeclaredRpc {
+            path,
+            rule,
+            client_streaming,
+            server_streaming,
+        };
+        self.methods.into_iter().map(declared).collect()
     }
 
     /// The Rust source of `contract.rs`.

@@ -26,6 +26,7 @@
 
 mod comments;
 mod contract;
+mod declared;
 mod error;
 mod place;
 mod rule;
@@ -37,8 +38,10 @@ use std::path::{Path, PathBuf};
 
 use prost_reflect::DescriptorPool;
 
+pub use declared::{DeclaredRpc, is_built_in, rules_of_descriptors, rules_of_protos};
 pub use error::{Error, RuleFault, RuleProblem};
 pub use place::Place;
+pub use rule::Rule;
 
 use crate::contract::Contract;
 use crate::rules_file::RulesFile;
@@ -146,6 +149,9 @@ impl Builder {
         }
         let compiled = source::compile(protos, includes)?;
         for path in compiled.paths() {
+            rerun_if_changed(path);
+        }
+        if let Some(path) = &self.rules_file {
             rerun_if_changed(path);
         }
         let rules_file = self.rules_file.as_deref().map(RulesFile::read).transpose()?;

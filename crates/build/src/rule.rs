@@ -9,10 +9,14 @@ const MAX_ROLE_NAME: usize = 63;
 
 /// Who may call an RPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub enum Rule {
+    /// A peer that holds at least one of these roles.
     Roles(Vec<String>),
+    /// Any peer with a verified identity.
     AnyIdentity,
+    /// Anybody, without an identity.
     Unauthenticated,
+    /// The local administrator, over the admin socket only.
     LocalAdmin,
 }
 

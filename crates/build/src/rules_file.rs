@@ -27,7 +27,6 @@ pub(crate) struct RulesFile {
 
 impl RulesFile {
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        crate::rerun_if_changed(path);
         let text = fs::read_to_string(path)
             .map_err(|source| Error::RulesFileUnreadable { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)

@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use prost_reflect::{DescriptorPool, ServiceDescriptor};
 use prost_types::FileDescriptorSet;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
 
 use crate::comments;
+use crate::contract::OPTION;
 use crate::error::Error;
 
 /// The file that declares the rule option.
@@ -74,6 +76,23 @@ pub(crate) fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]
 }
 
 impl Compiled {
+    /// What was compiled elsewhere. The packages that must be complete are those in which some RPC has a rule; all, if
+    /// none has, so that lost rules are noticed.
+    pub(crate) fn from_pool(pool: &DescriptorPool, encoded: &[u8]) -> Self {
+        let option = pool.get_extension_by_name(OPTION);
+        let ruled = |service: &ServiceDescriptor| {
+            let has = |option| service.methods().any(|method| method.options().has_extension(option));
+            option.as_ref().is_some_and(has)
+        };
+        let package = |service: ServiceDescriptor| service.package_name().to_owned();
+        let mut packages: BTreeSet<_> = pool.services().filter(ruled).map(package).collect();
+        if packages.is_empty() {
+            packages = pool.services().map(package).collect();
+        }
+        let file = pool.file_descriptor_protos().cloned().collect();
+        Self { encoded: encoded.to_vec(), packages, set: FileDescriptorSet { file }, places: BTreeMap::new() }
+    }
+
     /// The files that were read from disk.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.places.values().map(PathBuf::as_path)

@@ -289,3 +289,44 @@ fn the_debug_form_that_cargo_prints_reads_like_the_display_form() {
     let error = Bench::shop("rpc Buy(Empty) returns (Empty);").compile().unwrap_err();
     assert_eq!(format!("{error:?}"), error.to_string());
 }
+
+#[test]
+fn the_rules_of_protos_can_be_read_without_generating_anything() {
+    let bench =
+        Bench::shop(&[rpc("Sell", "roles: [\"seller\"]"), rpc("Knock", "unauthenticated: true")].concat());
+    let declared = rules_of_protos(&[bench.path().join("shop.proto")], &[bench.path()], None).unwrap();
+    let found: Vec<_> = declared.iter().map(|rpc| (rpc.path.as_str(), rpc.rule.clone())).collect();
+    assert_eq!(
+        found,
+        [
+            ("/shop.v1.Shop/Knock", Rule::Unauthenticated),
+            ("/shop.v1.Shop/Sell", Rule::Roles(vec!["seller".to_owned()])),
+        ]
+    );
+    assert!(fs::read_dir(bench.path().join("out")).unwrap().next().is_none());
+}
+
+#[test]
+fn the_rules_in_descriptors_are_those_of_the_protos_they_were_made_of() {
+    let bench =
+        Bench::shop(&[rpc("Sell", "roles: [\"seller\"]"), rpc("Look", "any_identity: true")].concat());
+    bench.compile().unwrap();
+    let encoded = fs::read(bench.path().join("out/descriptor.bin")).unwrap();
+    let declared = rules_of_protos(&[bench.path().join("shop.proto")], &[bench.path()], None).unwrap();
+    assert_eq!(rules_of_descriptors(&encoded).unwrap(), declared);
+}
+
+#[test]
+fn descriptors_without_rules_with_an_incomplete_package_or_of_something_else_are_refused() {
+    let unruled = "rpc Bare(Empty) returns (Empty);\n";
+    let encoded = |rpcs: &str| {
+        let bench = Bench::shop(rpcs);
+        source::compile(&[bench.path().join("shop.proto")], &[bench.path()]).unwrap().encoded
+    };
+    assert!(matches!(rules_of_descriptors(&encoded(unruled)), Err(Error::RulesLost { .. })));
+    let half = format!("{unruled}{}", rpc("Look", "any_identity: true"));
+    assert!(
+        matches!(rules_of_descriptors(&encoded(&half)), Err(Error::Rules(problems)) if problems.len() == 1)
+    );
+    assert!(matches!(rules_of_descriptors(b"\xff\xff"), Err(Error::Descriptor(_))));
+}

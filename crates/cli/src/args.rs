@@ -1,13 +1,40 @@
 //! The command line's grammar, with the examples that `--help` shows. A test runs every example through the parser.
+//!
+//! Here stand the options that every command has, and one line per noun; the rest is one file per noun.
 
+mod bundle;
+mod cert;
+mod check;
+mod config;
+mod dump;
+mod edges;
+mod entry;
+mod explain;
 mod fleet;
+mod handshake;
+mod policy;
+mod tap;
+mod token;
+mod whois;
 
-use avouch_spiffe::SpiffeId;
-use clap::{Args, Parser, Subcommand};
+pub(crate) use bundle::{BundleCommand, BundleShow};
+pub(crate) use cert::{
+    CertCommand, CertConvert, CertInspect, CertLint, CertList, CertNeedsRenewal, Form, Within,
+};
+pub(crate) use check::Check;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use config::{ConfigCommand, ConfigShow};
+pub(crate) use dump::Dump;
+pub(crate) use edges::Edges;
+pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
+pub(crate) use explain::Explain;
+pub(crate) use fleet::{Sources, is_address};
+pub(crate) use handshake::HandshakeArgs;
+pub(crate) use policy::{Api, PolicyCanI, PolicyCommand, PolicyDiff, PolicyFile, Who};
 use std::path::PathBuf;
-use std::time::Duration;
-
-pub(crate) use fleet::Sources;
+pub(crate) use tap::{Format, Tap};
+pub(crate) use token::{TokenCommand, TokenCreate};
+pub(crate) use whois::Whois;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]
@@ -49,156 +76,61 @@ pub(crate) enum Command {
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
     Cert(CertCommand),
-}
+    /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
+    #[command(after_help = check::HELP)]
+    Check(Check),
+    /// Why was it refused? Finds the record of a decision or a connection, and what would change it
+    #[command(after_help = explain::HELP)]
+    Explain(Explain),
+    /// Who calls whom, and who is refused
+    #[command(after_help = edges::EXAMPLES)]
+    Edges(Edges),
+    /// The records of everybody: connections and decisions, as they are or as they come
+    #[command(after_help = tap::EXAMPLES)]
+    Tap(Tap),
+    /// What everybody knows of an address, a certificate, an identity or a trace
+    #[command(after_help = whois::EXAMPLES)]
+    Whois(Whois),
+    /// Policies: check, test and compare them, and who may call what
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Everything there is to read in one file, for later or for somebody else
+    #[command(after_help = dump::EXAMPLES)]
+    Dump(Dump),
+    /// Connect to a server step by step, and say what works, or where it breaks and why
+    #[command(after_help = "\
+Examples:
+  avouch handshake localhost:7001
+  avouch handshake localhost:7001 --identity state/orders --expect spiffe://market.example/ledger
+  avouch handshake localhost:7001 --bundle bundle.pem
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum EntryCommand {
-    /// Register an identity
+Without --identity or --bundle the server is not verified. Makes no call. Exit status 1 if the connection breaks.")]
+    Handshake(HandshakeArgs),
+    /// The configuration of a program, and where each value comes from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write the completions of a shell
     #[command(after_help = "\
 Examples:
-  avouch entry add spiffe://market.example/orders
-  avouch entry add spiffe://market.example/orders --ttl 20s --recovery-window 1h
-  avouch entry add spiffe://market.example/web --dns web.market.example --dns localhost")]
-    Add(EntryAdd),
-    /// List the registered identities
-    #[command(
-        visible_alias = "ls",
-        after_help = "\
-Examples:
-  avouch entry list
-  avouch entry list --json"
-    )]
-    List,
-    /// Show one registered identity
-    #[command(after_help = "\
-Examples:
-  avouch entry show spiffe://market.example/orders")]
-    Show(OneEntry),
-    /// Remove an identity: nothing more is issued to it, its tokens end, its live certificates run out
-    #[command(after_help = "\
-Examples:
-  avouch entry rm spiffe://market.example/orders")]
-    Rm(OneEntry),
+  avouch completions bash > /etc/bash_completion.d/avouch
+  avouch completions zsh > _avouch
+  avouch completions fish > ~/.config/fish/completions/avouch.fish")]
+    Completions(Completions),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct EntryAdd {
-    /// As in spiffe://market.example/orders
-    #[arg(value_name = "SPIFFE_ID")]
-    pub(crate) spiffe_id: SpiffeId,
-    /// Life of its certificates, as in 20s or 1h [default: the issuer's]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) ttl: Option<Duration>,
-    /// A DNS name its certificates carry for clients that want one (repeatable); it authorizes nothing
-    #[arg(long = "dns", value_name = "NAME")]
-    pub(crate) dns_names: Vec<String>,
-    /// How long after expiry it may still recover, as in 24h [default: the issuer's]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) recovery_window: Option<Duration>,
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct OneEntry {
-    /// As in spiffe://market.example/orders
-    #[arg(value_name = "SPIFFE_ID")]
-    pub(crate) spiffe_id: SpiffeId,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a join token and print it, once: it is a secret, for one workload, for one use
-    #[command(after_help = "\
-Examples:
-  avouch token create spiffe://market.example/orders > orders.token
-  avouch token create spiffe://market.example/orders --ttl 1h
-  avouch token create spiffe://market.example/orders --register --out /run/join/token --wait 30s
-  avouch token create spiffe://market.example/web --register --dns web.market.example --svid-ttl 1h
-
---register, --out and --wait make it a step of a start: it can run before the issuer answers, it can
-run again, and nobody reads the token on the way.")]
-    Create(TokenCreate),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TokenCreate {
-    /// The identity to join as; it must be registered, unless --register is given
-    #[arg(value_name = "SPIFFE_ID")]
-    pub(crate) spiffe_id: SpiffeId,
-    /// How long the token may be used, as in 10m or 1h [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) ttl: Option<Duration>,
-    /// Write the token into FILE, for its owner alone (mode 0600), rather than to standard output
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// Register the identity first, unless it is registered
-    #[arg(long)]
-    pub(crate) register: bool,
-    /// With --register: a DNS name its certificates carry (repeatable)
-    #[arg(long = "dns", value_name = "NAME", requires = "register")]
-    pub(crate) dns_names: Vec<String>,
-    /// With --register: life of its certificates, as in 20s or 1h [default: the issuer's]
-    #[arg(long, value_name = "TIME", requires = "register", value_parser = crate::timespan::parse)]
-    pub(crate) svid_ttl: Option<Duration>,
-    /// How long to wait for an issuer that does not answer yet, as in 30s [default: not at all]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) wait: Option<Duration>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BundleCommand {
-    /// Show the trust bundle; with --json in the SPIFFE bundle format
-    #[command(after_help = "\
-Examples:
-  avouch bundle show
-  avouch bundle show --pem > bundle.pem
-  avouch bundle show --json > bundle.json")]
-    Show(BundleShow),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BundleShow {
-    /// Write the root certificates as PEM
-    #[arg(long, conflicts_with = "json")]
-    pub(crate) pem: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CertCommand {
-    /// Look into a certificate or chain (PEM or DER) and check it against the SPIFFE standard, item by item
-    #[command(after_help = "\
-Examples:
-  avouch cert inspect orders.pem
-  openssl s_client -connect 127.0.0.1:7001 -showcerts </dev/null | avouch cert inspect -
-
-Needs no issuer. Exit status 1 if a check fails.")]
-    Inspect(CertInspect),
-    /// List issued certificates, newest first
-    #[command(
-        visible_alias = "ls",
-        after_help = "\
-Examples:
-  avouch cert list
-  avouch cert list --all --id spiffe://market.example/orders
-  avouch cert list --json"
-    )]
-    List(CertList),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CertInspect {
-    /// A file with certificates; - reads standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CertList {
-    /// Also certificates that have expired
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Only this identity's
-    #[arg(long, value_name = "SPIFFE_ID")]
-    pub(crate) id: Option<SpiffeId>,
+/// The shells whose completions are kept in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[cfg(test)]
@@ -253,6 +185,13 @@ mod tests {
             &["avouch", "token", "create", "spiffe://market.example/a", "--dns", "localhost"],
             &["avouch", "token", "create", "spiffe://market.example/a", "--svid-ttl", "1h"],
             &["avouch", "bundle", "show", "--pem", "--json"],
+            &["avouch", "cert", "convert", "a.pem", "--to", "pkcs12", "--out", "b"],
+            &["avouch", "cert", "convert", "a.pem", "--to", "pem", "--key", "k"],
+            &["avouch", "cert", "convert", "a.pem", "--to", "pem", "--force"],
+            &["avouch", "cert", "lint"],
+            &["avouch", "cert", "needs-renewal", "a.pem", "--within", "20"],
+            &["avouch", "handshake", "localhost"],
+            &["avouch", "completions", "tcsh"],
             &["avouch", "nonsense"],
         ] {
             let error = Arguments::try_parse_from(words).unwrap_err();

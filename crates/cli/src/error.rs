@@ -1,5 +1,6 @@
 //! What can go wrong, each with the line that says what to do next.
 
+use crate::explain::What;
 use avouch_spiffe::{Reason, SpiffeId};
 use miette::Diagnostic;
 use std::fmt;
@@ -18,7 +19,14 @@ pub(crate) enum CliError {
     #[error("no issuer answers on {}", .socket.display())]
     Unreachable { socket: PathBuf, source: io::Error },
     #[error("{}", .message)]
-    Refused { code: tonic::Code, reason: Option<Reason>, message: String, help: Option<String> },
+    Refused {
+        code: tonic::Code,
+        reason: Option<Reason>,
+        message: String,
+        /// Under which the issuer has it on record.
+        decision: Option<String>,
+        help: Option<String>,
+    },
     #[error("cannot read {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", .path.display())]
@@ -27,10 +35,42 @@ pub(crate) enum CliError {
     RegisteredOtherwise { id: SpiffeId, found: String, wanted: String },
     #[error("{} holds no certificate", .0.display())]
     NoCertificate(PathBuf),
+    #[error("{} cannot be used: {problem}", .path.display())]
+    Unusable { path: PathBuf, problem: String, help: String },
+    #[error("{} is there already", .path.display())]
+    Exists { path: PathBuf },
+    #[error("{target} showed no certificate: {problem}")]
+    NoChain { target: String, problem: String },
+    #[error("a PKCS#12 archive needs a password")]
+    NoPassword,
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    #[error("the form is not for a terminal")]
+    BinaryToTerminal,
+    #[error("{} cannot be run", .program.display())]
+    Program { program: PathBuf, source: io::Error },
     #[error("the issuer's answer cannot be understood: {0}")]
     Answer(String),
+    #[error("there is no usable identity {whose}")]
+    Identity { whose: String, source: Box<avouch_identity::IdentityError> },
+    #[error("{} is no dump of avouch: {why}", .path.display())]
+    Dump { path: PathBuf, why: String },
+    #[error("nobody could be asked: {}", .silences.join("; "))]
+    NobodyAnswers { silences: Vec<String> },
+    #[error("no methods are known to judge the policy by")]
+    NoApi,
+    #[error("there is no proto below {}", .0.display())]
+    NoProtos(PathBuf),
+    #[error("{0}")]
+    Api(String),
+    #[error("nobody who answers is {service}{}", names(.known))]
+    NoService { service: String, known: Vec<String> },
+    #[error("nobody who answers serves {method}")]
+    NobodyServes { method: String },
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
+    #[error("{0}")]
+    NotOnRecord(Box<crate::explain::Missing>),
     #[error("this program cannot start")]
     Runtime(#[source] io::Error),
 }
@@ -40,6 +80,13 @@ fn paths(paths: &[PathBuf]) -> String {
     shown.join(", ")
 }
 
+fn names(known: &[String]) -> String {
+    let mut known: Vec<_> = known.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
+}
+
 impl CliError {
     /// From a status, with the help that fits what was asked.
     pub(crate) fn refused(status: &tonic::Status, help: Option<String>) -> Self {
@@ -47,7 +94,14 @@ impl CliError {
             .get_details_error_info()
             .filter(|info| info.domain == avouch_spiffe::ERROR_DOMAIN)
             .and_then(|info| info.reason.parse().ok());
-        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), help }
+        let decision = status.get_details_request_info().map(|info| info.request_id);
+        let decision = decision.filter(|id| id.parse::<What>().is_ok());
+        Self::Refused { code: status.code(), reason, message: status.message().to_owned(), decision, help }
+    }
+
+    /// From a failure to have an identity to ask with: `in DIR`, `of SPIFFE-ID`.
+    pub(crate) fn identity(whose: String, source: avouch_identity::IdentityError) -> Self {
+        Self::Identity { whose, source: Box::new(source) }
     }
 
     /// Whether it is over as soon as an issuer has started.
@@ -101,14 +155,38 @@ impl Diagnostic for CliError {
                 "run this as the user the issuer runs as, or as root".to_owned()
             }
             Self::Refused { reason: Some(reason), .. } if reason.retryable() => {
-                "try again; the issuer's log says what is in the way".to_owned()
+                "try again; the issuer's log says what is in the way, and so does `avouch check`".to_owned()
             }
+            Self::Refused { decision: Some(id), .. } => format!("the issuer's record: `avouch explain {id}`"),
             Self::RegisteredOtherwise { id, .. } => {
                 format!(
                     "look at it with `avouch entry show {id}`; to change it, remove it first with `avouch entry rm {id}`"
                 )
             }
+            Self::NotOnRecord(missing) => missing.help(),
+            Self::Dump { .. } => "make one with `avouch dump FILE`, on the issuer's machine".to_owned(),
+            Self::NobodyAnswers { .. } => {
+                "run this as the user the issuer runs as; or name whom to ask with --identity DIR and \
+                 --workload HOST:PORT=SPIFFE_ID"
+                    .to_owned()
+            }
             Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
+            Self::Unusable { help, .. } => help.clone(),
+            Self::Exists { .. } => "choose another name, or replace it with --force".to_owned(),
+            Self::NoChain { target, .. } => format!("see each step with `avouch handshake {target}`"),
+            Self::NoPassword => {
+                "name a file whose first line is the password with --password-file".to_owned()
+            }
+            Self::BinaryToTerminal => "write it into a file with --out FILE".to_owned(),
+            Self::Program { .. } => {
+                "name a program of avouch by its path, as in ./target/debug/orders".to_owned()
+            }
+            Self::NoApi => "name the API: --proto DIR, --descriptors FILE, or --service NAME of a running one".to_owned(),
+            Self::NobodyServes { .. } => {
+                "a method is /package.Service/Method; `avouch edges` shows who calls what, and --policy FILE with --proto \
+                 DIR asks a file"
+                    .to_owned()
+            }
             _ => return None,
         };
         Some(Box::new(help))

@@ -4,10 +4,31 @@
 //! answers the local administrator over its socket; each workload is asked itself, over mutual TLS and as an operator:
 //! the issuer has no power to read services. Whoever does not answer is in the fleet too, with the reason.
 
+mod dump;
+mod issuer;
+mod live;
+mod member;
+mod members;
+mod observed;
+mod operator;
+mod problem;
+#[cfg(test)]
+pub(crate) mod sample;
+
 use crate::args::{Arguments, Sources};
 use crate::error::CliError;
+use crate::printable::printable;
 use avouch_api::observe::v1::{Edge, GetPolicyResponse, Issuer, Record, Status, Workload};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use dump::pack;
+pub(crate) use live::{Live, reach};
+pub(crate) use observed::{ASKING, Observed, What, is_at, is_serial};
+
+/// Why a workload did not answer whoever asked as `operator`, in one line.
+pub(crate) fn explain(status: &tonic::Status, operator: &str) -> String {
+    problem::of_workload(status, operator).text
+}
 
 /// The answers of everybody who was asked.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +69,17 @@ pub(crate) struct Member {
     pub(crate) records: Vec<Record>,
 }
 
+impl Member {
+    /// What people call it: the SPIFFE ID and the address it was asked by. What it says of itself is not taken for it.
+    pub(crate) fn name(&self) -> String {
+        match (self.workload.spiffe_id.as_str(), self.address.as_str()) {
+            ("", address) => printable(address),
+            (id, "") => printable(id),
+            (id, address) => format!("{} ({})", printable(id), printable(address)),
+        }
+    }
+}
+
 /// An identity that is registered at the issuer.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -83,6 +115,8 @@ pub(crate) struct Certificate {
 /// # Errors
 /// When the dump cannot be read, or an identity was named with which nobody can be asked.
 pub(crate) async fn gather(arguments: &Arguments, sources: &Sources) -> Result<Fleet, CliError> {
-    let _ = (arguments, sources);
-    Ok(Fleet::default())
+    match &sources.from {
+        Some(path) => dump::read(path),
+        None => Ok(reach(arguments, sources).await?.ask().await),
+    }
 }

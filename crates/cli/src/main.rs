@@ -5,18 +5,32 @@
 //! rights of the operating system's user who runs it.
 
 mod args;
+mod checks;
 mod client;
 mod commands;
+mod contract;
+mod convert;
 mod error;
-#[expect(dead_code, reason = "the commands that read it are being added")]
+mod explain;
 mod fleet;
+#[cfg(test)]
+mod golden;
+mod handshake;
+mod input;
 mod inspect;
+mod lint;
 mod output;
+mod printable;
+mod roots;
 mod runtime_dir;
+#[cfg(test)]
+mod sample;
 mod secret_file;
+mod target;
 mod timespan;
+mod upstream;
 
-use args::{Arguments, Command};
+use args::{Arguments, CertCommand, Command};
 use clap::Parser;
 use error::CliError;
 use std::io::Write;
@@ -28,15 +42,26 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS, // as in `avouch cert list | head -1`
         Err(error) => {
-            // Unwrapped, so that paths and commands stay whole, to be copied. A second hook is refused; the first is the same.
-            let _ = miette::set_hook(Box::new(|_| {
-                Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
-            }));
+            plain_reports();
             let report = miette::Report::new(error);
             let _ = writeln!(std::io::stderr().lock(), "{report:?}");
-            ExitCode::FAILURE
+            failure(&arguments.command)
         }
     }
+}
+
+/// A question that the exit status answers has a third one for "nobody knows".
+fn failure(command: &Command) -> ExitCode {
+    match command {
+        Command::Cert(CertCommand::NeedsRenewal(_)) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Unwrapped, so that paths and commands stay whole, to be copied. A second hook is refused; the first is the same.
+fn plain_reports() {
+    let _ =
+        miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
@@ -48,6 +73,16 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Token(command) => commands::token::run(arguments, command).await,
             Command::Bundle(command) => commands::bundle::run(arguments, command).await,
             Command::Cert(command) => commands::cert::run(arguments, command).await,
+            Command::Check(command) => commands::check::run(arguments, command).await,
+            Command::Explain(command) => commands::explain::run(arguments, command).await,
+            Command::Edges(edges) => commands::edges::run(arguments, edges).await,
+            Command::Tap(tap) => commands::tap::run(arguments, tap).await,
+            Command::Whois(whois) => commands::whois::run(arguments, whois).await,
+            Command::Policy(command) => commands::policy::run(arguments, command).await,
+            Command::Dump(dump) => commands::dump::run(arguments, dump).await,
+            Command::Handshake(args) => commands::handshake::run(arguments, args).await,
+            Command::Config(command) => commands::config::run(arguments, command),
+            Command::Completions(args) => commands::completions::run(args),
         }
     })
 }

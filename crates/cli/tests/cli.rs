@@ -36,6 +36,24 @@ fn entry() -> Entry {
 
 #[tonic::async_trait]
 impl Admin for StandIn {
+    async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        Ok(Response::new(GetStatusResponse { issuer: None }))
+    }
+
+    async fn list_workloads(
+        &self,
+        _: Request<ListWorkloadsRequest>,
+    ) -> Result<Response<ListWorkloadsResponse>, Status> {
+        Ok(Response::new(ListWorkloadsResponse { workloads: Vec::new() }))
+    }
+
+    async fn list_records(
+        &self,
+        _: Request<ListRecordsRequest>,
+    ) -> Result<Response<ListRecordsResponse>, Status> {
+        Ok(Response::new(ListRecordsResponse { records: Vec::new() }))
+    }
+
     async fn create_entry(
         &self,
         request: Request<CreateEntryRequest>,

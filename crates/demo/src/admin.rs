@@ -43,13 +43,21 @@ impl Admin {
         self.client.clone().get_bundle(GetBundleRequest {}).await.map(|_| ())
     }
 
+    /// Registers an entry.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn register(&self, entry: Entry) -> Result<(), tonic::Status> {
+        self.client.clone().create_entry(CreateEntryRequest { entry: Some(entry) }).await.map(|_| ())
+    }
+
     /// Registers an entry, and makes a join token for it.
     ///
     /// # Errors
     /// What the issuer says.
     pub async fn admit(&self, entry: Entry) -> Result<String, tonic::Status> {
         let spiffe_id = entry.spiffe_id.clone();
-        self.client.clone().create_entry(CreateEntryRequest { entry: Some(entry) }).await?;
+        self.register(entry).await?;
         let request = CreateTokenRequest { spiffe_id, ttl: TOKEN_LIFE.try_into().ok() };
         Ok(self.client.clone().create_token(request).await?.into_inner().token)
     }

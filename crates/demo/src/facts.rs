@@ -32,6 +32,8 @@ pub struct Facts {
     pub kills: Vec<Kill>,
     /// Calls that had to be refused, and how they were.
     pub refusals: Vec<Refusal>,
+    /// One of them, as its caller saw it, and what `avouch` said when it was asked why.
+    pub explained: Option<Explained>,
     /// The attack list, and how each attack was held off.
     pub attacks: Vec<Attack>,
     /// Which role may call which RPC.
@@ -186,6 +188,17 @@ pub struct Refusal {
     pub detail: String,
     /// By which the server's decision or connection record is found.
     pub record: Option<String>,
+}
+
+/// A refusal and its explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The caller's line.
+    pub told: String,
+    /// The command that explains it.
+    pub command: String,
+    /// What the command printed.
+    pub answer: String,
 }
 
 /// An attack of the list.

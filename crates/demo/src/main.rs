@@ -145,6 +145,15 @@ fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) 
             console.line(Mark::Plain, &line);
         }
     }
+    if let Some(explained) = &facts.explained {
+        console.line(Mark::Bold, "One refusal: what its caller is told, and what the command in it says");
+        for line in std::iter::once(explained.told.as_str())
+            .chain(std::iter::once(format!("$ {}", explained.command).as_str()))
+            .chain(explained.answer.lines())
+        {
+            console.line(Mark::Plain, &format!("  {line}"));
+        }
+    }
     let t = &facts.totals;
     let (mark, verdict) =
         if facts.held() { (Mark::Held, "all of it held") } else { (Mark::Failed, "it did not hold") };

@@ -118,13 +118,39 @@ impl Place {
     /// The configuration file of a process.
     #[must_use]
     pub fn config(&self, name: &str) -> PathBuf {
-        self.root.join("deploy/config").join(format!("{name}.toml"))
+        let dir = self.own_service(name).unwrap_or_else(|| self.root.join("deploy/config"));
+        dir.join(format!("{name}.toml"))
     }
 
     /// The binary of a process.
     #[must_use]
     pub fn binary(&self, name: &str) -> PathBuf {
-        self.bin.join(if name == "issuer" { "avouch-issuer".to_owned() } else { format!("market-{name}") })
+        self.bin.join(match name {
+            "issuer" => "avouch-issuer".to_owned(),
+            name if self.own_service(name).is_some() => name.to_owned(),
+            name => format!("market-{name}"),
+        })
+    }
+
+    /// The policy of a process.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> PathBuf {
+        self.own_service(name).map_or_else(|| self.shipped("policy.toml"), |dir| dir.join("policy.toml"))
+    }
+
+    /// The services under `services/`, which `./just new` makes; by name.
+    #[must_use]
+    pub fn own_services(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.root.join("services")).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| self.own_service(name).is_some()).collect();
+        names.sort();
+        names
+    }
+
+    fn own_service(&self, name: &str) -> Option<PathBuf> {
+        let dir = self.root.join("services").join(name);
+        dir.join(format!("{name}.toml")).is_file().then_some(dir)
     }
 
     /// A file that ships with the demo.

@@ -5,6 +5,7 @@
 //! [`crate::launch`]). A failed check does not end a run; what makes going on impossible does.
 
 mod conclusion;
+mod explained;
 mod hostile;
 mod scenario;
 mod trace;
@@ -27,7 +28,7 @@ use crate::audit::{Auditor, Books, channel};
 use crate::checks::Checks;
 use crate::console::Console;
 use crate::dev::DevFiles;
-use crate::facts::{Attack, Facts, Kill, Refusal};
+use crate::facts::{Attack, Explained, Facts, Kill, Refusal};
 use crate::orders::{Feed, Order};
 use crate::otlp::Collector;
 use crate::place::{Place, TRUST_DOMAIN};
@@ -62,6 +63,7 @@ struct Evidence {
 /// What had to be refused, and how it was.
 struct Hostile {
     refusals: Vec<Refusal>,
+    explained: Option<Explained>,
     attacks: Vec<Attack>,
 }
 

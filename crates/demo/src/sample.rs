@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::facts::{
-    Attack, AttackKind, Certificate, Check, Edge, Facts, Kill, Matrix, Outcome, Party, PartyKind, Problem,
-    Refusal, Rpc, Span, Totals, Trace,
+    Attack, AttackKind, Certificate, Check, Edge, Explained, Facts, Kill, Matrix, Outcome, Party, PartyKind,
+    Problem, Refusal, Rpc, Span, Totals, Trace,
 };
 
 const TD: &str = "spiffe://market.example";
@@ -28,6 +28,13 @@ pub fn facts() -> Facts {
             kill("issuer", 12_000, 12_030, 12_500, 0),
         ],
         refusals: refusals(),
+        explained: Some(Explained {
+            told: "PERMISSION_DENIED ROLE_MISSING: the caller lacks the roles that the RPC asks for; avouch explain \
+                   d-0011223344556677"
+                .into(),
+            command: "avouch explain d-0011223344556677".into(),
+            answer: "DENIED spiffe://market.example/intern → payments\n".into(),
+        }),
         attacks: attacks(),
         matrix: matrix(),
         trace: Some(trace()),

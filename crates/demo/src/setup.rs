@@ -152,7 +152,17 @@ impl Market {
         };
         market.launch("issuer", market.issuer_env()).await?;
         market.admin_answers().await?;
+        market.register_operator().await?;
         Ok(market)
+    }
+
+    /// Lets `avouch` ask the services as their operator.
+    async fn register_operator(&self) -> Result<(), SetupError> {
+        let entry = Entry { spiffe_id: id("operator"), ..Entry::default() };
+        self.admin.register(entry).await.map_err(|status| SetupError::Issuer {
+            action: "register the operator".to_owned(),
+            status: Box::new(status),
+        })
     }
 
     /// Waits until the issuer's administration answers.
@@ -278,7 +288,9 @@ impl Market {
     /// Ends everything in order, callers first; names those that did not end by themselves with success.
     pub async fn stop(&self) -> Vec<String> {
         let mut bad = Vec::new();
-        for name in SERVICES.iter().rev().copied().chain(["issuer"]) {
+        let own = self.place.own_services();
+        let own = own.iter().map(String::as_str);
+        for name in own.chain(SERVICES.iter().rev().copied()).chain(["issuer"]) {
             let Some(mut process) = self.take(name) else { continue };
             process.terminate();
             match process.ended_within(DRAIN + Duration::from_secs(5)).await {

@@ -55,7 +55,8 @@ pub async fn up(place: Place, orders: Option<PathBuf>, console: &Console) -> Res
 }
 
 async fn keep_up(market: &Market, console: &Console) -> Result<(), SetupError> {
-    for name in SERVICES {
+    let own = market.place.own_services();
+    for name in SERVICES.into_iter().chain(own.iter().map(String::as_str)) {
         console.progress(&format!("starting {name}"));
         market.service(name, BTreeMap::new()).await?;
     }
@@ -82,7 +83,8 @@ async fn keep_up(market: &Market, console: &Console) -> Result<(), SetupError> {
 async fn welcome(market: &Market, console: &Console) -> Result<(), SetupError> {
     console
         .line(Mark::Bold, &format!("{TRUST_DOMAIN} is up, with {TRICKLE} orders a second. Ctrl-C ends it."));
-    for name in ["issuer"].iter().chain(&SERVICES) {
+    let own = market.place.own_services();
+    for name in ["issuer"].into_iter().chain(SERVICES).chain(own.iter().map(String::as_str)) {
         let address = market.address(name)?;
         let line =
             format!("  {name:<11} mTLS {:<16} http://{}/metrics", address.grpc.to_string(), address.health);
@@ -93,6 +95,13 @@ async fn welcome(market: &Market, console: &Console) -> Result<(), SetupError> {
     let port = market.ingress().await?.port();
     for command in crate::next_commands(port).iter().skip(1) {
         console.line(Mark::Plain, &format!("  {command}"));
+    }
+    for name in own {
+        let caller = market.place.bin.join(format!("{name}-call"));
+        let address = market.address(&name)?.grpc;
+        let to = format!("--set upstreams.{name}.url=https://{address}");
+        let line = format!("  {} --config services/{name}/call.toml {to}", caller.display());
+        console.line(Mark::Plain, &line);
     }
     let avouch = market.place.bin.join("avouch");
     let line = format!("  {} --socket {} cert list", avouch.display(), market.place.socket().display());

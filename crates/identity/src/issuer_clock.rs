@@ -26,7 +26,9 @@ pub struct ClockDifference {
 }
 
 impl ClockDifference {
-    fn between(own: SystemTime, issuer: SystemTime) -> Self {
+    /// Of this clock, which shows `own`, and the issuer's, which shows `issuer`.
+    #[must_use]
+    pub fn between(own: SystemTime, issuer: SystemTime) -> Self {
         let millis = |apart: Duration| i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
         let ahead_millis = match own.duration_since(issuer) {
             Ok(ahead) => millis(ahead),

@@ -11,6 +11,7 @@
 mod channel;
 mod config;
 pub mod deadline;
+mod examine;
 mod filter;
 mod issuer_clock;
 mod jitter;
@@ -27,11 +28,12 @@ mod verify;
 
 pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
+pub use examine::handshake_failure;
 pub use filter::IdentityFilter;
 pub use issuer_clock::ClockDifference;
 pub use record::{
-    ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
-    network_of,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord,
+    LogObserver, Presented, Slot, UnknownConnectionId, Verdict, network_of,
 };
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};
@@ -40,7 +42,7 @@ pub use source::{
 };
 pub use status::{code, reason, status};
 pub use svid::{Svid, SvidLoadError};
-pub use tls::crypto_provider;
+pub use tls::{TlsOffer, crypto_provider};
 pub use trust::TrustStore;
 pub use verify::{ChainLimits, Rejection};
 

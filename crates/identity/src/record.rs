@@ -2,52 +2,22 @@
 //!
 //! Records carry no certificate bodies and no secrets.
 
+mod id;
+mod presented;
+mod slot;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use avouch_spiffe::throttle::{self, Throttle};
 use avouch_spiffe::{Network, Reason, SpiffeId};
 use serde::Serialize;
 
-/// Identifies a connection in records and errors: `conn-` and sixteen hex digits, unique within a process and,
-/// by its random part, across restarts.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnectionId(u64);
-
-impl ConnectionId {
-    pub(crate) fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        static EPOCH: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-        let epoch = EPOCH.get_or_init(|| {
-            let mut random = [0_u8; 8];
-            // Without randomness ids are still unique within the process.
-            let _ = aws_lc_rs::rand::fill(&mut random);
-            u64::from_be_bytes(random) & 0xffff_ffff_0000_0000
-        });
-        Self(epoch | (NEXT.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff))
-    }
-}
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "conn-{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for ConnectionId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+pub use id::{ConnectionId, UnknownConnectionId};
+pub use presented::Presented;
+pub use slot::Slot;
 
 /// What is known of an established connection; rides in the extensions of its requests.
 #[derive(Clone, Debug)]
@@ -67,6 +37,8 @@ pub struct ConnectionInfo {
     pub group: String,
     /// Keying material exported for channel binding, where the server was asked to.
     pub exporter: Option<[u8; 32]>,
+    /// Room for what somebody keeps about the connection, as counters of its calls.
+    pub slot: Slot,
 }
 
 /// The network that a request comes from, by the extensions of the request.
@@ -90,6 +62,8 @@ pub enum Verdict {
 pub struct ConnectionRecord {
     /// The connection's id.
     pub id: ConnectionId,
+    /// When the attempt was judged.
+    pub at: SystemTime,
     /// The other end.
     pub peer_addr: SocketAddr,
     /// Our end.
@@ -98,6 +72,8 @@ pub struct ConnectionRecord {
     pub peer_id: Option<SpiffeId>,
     /// Serial of the other end's certificate, lower-case hex.
     pub peer_serial: Option<String>,
+    /// What the other end's certificate says, as far as it could be read; of a refused one nothing of it is proven.
+    pub presented: Option<Presented>,
     /// Outcome.
     pub verdict: Verdict,
     /// Why it was refused.
@@ -112,6 +88,8 @@ pub struct ConnectionRecord {
     pub group: Option<String>,
     /// From accept to verdict.
     pub handshake: Duration,
+    /// Sequence number of the own trust domain's bundle in use; 0 if there is none.
+    pub bundle_sequence: u64,
 }
 
 /// The end of an accepted connection that the server closed for what the peer did.
@@ -130,6 +108,18 @@ pub struct ConnectionEnd {
     pub detail: String,
 }
 
+/// The end of any accepted connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectionClosed {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// When.
+    pub at: SystemTime,
+    /// Why, where the server closed it for what the peer did.
+    pub cause: Option<(Reason, String)>,
+}
+
 /// Receives the record of every connection attempt. Called on the connection's task: must not block.
 pub trait ConnectionObserver: Send + Sync + fmt::Debug {
     /// A connection was accepted or refused.
@@ -137,6 +127,9 @@ pub trait ConnectionObserver: Send + Sync + fmt::Debug {
 
     /// A connection that had been accepted was closed for what the peer did.
     fn ended(&self, _end: &ConnectionEnd) {}
+
+    /// A connection that had been accepted is no more, whoever ended it.
+    fn closed(&self, _closed: &ConnectionClosed) {}
 }
 
 /// Writes refused attempts and connections closed early to the log as warnings, accepted ones at debug level.
@@ -229,10 +222,12 @@ mod tests {
     fn refused(peer: &str, reason: Reason) -> ConnectionRecord {
         ConnectionRecord {
             id: ConnectionId::next(),
+            at: SystemTime::UNIX_EPOCH,
             peer_addr: peer.parse().unwrap(),
             local_addr: None,
             peer_id: None,
             peer_serial: None,
+            presented: None,
             verdict: Verdict::Refused,
             reason: Some(reason),
             detail: None,
@@ -240,6 +235,7 @@ mod tests {
             cipher: None,
             group: None,
             handshake: Duration::ZERO,
+            bundle_sequence: 0,
         }
     }
 

@@ -42,9 +42,10 @@ use fair::Fair;
 
 use crate::filter::IdentityFilter;
 use crate::record::{
-    ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
 };
 use crate::snapshot::Identity;
+use crate::tls::TlsOffer;
 use crate::verify::Rejection;
 
 /// A listener that cannot go on.
@@ -140,6 +141,18 @@ impl Server {
     pub fn channel_binding(mut self, label: &'static str) -> Self {
         self.shared.binding = Some(label);
         self
+    }
+
+    /// What it offers in a handshake.
+    #[must_use]
+    pub fn offer(&self) -> TlsOffer {
+        TlsOffer::ours()
+    }
+
+    /// Whether it admits callers without a certificate.
+    #[must_use]
+    pub fn admits_without_certificate(&self) -> bool {
+        self.shared.optional_client_certificate
     }
 
     /// Adds a receiver of connection records.
@@ -310,29 +323,36 @@ fn is_exhausted(error: &std::io::Error) -> bool {
 /// Refuses a connection before anything was read from it.
 fn refuse_unseen(shared: &Shared, tcp: &TcpStream, peer_addr: SocketAddr, rejection: &Rejection) {
     let id = ConnectionId::next();
-    shared.record(&refused(id, peer_addr, tcp.local_addr().ok(), rejection, Duration::ZERO));
+    let refusal = handshake::Refused::from(rejection.clone());
+    shared.record(&refused(shared, id, peer_addr, tcp.local_addr().ok(), &refusal, Duration::ZERO));
 }
 
 fn refused(
+    shared: &Shared,
     id: ConnectionId,
     peer_addr: SocketAddr,
     local_addr: Option<SocketAddr>,
-    rejection: &Rejection,
+    refusal: &handshake::Refused,
     handshake: Duration,
 ) -> ConnectionRecord {
+    let handshake::Refused { rejection, tls, .. } = refusal;
+    let tls = tls.clone().unwrap_or_default();
     ConnectionRecord {
         id,
+        at: shared.identity.clock().now(),
         peer_addr,
         local_addr,
         peer_id: rejection.peer().map(|peer| peer.spiffe_id().clone()),
         peer_serial: rejection.peer().map(|peer| peer.serial().to_owned()),
+        presented: rejection.presented().cloned(),
         verdict: Verdict::Refused,
         reason: Some(rejection.reason()),
         detail: Some(rejection.detail().to_owned()),
-        tls_version: None,
-        cipher: None,
-        group: None,
+        tls_version: tls.version,
+        cipher: tls.cipher,
+        group: tls.group,
         handshake,
+        bundle_sequence: shared.bundle_sequence(),
     }
 }
 
@@ -347,5 +367,18 @@ impl Shared {
         for observer in &self.observers {
             observer.ended(end);
         }
+    }
+
+    fn closed(&self, closed: &ConnectionClosed) {
+        for observer in &self.observers {
+            observer.closed(closed);
+        }
+    }
+
+    /// Of the bundle of the own trust domain.
+    fn bundle_sequence(&self) -> u64 {
+        let snapshot = self.identity.snapshot();
+        let own = snapshot.trust.bundles().get(snapshot.svid.spiffe_id().trust_domain());
+        own.map_or(0, |bundle| bundle.sequence())
     }
 }

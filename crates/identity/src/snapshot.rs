@@ -42,6 +42,8 @@ pub struct Identity {
     issuer_clock: IssuerClock,
     // The source's task lives as long as any handle.
     source: Option<Arc<AbortOnDropHandle<()>>>,
+    /// Where this workload can be reached, as the issuer is told.
+    advertised: Arc<watch::Sender<Vec<String>>>,
 }
 
 impl Identity {
@@ -55,7 +57,9 @@ impl Identity {
     pub fn publisher_with_clock(initial: Snapshot, clock: SharedClock) -> (Publisher, Self) {
         let (sender, state) = watch::channel(Arc::new(initial));
         let publisher = Publisher { sender };
-        (publisher, Self { state, clock, issuer_clock: IssuerClock::default(), source: None })
+        let advertised = Arc::new(watch::Sender::new(Vec::new()));
+        let issuer_clock = IssuerClock::default();
+        (publisher, Self { state, clock, issuer_clock, source: None, advertised })
     }
 
     /// Ties a background task to the life of this identity's handles.
@@ -68,6 +72,23 @@ impl Identity {
     pub(crate) fn with_issuer_clock(mut self, issuer_clock: IssuerClock) -> Self {
         self.issuer_clock = issuer_clock;
         self
+    }
+
+    /// Tells the issuer where this workload can be reached (`host:port`), unless the configuration says so already. For
+    /// who learns its address only when it listens. Nobody is told where the identity comes from elsewhere.
+    pub fn advertise(&self, addresses: Vec<String>) {
+        self.advertised.send_if_modified(|advertised| {
+            let unknown = advertised.is_empty() && !addresses.is_empty();
+            if unknown {
+                *advertised = addresses;
+            }
+            unknown
+        });
+    }
+
+    /// Where this workload can be reached, now and later.
+    pub(crate) fn advertised(&self) -> watch::Receiver<Vec<String>> {
+        self.advertised.subscribe()
     }
 
     /// The state at this moment.

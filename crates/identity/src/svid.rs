@@ -79,6 +79,11 @@ impl Svid {
         self.leaf.not_after()
     }
 
+    /// Whether the private key belongs to the leaf, asked again: none was made of two that do not fit.
+    pub fn key_matches(&self) -> bool {
+        self.certified.keys_match().is_ok()
+    }
+
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }

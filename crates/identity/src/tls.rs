@@ -19,6 +19,34 @@ pub(crate) const ALPN_H2: &[u8] = b"h2";
 /// HTTP/1.1 in ALPN.
 pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// What both ends speak.
+static VERSIONS: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+
+/// Session tickets per connection.
+const TICKETS: usize = 0;
+
+/// What every listener offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsOffer {
+    /// TLS versions, as in `TLSv1_3`.
+    pub versions: Vec<&'static str>,
+    /// Key-exchange groups in order of preference, as in `X25519MLKEM768`.
+    pub groups: Vec<String>,
+    /// Whether sessions are resumed.
+    pub resumption: bool,
+}
+
+impl TlsOffer {
+    pub(crate) fn ours() -> Self {
+        Self {
+            versions: VERSIONS.iter().filter_map(|supported| supported.version.as_str()).collect(),
+            groups: crypto_provider().kx_groups.iter().map(|group| format!("{:?}", group.name())).collect(),
+            resumption: TICKETS > 0,
+        }
+    }
+}
+
 /// The cryptography everything here uses: aws-lc-rs with X25519MLKEM768 first.
 pub fn crypto_provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
@@ -32,10 +60,10 @@ pub(crate) fn server_config(
     http1: bool,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(crypto_provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&VERSIONS)?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Presented(svid.certified_key().clone())));
-    config.send_tls13_tickets = 0;
+    config.send_tls13_tickets = TICKETS;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols.push(ALPN_H2.to_vec());
     if http1 {
@@ -50,7 +78,7 @@ pub(crate) fn client_config(
     verifier: Arc<ConnectionVerifier>,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(crypto_provider().clone())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&VERSIONS)?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match svid {

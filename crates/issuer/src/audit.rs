@@ -7,15 +7,17 @@ use crate::error::{IssueError, chain};
 use crate::store::{Entry, Issuance};
 use avouch_authz::layer::DecisionId;
 use avouch_identity::ConnectionInfo;
+use avouch_records::Recorder;
 use avouch_spiffe::throttle::{self, Throttle};
 use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 /// Who called: what the log may say of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallerFacts<'a> {
     pub(crate) connection: Option<&'a ConnectionInfo>,
-    pub(crate) peer: Option<&'a PeerIdentity>,
+    pub(crate) peer: Option<&'a Arc<PeerIdentity>>,
 }
 
 /// A certificate was issued and is on record.
@@ -38,15 +40,21 @@ pub(crate) fn issued(issuance: &Issuance, authority: &str) {
 #[derive(Debug)]
 pub(crate) struct Refusals {
     lines: Throttle<(Option<Network>, Reason)>,
+    recorder: OnceLock<Recorder>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { lines: throttle::log_lines() }
+        Self { lines: throttle::log_lines(), recorder: OnceLock::new() }
     }
 }
 
 impl Refusals {
+    /// Puts them among the records of the process too. Only the first recorder counts.
+    pub(crate) fn record_with(&self, recorder: Recorder) {
+        let _ = self.recorder.set(recorder);
+    }
+
     /// A certificate was refused.
     pub(crate) fn record(
         &self,
@@ -57,6 +65,10 @@ impl Refusals {
     ) {
         let network = caller.connection.map(|info| info.peer_addr.ip().into());
         let Some(suppressed) = self.lines.pass((network, error.reason()), Instant::now()) else { return };
+        if let Some(recorder) = self.recorder.get() {
+            let call = (caller.connection, caller.peer);
+            recorder.refused(rpc(action), error.reason(), chain(error), decision, call, suppressed);
+        }
         tracing::warn!(
             target: "avouch::audit",
             action,
@@ -66,10 +78,22 @@ impl Refusals {
             connection_id = caller.connection.map(|info| tracing::field::display(info.id)),
             peer_addr = caller.connection.map(|info| tracing::field::display(info.peer_addr)),
             peer = caller.peer.map(|peer| peer.spiffe_id().as_str()),
-            serial = caller.peer.map(PeerIdentity::serial),
+            serial = caller.peer.map(|peer| peer.serial()),
             suppressed = (suppressed > 0).then_some(suppressed),
             "certificate refused"
         );
+    }
+}
+
+/// The RPC by which an action was asked for.
+fn rpc(action: &'static str) -> &'static str {
+    match action {
+        "enroll" => "/avouch.issuer.v1.Issuer/Enroll",
+        "renew" => "/avouch.issuer.v1.Issuer/Renew",
+        "begin-recovery" => "/avouch.issuer.v1.Issuer/BeginRecovery",
+        "recover" => "/avouch.issuer.v1.Issuer/Recover",
+        "watch-trust" => "/avouch.issuer.v1.Issuer/WatchTrust",
+        other => other,
     }
 }
 

@@ -88,7 +88,8 @@ impl IssueError {
         if let Self::RateLimited(limited) = self {
             details.set_retry_info(Some(limited.retry_after));
         }
-        let message = format!("{reason}: {}; decision {decision}", reason.summary());
+        let summary = reason.summary();
+        let message = format!("{reason}: {summary}; decision {decision}; `avouch explain {decision}`");
         Status::with_error_details(avouch_identity::code(reason), message, details)
     }
 }
@@ -132,6 +133,8 @@ mod tests {
             assert_eq!((avouch_identity::reason(&status), status.code()), (Some(reason), code), "{error}");
             assert_eq!(status.get_details_request_info().unwrap().request_id, decision.to_string());
             assert!(!status.message().contains("orders"), "{}", status.message());
+            let command = format!("`avouch explain {decision}`");
+            assert!(status.message().ends_with(&command), "{}", status.message());
         }
     }
 

@@ -30,6 +30,7 @@ use avouch_identity::{
     Snapshot,
 };
 use avouch_issuance::SystemEntropy;
+use avouch_records::Recorder;
 use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{BundleSet, SpiffeId, SpiffeIdError};
 use std::future::Future;
@@ -211,6 +212,11 @@ impl Issuer {
     /// Tells the administrator what the process around this issuer knows of itself. Only the first one counts.
     pub fn describe(&self, process: Arc<dyn Process>) {
         let _ = self.inner.about.process.set(process);
+    }
+
+    /// Puts what this issuer refuses among the records of the process around it. Only the first recorder counts.
+    pub fn record_with(&self, recorder: Recorder) {
+        self.inner.refusals.record_with(recorder);
     }
 
     /// Where workloads reach this issuer, `host:port`, if that is not where it listens. Only the first ones count.

@@ -1,9 +1,12 @@
 //! [`App`]: a process with everything a service needs, ready to serve.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use avouch_authz::{Methods, PolicyHandle};
 use avouch_identity::{ChannelBuilder, Identity, IdentityFilter, Server};
+use avouch_records::{Recorder, Source};
 use avouch_telemetry::{Metrics, Telemetry, Tracing};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -19,6 +22,7 @@ use crate::observe::Observer;
 use crate::phase::Life;
 use crate::serve::{self, ServeError};
 use crate::signals::Stop;
+use crate::status::{Facts, Listening};
 use crate::upstream::{self, TracedChannel};
 
 /// What an [`App`] is made of.
@@ -34,6 +38,10 @@ pub(crate) struct Parts {
     pub(crate) health: Health,
     pub(crate) health_port: HealthPort,
     pub(crate) socket: Option<std::net::TcpListener>,
+    pub(crate) observer: Observer,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) started: SystemTime,
+    pub(crate) listening: Arc<OnceLock<Listening>>,
     pub(crate) identity: Identity,
 }
 
@@ -99,6 +107,18 @@ impl App {
         self.parts.telemetry.metrics()
     }
 
+    /// What the process remembers of connections and calls; for a service that refuses calls by itself.
+    #[must_use]
+    pub fn records(&self) -> &Recorder {
+        self.parts.observer.recorder()
+    }
+
+    /// What the process says of itself to those who ask over `avouch.observe.v1`: at each moment, what is known then.
+    #[must_use]
+    pub fn status(&self) -> Arc<dyn Source> {
+        Arc::new(Facts::of(self))
+    }
+
     /// Begins traces for work that no call began.
     #[must_use]
     pub fn tracing(&self) -> &Tracing {
@@ -150,7 +170,7 @@ impl App {
     pub fn server_for(&self, filter: IdentityFilter) -> Server {
         Server::new(self.identity().clone(), filter)
             .options(self.parts.config.service.options.clone())
-            .observer(Arc::new(Observer(self.metrics().clone())))
+            .observer(Arc::new(self.parts.observer.clone()))
     }
 
     /// Serves `routes` over mutual TLS, behind the policy, until the process is asked to stop; then drains within

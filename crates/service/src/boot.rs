@@ -3,8 +3,13 @@
 //! [`Boot`] is a process that has its configuration, its telemetry and its health port, and waits for its identity.
 //! Most services never see it; the issuer, which issues its own identity, does.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use avouch_authz::{ContractError, Methods, Policy, PolicyError, PolicyHandle};
-use avouch_identity::{ChannelError, Identity, IdentityError};
+use avouch_identity::{ChannelError, Identity, IdentityConfig, IdentityError};
+use avouch_records::Recorder;
 use avouch_spiffe::contract::Contract;
 use avouch_telemetry::{Telemetry, TelemetryError};
 use serde::de::DeserializeOwned;
@@ -49,6 +54,9 @@ pub enum BootError {
     /// The socket that a service manager passed cannot be served.
     #[error("the service manager passed what cannot be served")]
     Activation(#[from] ActivationError),
+    /// There is no thread to record with.
+    #[error("what happens here cannot be recorded")]
+    Records(#[source] std::io::Error),
     /// There is no identity to be had.
     #[error("this process could not get its identity")]
     Identity(#[from] IdentityError),
@@ -114,6 +122,9 @@ pub struct Boot {
     health: Health,
     health_port: HealthPort,
     socket: Option<std::net::TcpListener>,
+    observer: Observer,
+    state_dir: Option<PathBuf>,
+    started: SystemTime,
 }
 
 impl Boot {
@@ -145,7 +156,32 @@ impl Boot {
         let health_port = health::open(address, life.clone(), telemetry.metrics().clone(), health.clone())
             .await
             .map_err(|source| BootError::HealthPort { address, source })?;
-        Ok(Self { name, config, methods, policy, telemetry, stop, life, health, health_port, socket })
+        let recorder = Recorder::builder(config.records.clone(), methods.clone())
+            .clock(config.service.clock.clone())
+            .trace(avouch_telemetry::current_trace_id)
+            .start()
+            .map_err(BootError::Records)?;
+        let observer = Observer::new(telemetry.metrics().clone(), recorder, config.service.clock.clone());
+        let state_dir = match &config.identity {
+            Some(IdentityConfig::Issuer(issuer)) => issuer.state_dir.clone(),
+            _ => None,
+        };
+        let started = config.service.clock.now();
+        Ok(Self {
+            name,
+            config,
+            methods,
+            policy,
+            telemetry,
+            stop,
+            life,
+            health,
+            health_port,
+            socket,
+            observer,
+            state_dir,
+            started,
+        })
     }
 
     /// The service's own configuration section, `[name]`; an absent one counts as empty.
@@ -175,9 +211,8 @@ impl Boot {
     pub async fn start(mut self) -> Result<App, BootError> {
         let missing = || ConfigError::from(crate::ConfigFault::MissingSection("identity".to_owned()));
         let config = self.config.identity.take().ok_or_else(missing)?;
-        let observer = Observer(self.telemetry.metrics().clone());
         let start = Identity::starter(config)
-            .observer(std::sync::Arc::new(observer))
+            .observer(std::sync::Arc::new(self.observer.clone()))
             .clock(self.config.service.clock.clone())
             .outgoing(avouch_telemetry::inject_current)
             .start();
@@ -216,6 +251,10 @@ impl Boot {
             health: self.health,
             health_port: self.health_port,
             socket: self.socket,
+            observer: self.observer,
+            state_dir: self.state_dir,
+            started: self.started,
+            listening: Arc::default(),
             identity,
         }))
     }
@@ -228,9 +267,10 @@ pub(crate) fn check(
     launch: &Launch,
 ) -> Result<(Config, Methods, PolicyHandle), BootError> {
     let config = Config::load(name, launch)?;
-    let methods = Methods::new(contracts)?;
+    let contracts: Vec<_> = contracts.iter().copied().chain([avouch_records::contract()]).collect();
+    let methods = Methods::new(&contracts)?;
     let policy = match &config.authz.policy {
-        Some(path) => PolicyHandle::load(path, methods.clone())?,
+        Some(path) => PolicyHandle::load_by(config.service.clock.clone(), path, methods.clone())?,
         None => PolicyHandle::fixed(Policy::without_roles(&methods)),
     };
     Ok((config, methods, policy))

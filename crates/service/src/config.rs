@@ -4,8 +4,10 @@
 //! process works with. A process knows its common sections, its `[upstreams.NAME]` and the one section called like the
 //! service; any other key stops the start with the nearest known one named.
 
+mod defaults;
 mod error;
 mod layers;
+pub(crate) mod origin;
 mod period;
 mod redact;
 mod sections;
@@ -15,6 +17,7 @@ mod test_clock;
 use std::collections::BTreeMap;
 
 use avouch_identity::IdentityConfig;
+use avouch_records::RecordsConfig;
 use avouch_telemetry::TelemetryConfig;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) health_listen: std::net::SocketAddr,
     pub(crate) identity: Option<IdentityConfig>,
     pub(crate) authz: AuthzConfig,
+    pub(crate) records: RecordsConfig,
     pub(crate) telemetry: TelemetryConfig,
     pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
     layers: Layers,
@@ -45,6 +49,7 @@ impl Config {
         let service: sections::RawService = layers.section("service")?.unwrap_or_default();
         let health: sections::RawHealth = layers.section("health")?.unwrap_or_default();
         let authz: sections::RawAuthz = layers.section("authz")?.unwrap_or_default();
+        let records: sections::RawRecords = layers.section("records")?.unwrap_or_default();
         let mut identity: Option<IdentityConfig> = layers.section("identity")?;
         let service = service.check()?;
         advertise(&mut identity, &service);
@@ -53,6 +58,7 @@ impl Config {
             health_listen: health.check()?,
             identity,
             authz: authz.check()?,
+            records: records.check()?,
             telemetry: layers.section("telemetry")?.unwrap_or_default(),
             upstreams: layers.upstreams()?,
             layers,

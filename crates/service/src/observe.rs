@@ -1,33 +1,113 @@
-//! What connections, decisions and renewals tell is counted here, and noted on the current span.
+//! What connections, decisions and renewals tell is counted and recorded here, and noted on the current span.
 //!
-//! Decisions are observed on the call's own path: an allowed, unsampled one costs one counter and one look.
+//! Decisions are observed on the call's own path: an allowed, unsampled one costs a few counters, one look and a place
+//! in a queue.
 
-use avouch_authz::MethodIndex;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use avouch_authz::Permit;
 use avouch_authz::layer::{DecisionObserver, Refusal};
 use avouch_identity::{
-    ConnectionEnd, ConnectionObserver, ConnectionRecord, IdentityEvent, IdentityObserver,
+    ConnectionClosed, ConnectionEnd, ConnectionObserver, ConnectionRecord, IdentityEvent, IdentityObserver,
     Verdict as ConnectionVerdict,
 };
-use avouch_telemetry::{Decision, Metrics, Verdict, record_decision};
+use avouch_records::Recorder;
+use avouch_spiffe::clock::SharedClock;
+use avouch_telemetry::{CallToken, CallWatcher, Decision, Metrics, Verdict, record_decision};
+use http::Extensions;
 
-/// Counts into a process's metrics.
+/// Counts into a process's metrics, and records. Clones share everything.
 #[derive(Debug, Clone)]
-pub(crate) struct Observer(pub(crate) Metrics);
+pub(crate) struct Observer {
+    metrics: Metrics,
+    recorder: Recorder,
+    clock: SharedClock,
+    news: Arc<Mutex<News>>,
+}
 
-impl DecisionObserver for Observer {
-    fn allowed(&self, _: MethodIndex) {
-        self.0.decision(Verdict::Allow, "");
-        record_decision(|| Decision { verdict: Verdict::Allow, id: None, reason: None });
+/// What last happened to the identity.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News {
+    pub(crate) renewal: Option<Renewal>,
+    /// Whether the trust stream is up, where there is one.
+    pub(crate) trust_stream: Option<bool>,
+}
+
+/// An attempt to get another SVID.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewal {
+    pub(crate) how: &'static str,
+    pub(crate) at: SystemTime,
+    /// Why it failed, if it did.
+    pub(crate) error: Option<String>,
+}
+
+impl Observer {
+    pub(crate) fn new(metrics: Metrics, recorder: Recorder, clock: SharedClock) -> Self {
+        Self { metrics, recorder, clock, news: Arc::default() }
     }
 
-    fn denied(&self, refusal: &Refusal<'_>) {
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// What last happened to the identity.
+    pub(crate) fn news(&self) -> News {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn decided_against(&self, refusal: &Refusal<'_>, verdict: Verdict) {
         let reason = refusal.denial.reason().as_str();
-        self.0.decision(Verdict::Deny, reason);
+        self.metrics.decision(verdict, reason);
         record_decision(|| Decision {
-            verdict: Verdict::Deny,
+            verdict,
             id: Some(refusal.decision_id.to_string()),
             reason: Some(reason),
         });
+    }
+
+    fn learn(&self, event: &IdentityEvent) {
+        let at = self.clock.now();
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            // What lay on disk was not asked for.
+            IdentityEvent::Issued { how: "stored", .. } => {}
+            IdentityEvent::Issued { how, .. } => news.renewal = Some(Renewal { how, at, error: None }),
+            IdentityEvent::Failed { how, error } => {
+                news.renewal = Some(Renewal { how, at, error: Some(error.clone()) });
+            }
+            IdentityEvent::TrustStream { up } => news.trust_stream = Some(*up),
+            _ => {}
+        }
+    }
+}
+
+impl DecisionObserver for Observer {
+    fn allowed(&self, permit: &Permit, extensions: &Extensions) {
+        self.metrics.decision(Verdict::Allow, "");
+        record_decision(|| Decision { verdict: Verdict::Allow, id: None, reason: None });
+        self.recorder.allowed(permit, extensions);
+    }
+
+    fn denied(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+        self.decided_against(refusal, Verdict::Deny);
+        self.recorder.denied(refusal, extensions);
+    }
+
+    fn audited(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+        self.decided_against(refusal, Verdict::Audit);
+        self.recorder.audited(refusal, extensions);
+    }
+}
+
+impl CallWatcher for Observer {
+    fn begun(&self, extensions: &Extensions) -> Option<CallToken> {
+        self.recorder.begun(extensions)
+    }
+
+    fn failed(&self, token: &CallToken, method: &'static str, _: tonic::Code, response: Option<&Extensions>) {
+        self.recorder.failed(&**token, method, response);
     }
 }
 
@@ -37,11 +117,16 @@ impl ConnectionObserver for Observer {
             ConnectionVerdict::Accepted => "accepted",
             ConnectionVerdict::Refused => "refused",
         };
-        self.0.handshake(result, record.reason.map_or("", |reason| reason.as_str()));
+        self.metrics.handshake(result, record.reason.map_or("", |reason| reason.as_str()));
+        self.recorder.connection(record);
     }
 
     fn ended(&self, end: &ConnectionEnd) {
-        self.0.connection_ended(end.reason.as_str());
+        self.metrics.connection_ended(end.reason.as_str());
+    }
+
+    fn closed(&self, closed: &ConnectionClosed) {
+        self.recorder.closed(closed);
     }
 }
 
@@ -49,23 +134,52 @@ impl IdentityObserver for Observer {
     fn event(&self, event: &IdentityEvent) {
         match event {
             // A first SVID, or one that was there at the start, renews nothing.
-            IdentityEvent::Issued { how: "renew" | "recover", .. } => self.0.svid_renewal(true),
-            IdentityEvent::Failed { how: "renew" | "recover", .. } => self.0.svid_renewal(false),
-            IdentityEvent::TrustStream { up } => self.0.trust_stream(*up),
+            IdentityEvent::Issued { how: "renew" | "recover", .. } => self.metrics.svid_renewal(true),
+            IdentityEvent::Failed { how: "renew" | "recover", .. } => self.metrics.svid_renewal(false),
+            IdentityEvent::TrustStream { up } => self.metrics.trust_stream(*up),
             _ => {}
         }
+        self.learn(event);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+
+    use avouch_authz::Methods;
+    use avouch_records::RecordsConfig;
+    use avouch_spiffe::clock;
 
     use super::*;
 
+    fn observer() -> Observer {
+        let recorder =
+            Recorder::builder(RecordsConfig::default(), Methods::new(&[]).unwrap()).start().unwrap();
+        Observer::new(Metrics::new("orders", "1.2.3").unwrap(), recorder, clock::system())
+    }
+
+    #[test]
+    fn the_last_attempt_to_renew_is_remembered_and_success_clears_the_error() {
+        let observer = observer();
+        let issued = |how| IdentityEvent::Issued {
+            how,
+            spiffe_id: "spiffe://market.example/orders".parse().unwrap(),
+            serial: "0a".to_owned(),
+            not_after: SystemTime::UNIX_EPOCH,
+        };
+        observer.event(&issued("stored"));
+        assert!(observer.news().renewal.is_none(), "nobody was asked for it");
+        observer.event(&IdentityEvent::Failed { how: "renew", error: "away".to_owned() });
+        assert_eq!(observer.news().renewal.unwrap().error.as_deref(), Some("away"));
+        observer.event(&issued("renew"));
+        let news = observer.news();
+        assert_eq!(news.renewal.map(|renewal| (renewal.how, renewal.error)), Some(("renew", None)));
+        assert_eq!(news.trust_stream, None);
+    }
+
     #[test]
     fn only_renewing_and_recovering_count_as_renewals() {
-        let observer = Observer(Metrics::new("orders", "1.2.3").unwrap());
+        let observer = observer();
         for how in ["enroll", "stored", "files", "renew", "recover"] {
             observer.event(&IdentityEvent::Issued {
                 how,
@@ -78,7 +192,7 @@ mod tests {
             observer.event(&IdentityEvent::Failed { how, error: "away".to_owned() });
         }
         observer.event(&IdentityEvent::TrustStream { up: false });
-        let page = observer.0.render().unwrap();
+        let page = observer.metrics.render().unwrap();
         assert!(page.contains(r#"avouch_svid_renewals_total{result="success"} 2"#), "{page}");
         assert!(page.contains(r#"avouch_svid_renewals_total{result="failure"} 1"#), "{page}");
         assert!(page.contains("avouch_trust_stream_up 0"), "{page}");

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use avouch_api::observe::v1::observe_server::ObserveServer;
 use avouch_authz::layer::AuthzLayer;
 use avouch_identity::{ConnectionInfo, Drained, IdentityFilter, Server, ServerError};
+use avouch_records::Observe;
 use avouch_spiffe::PeerIdentity;
 use avouch_telemetry::{OpenCall, ServerLayer};
 use tokio::net::TcpListener;
@@ -22,8 +24,8 @@ use crate::address_file::Addresses;
 use crate::app::App;
 use crate::launch::{REVISION, VERSION};
 use crate::manager;
-use crate::observe::Observer;
 use crate::phase::Phase;
+use crate::status::Listening;
 
 /// How long telemetry may take to deliver what it has, after everything else has ended.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -69,7 +71,12 @@ pub(crate) async fn serve(
 ) -> Result<(), ServeError> {
     let (listener, address) = listen(app.parts.socket.take(), app.parts.config.service.listen).await?;
     let telemetry = server_layer(&app, address);
+    let server = configure(server(&app));
+    // It serves once: the place is empty.
+    let _ = app.parts.listening.set(Listening::of(address, &server));
+    let routes = routes.add_service(observe(&app));
     let service = telemetry.layer(authz_layer(&app).layer(complete(&app, routes)?.prepare()));
+    advertise(&app, address);
     write_address_file(&app, address)?;
     say_started(&app, address);
     app.parts.life.enter(Phase::Serving);
@@ -87,7 +94,7 @@ pub(crate) async fn serve(
             tracing::info!(waiting_for, timeout_ms = timeout.as_millis(), "draining");
         }
     };
-    let serving = configure(server(&app)).serve(listener, service, shutdown);
+    let serving = server.serve(listener, service, shutdown);
     tokio::pin!(serving);
     // Up to the signal the listener may run for ever; from then on it has a deadline.
     let outcome = tokio::select! {
@@ -121,6 +128,12 @@ pub(crate) async fn finish(app: &App, deadline: Instant) {
             tracing::warn!(tasks = app.tasks.len(), "background work did not end in time; it is left behind");
         },
         () = app.parts.stop.now.cancelled() => {}
+    }
+    let recorder = app.records().clone();
+    // It may wait for a disk.
+    let written = tokio::task::spawn_blocking(move || recorder.finish()).await;
+    if written.is_err() {
+        tracing::warn!("the last records may not be on disk");
     }
     if !app.parts.telemetry.shutdown(FLUSH).await {
         tracing::warn!("some spans could not be delivered");
@@ -159,11 +172,24 @@ fn server_layer(app: &App, address: SocketAddr) -> ServerLayer {
         .peer(|extensions| {
             extensions.get::<Arc<PeerIdentity>>().map(|peer| peer.spiffe_id().as_str().to_owned())
         })
+        .watcher(Arc::new(app.parts.observer.clone()))
+}
+
+/// What operators may ask of every process.
+fn observe(app: &App) -> ObserveServer<Observe> {
+    Observe::new(app.records().clone(), app.status(), app.stopping()).into_server()
+}
+
+/// Tells the issuer where this process can be reached, if it can be known: every address is none.
+fn advertise(app: &App, address: SocketAddr) {
+    if app.parts.config.service.address.is_none() && !address.ip().is_unspecified() {
+        app.identity().advertise(vec![address.to_string()]);
+    }
 }
 
 fn authz_layer(app: &App) -> AuthzLayer {
     let trust_domain = app.identity().spiffe_id().trust_domain().clone();
-    let observer = Arc::new(Observer(app.metrics().clone()));
+    let observer = Arc::new(app.parts.observer.clone());
     AuthzLayer::new(app.policy().clone(), trust_domain, observer)
         .network(avouch_identity::network_of)
         .connection_id(|extensions| {

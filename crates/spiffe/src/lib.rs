@@ -15,6 +15,7 @@ mod id;
 mod network;
 mod peer;
 mod reason;
+pub mod span;
 pub mod throttle;
 mod token;
 mod trust_domain;

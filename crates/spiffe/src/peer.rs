@@ -15,8 +15,12 @@ pub struct PeerIdentity {
     serial: String,
     not_before: SystemTime,
     not_after: SystemTime,
+    subject: String,
     issuer: String,
+    authority_key_id: Option<String>,
     fingerprint: String,
+    spki_sha256: String,
+    issuer_key_id: Option<String>,
 }
 
 impl PeerIdentity {
@@ -27,9 +31,21 @@ impl PeerIdentity {
             serial: leaf.serial().to_owned(),
             not_before: leaf.not_before(),
             not_after: leaf.not_after(),
+            subject: leaf.subject().to_owned(),
             issuer: leaf.issuer().to_owned(),
+            authority_key_id: leaf.authority_key_id().map(str::to_owned),
             fingerprint: hex::encode(&x509::sha256(der)),
+            spki_sha256: hex::encode(&x509::sha256(leaf.spki_der())),
+            issuer_key_id: None,
         }
+    }
+
+    /// Notes the key identifier of the authority whose key the leaf's signature was verified with. A leaf's own word for
+    /// it (its authority key identifier) is no proof: no path validator compares it.
+    #[must_use]
+    pub fn signed_by(mut self, key_id: Option<String>) -> Self {
+        self.issuer_key_id = key_id;
+        self
     }
 
     /// The peer's SPIFFE ID.
@@ -52,6 +68,16 @@ impl PeerIdentity {
         self.not_after
     }
 
+    /// The certificate's distinguished name (RFC 4514); most SVIDs have an empty one.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The key identifier of the authority that signed, lower-case hexadecimal, where the certificate names it.
+    pub fn authority_key_id(&self) -> Option<&str> {
+        self.authority_key_id.as_deref()
+    }
+
     /// The distinguished name of the authority that signed (RFC 4514).
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -60,5 +86,16 @@ impl PeerIdentity {
     /// SHA-256 of the certificate, lower-case hexadecimal.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// SHA-256 of the DER `SubjectPublicKeyInfo`, lower-case hexadecimal: the same for every certificate of one key.
+    pub fn spki_sha256(&self) -> &str {
+        &self.spki_sha256
+    }
+
+    /// The subject key identifier of the certificate whose key verified the leaf's signature, lower-case hexadecimal;
+    /// none if that certificate has none, or nobody has verified a path.
+    pub fn issuer_key_id(&self) -> Option<&str> {
+        self.issuer_key_id.as_deref()
     }
 }

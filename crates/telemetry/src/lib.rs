@@ -28,8 +28,8 @@ pub use opentelemetry;
 pub use prometheus;
 pub use propagation::{context_from_env, inject_current, parse_traceparent};
 pub use rpc::{
-    ClientLayer, Decision, OpenCall, ServerLayer, TracedBody, TracedClient, TracedFuture, TracedServer,
-    record_decision,
+    CallToken, CallWatcher, ClientLayer, Decision, OpenCall, ServerLayer, TracedBody, TracedClient,
+    TracedFuture, TracedServer, current_trace_id, record_decision,
 };
 pub use setup::{Telemetry, TelemetryError, init, span_layer};
 pub use tracer::{Tracing, in_current_context};

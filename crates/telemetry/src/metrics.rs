@@ -27,6 +27,8 @@ pub enum Verdict {
     Allow,
     /// The call was refused.
     Deny,
+    /// It was decided against and let through: the policy is in audit mode there.
+    Audit,
 }
 
 impl Verdict {
@@ -36,6 +38,7 @@ impl Verdict {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Audit => "audit",
         }
     }
 }

@@ -5,11 +5,12 @@
 
 mod body;
 mod client;
+mod outcome;
 mod server;
 
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use std::sync::Arc;
@@ -17,8 +18,10 @@ use tonic::Code;
 
 pub use body::TracedBody;
 pub use client::{ClientLayer, TracedClient};
+pub use outcome::{CallToken, CallWatcher};
 pub use server::{OpenCall, ServerLayer, TracedServer};
 
+use self::outcome::Watched;
 use crate::methods::{Method, OTHER, code_name};
 use crate::metrics::Verdict;
 
@@ -43,6 +46,16 @@ pub fn record_decision(decision: impl FnOnce() -> Decision) {
             cx.span().set_attributes(decision_attributes(decision()));
         }
     });
+}
+
+/// The id of the trace that the current call or piece of work is part of, sampled or not. Allocates nothing.
+#[must_use]
+pub fn current_trace_id() -> Option<[u8; 16]> {
+    Context::map_current(|cx| {
+        let span = cx.span();
+        let context = span.span_context();
+        context.is_valid().then(|| context.trace_id().to_bytes())
+    })
 }
 
 fn decision_attributes(decision: Decision) -> impl Iterator<Item = KeyValue> {
@@ -71,13 +84,15 @@ struct Call {
     context: Option<Context>,
     /// The time the caller gave the call, of a served one.
     timeout: Option<Duration>,
+    /// To be told of a bad end.
+    watched: Option<Watched>,
     open: bool,
 }
 
 impl Call {
     fn begin(side: Side, method: Arc<Method>, context: Option<Context>, timeout: Option<Duration>) -> Self {
         method.begun();
-        Self { side, method, started: Instant::now(), context, timeout, open: true }
+        Self { side, method, started: Instant::now(), context, timeout, watched: None, open: true }
     }
 
     /// Makes the call's context the current one. A made call that is not sampled already runs in its caller's.
@@ -94,10 +109,20 @@ impl Call {
     }
 
     fn end(&mut self, code: Code) {
+        self.end_with(code, None);
+    }
+
+    /// The end, with the extensions of a response that was nothing but its status.
+    fn end_with(&mut self, code: Code, response: Option<&Extensions>) {
         if !std::mem::take(&mut self.open) {
             return;
         }
         self.method.ended(code, self.started.elapsed());
+        if code != Code::Ok
+            && let Some(Watched { watcher, token }) = &self.watched
+        {
+            watcher.failed(token, self.method.name, code, response);
+        }
         let Some(context) = self.sampled() else { return };
         let span = context.span();
         span.set_attribute(KeyValue::new("rpc.response.status_code", code_name(code)));
@@ -244,7 +269,7 @@ mod future {
             if let Some(code) = status_in(response.headers())
                 && let Some(mut call) = call.take()
             {
-                call.end(code);
+                call.end_with(code, Some(response.extensions()));
             }
             Poll::Ready(Ok(response.map(|body| TracedBody::new(body, call))))
         }

@@ -239,3 +239,6 @@ proptest! {
         prop_assert!(decide(&policy, Caller::Anonymous, &path).is_err());
     }
 }
+
+mod audit;
+mod conditions;

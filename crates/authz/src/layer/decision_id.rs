@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +15,21 @@ pub struct DecisionId(u64);
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "d-{:016x}", self.0)
+    }
+}
+
+/// A text that is not `d-` and sixteen hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a decision's id: d- and sixteen hex digits")]
+pub struct UnknownDecisionId;
+
+impl FromStr for DecisionId {
+    type Err = UnknownDecisionId;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDecisionId> {
+        let number = text.strip_prefix("d-").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let id = number.map(Self).filter(|id| id.to_string() == text);
+        id.ok_or(UnknownDecisionId)
     }
 }
 
@@ -55,6 +71,10 @@ mod tests {
         let text = DecisionIds::seeded(0).next().to_string();
         assert_eq!(text, "d-e220a8397b1dcdaf");
         assert_eq!(DecisionId(1).to_string(), "d-0000000000000001");
+        assert_eq!(text.parse(), Ok(DecisionId(0xe220_a839_7b1d_cdaf)));
+        for text in ["", "d-", "d-1", "conn-0000000000000001", "d-+000000000000001", "d-00000000000000AA"] {
+            assert_eq!(text.parse::<DecisionId>(), Err(UnknownDecisionId), "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ impl Permit {
     /// PERMISSION_DENIED with NO_ALLOW_RULE if nothing has allowed it, which means that the service runs without an
     /// [`AuthzLayer`](crate::layer::AuthzLayer).
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
-        request.extensions().get::<Self>().copied().ok_or_else(|| {
+        request.extensions().get::<Self>().cloned().ok_or_else(|| {
             refusal::status(
                 Reason::NoAllowRule,
                 "no policy has allowed this call: the service has no authorization layer".to_owned(),

@@ -36,24 +36,43 @@ impl Disclosure {
     }
 }
 
+/// What became of a call that the policy does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Verdict {
+    Refused,
+    Audited,
+}
+
 /// The one line in the log, and how many of the kind were not written since the last.
-pub(super) fn record(refusal: &Refusal<'_>, connection_id: Option<String>, suppressed: u64) {
+pub(super) fn record(
+    refusal: &Refusal<'_>,
+    verdict: Verdict,
+    connection_id: Option<String>,
+    suppressed: u64,
+) {
     let denial = refusal.denial;
+    let (verdict, message) = match verdict {
+        Verdict::Refused => ("refused", "call refused"),
+        Verdict::Audited => ("audited", "call let through in audit mode"),
+    };
+    let detail = denial.detail();
     tracing::warn!(
         decision_id = %refusal.decision_id,
         connection_id,
         peer = denial.who(),
         method = denial.path(),
-        verdict = "refused",
+        verdict,
         reason = denial.reason().as_str(),
         need = denial.need().join(","),
         have = denial.have().join(","),
+        detail = (!detail.is_empty()).then_some(detail),
         rule = denial.rule_text(),
         policy = denial.place().map(tracing::field::display),
+        audit = denial.audit_place().map(tracing::field::display),
         policy_version = denial.policy_version(),
         help = denial.help(),
         suppressed = (suppressed > 0).then_some(suppressed),
-        "call refused"
+        "{message}"
     );
 }
 
@@ -66,7 +85,7 @@ pub(super) fn response<R: Default>(refusal: &Refusal<'_>, trust_domain: &TrustDo
 }
 
 fn answer(refusal: &Refusal<'_>, disclosure: Disclosure) -> Status {
-    let Refusal { decision_id, denial } = refusal;
+    let Refusal { decision_id, denial, .. } = refusal;
     let reason = denial.reason();
     if disclosure == Disclosure::Id {
         let mut details = ErrorDetails::new();
@@ -81,11 +100,16 @@ fn answer(refusal: &Refusal<'_>, disclosure: Disclosure) -> Status {
         metadata.insert("need".to_owned(), denial.need().join(","));
         metadata.insert("have".to_owned(), denial.have().join(","));
     }
-    message += &format!("; decision {decision_id}");
+    // The command that shows the record, to be run by whoever may ask this process.
+    message += &format!("; decision {decision_id}; `avouch explain {decision_id}`");
     if disclosure == Disclosure::Rules {
         metadata.insert("rule".to_owned(), denial.rule_text());
         if let Some(place) = denial.place() {
             metadata.insert("policy".to_owned(), place.to_string());
+        }
+        let detail = denial.detail();
+        if !detail.is_empty() {
+            metadata.insert("detail".to_owned(), detail);
         }
         if let Some(version) = denial.policy_version() {
             metadata.insert("policy_version".to_owned(), version.to_owned());

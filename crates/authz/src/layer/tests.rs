@@ -38,15 +38,21 @@ fn peer(id: &str) -> Arc<PeerIdentity> {
 #[derive(Default)]
 struct Counter {
     allowed: AtomicUsize,
+    audited: Mutex<Vec<(Option<usize>, String)>>,
     denied: Mutex<Vec<(Option<usize>, String, String)>>,
 }
 
 impl DecisionObserver for Counter {
-    fn allowed(&self, _: crate::MethodIndex) {
+    fn allowed(&self, _: &Permit, _: &http::Extensions) {
         self.allowed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn denied(&self, refusal: &Refusal<'_>) {
+    fn audited(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
+        let index = refusal.denial.method().map(crate::MethodIndex::index);
+        self.audited.lock().unwrap().push((index, refusal.decision_id.to_string()));
+    }
+
+    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
         let index = refusal.denial.method().map(crate::MethodIndex::index);
         let reason = refusal.denial.reason().to_string();
         self.denied.lock().unwrap().push((index, reason, refusal.decision_id.to_string()));
@@ -124,7 +130,8 @@ async fn a_caller_of_the_own_trust_domain_learns_the_reason_and_the_roles_but_no
     metadata.sort_unstable();
     assert_eq!(metadata, [("have", "staff"), ("method", POST), ("need", "ledger-writer")]);
     assert_eq!(details.request_info().unwrap().request_id, "d-e220a8397b1dcdaf");
-    assert!(status.message().ends_with("; decision d-e220a8397b1dcdaf"), "{}", status.message());
+    let command = "; decision d-e220a8397b1dcdaf; `avouch explain d-e220a8397b1dcdaf`";
+    assert!(status.message().ends_with(command), "{}", status.message());
 }
 
 #[tokio::test]
@@ -316,4 +323,90 @@ async fn a_service_without_a_policy_file_still_guards_its_identities() {
     let look = "/shop.v1.Shop/Look";
     assert!(call_as(&layer, look, "spiffe://shop.example/x").await.headers().contains_key("reached"));
     assert_eq!(refused(&call(&layer, look, |_| {}).await).0.code(), Code::Unauthenticated);
+}
+
+/// An audited call reaches the service, and is told of as audited: neither as allowed nor as denied.
+#[tokio::test]
+async fn an_audited_call_goes_through_and_is_told_of_once_and_logged_like_the_refusal_it_would_be() {
+    let log = Captured::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let counter = Arc::new(Counter::default());
+    let text = format!("mode = \"audit\"\n{POLICY}");
+    let layer = layer(PolicyHandle::fixed(policy(&text)), Arc::clone(&counter));
+    let response = call_as(&layer, POST, "spiffe://shop.example/orders").await;
+    drop(guard);
+    assert_eq!(response.headers()["reached"], POST);
+    assert_eq!(counter.allowed.load(Ordering::Relaxed), 0);
+    assert!(counter.denied.lock().unwrap().is_empty());
+    let index = methods().index_of(POST).map(crate::MethodIndex::index);
+    assert_eq!(*counter.audited.lock().unwrap(), [(index, "d-e220a8397b1dcdaf".to_owned())]);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for part in [
+        "WARN",
+        "verdict=\"audited\"",
+        "reason=\"ROLE_MISSING\"",
+        "audit=policy.toml:1",
+        "policy=policy.toml:3",
+    ] {
+        assert!(text.contains(part), "{part} not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_audited_calls_hides_no_refusal_from_the_log() {
+    let log = Captured::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let text = "[[audit]]\nmethods = [\"/shop.v1.Ledger/Read\"]\n";
+    let layer = layer(PolicyHandle::fixed(policy(text)), Arc::default());
+    for _ in 0..1_000 {
+        call_as(&layer, "/shop.v1.Ledger/Read", "spiffe://shop.example/orders").await;
+    }
+    call_as(&layer, POST, "spiffe://shop.example/orders").await;
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let audited = text.lines().filter(|line| line.contains("verdict=\"audited\"")).count();
+    assert!((60..70).contains(&audited), "{audited} lines");
+    assert_eq!(text.lines().filter(|line| line.contains("verdict=\"refused\"")).count(), 1);
+}
+
+#[tokio::test]
+async fn audit_mode_answers_callers_without_an_identity_as_ever() {
+    let layer = layer(PolicyHandle::fixed(policy("mode = \"audit\"\n")), Arc::default());
+    let (status, details) = refused(&call(&layer, POST, |_| {}).await);
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert_eq!(details.error_info().unwrap().reason, "NO_PEER_IDENTITY");
+}
+
+#[tokio::test]
+async fn the_age_of_a_certificate_is_told_by_the_handles_clock_on_every_call() {
+    use avouch_spiffe::clock::ManualClock;
+    use std::time::Duration;
+
+    let payments = peer("spiffe://shop.example/payments");
+    let clock = ManualClock::new(payments.not_before() + Duration::from_secs(3600));
+    let text = "[roles]\nledger-writer = [{ caller = \"spiffe://shop.example/payments\", max_certificate_age = \"1h\" }]\n";
+    let layer = layer(PolicyHandle::fixed_by(clock.shared(), policy(text)), Arc::default());
+    let ask = || call(&layer, POST, |extensions| _ = extensions.insert(Arc::clone(&payments)));
+    assert!(ask().await.headers().contains_key("reached"));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(refused(&ask().await).0.code(), Code::PermissionDenied);
+    clock.set(payments.not_before() - Duration::from_secs(1));
+    assert_eq!(refused(&ask().await).0.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_real_certificate_meets_the_pins_of_its_own_key_and_fingerprint_and_no_others() {
+    let payments = peer("spiffe://shop.example/payments");
+    for (key, pin) in [("spki_sha256", payments.spki_sha256()), ("cert_sha256", payments.fingerprint())] {
+        let text = format!(
+            "[roles]\nledger-writer = [{{ caller = \"spiffe://shop.example/payments\", {key} = {pin:?} }}]\n"
+        );
+        let layer = layer(PolicyHandle::fixed(policy(&text)), Arc::default());
+        let own = call(&layer, POST, |extensions| _ = extensions.insert(Arc::clone(&payments))).await;
+        assert!(own.headers().contains_key("reached"), "{key}");
+        let other = call_as(&layer, POST, "spiffe://shop.example/payments").await;
+        assert_eq!(refused(&other).0.code(), Code::PermissionDenied, "{key}");
+    }
 }

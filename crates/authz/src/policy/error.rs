@@ -5,6 +5,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use avouch_spiffe::Reason;
+use avouch_spiffe::span::SpanError;
+
+use crate::condition::PinError;
 use crate::pattern::PatternError;
 use crate::suggest::question;
 
@@ -135,7 +139,135 @@ pub enum PolicyFault {
         /// What was probably meant.
         nearest: Option<String>,
     },
-    /// A method twice in one deny rule.
+    /// A method twice in one rule.
     #[error("{0:?} is listed twice in this rule")]
     MethodTwice(String),
+    /// More than a policy file may have.
+    #[error("it has {got} bytes; a policy file has at most {allowed}")]
+    TooLarge {
+        /// How many it has.
+        got: usize,
+        /// How many it may have.
+        allowed: usize,
+    },
+    /// A mode that does not exist.
+    #[error("mode is {mode:?}; it is \"enforce\" or \"audit\"{}", question(*nearest))]
+    Mode {
+        /// As written.
+        mode: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// An audit rule that names neither methods nor a caller.
+    #[error(
+        "an audit rule must say which methods or which caller it is about; for everything write mode = \"audit\""
+    )]
+    AuditWithoutAnything,
+    /// A condition that cannot be used.
+    #[error("{0}")]
+    Condition(ConditionFault),
+    /// A test that cannot be run.
+    #[error("{0}")]
+    Test(TestFault),
+    /// A test that does not hold.
+    #[error("this test fails: {caller} calls {method}: expected {expected}, but it is {got}")]
+    TestFailed {
+        /// Who calls.
+        caller: String,
+        /// What is called.
+        method: &'static str,
+        /// What the test says.
+        expected: String,
+        /// What the policy decides, and by which of its lines.
+        got: String,
+    },
+}
+
+/// What is wrong with a condition on a caller's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConditionFault {
+    /// A caller written as a table, without the caller.
+    #[error("this table must say which caller it means: caller = \"spiffe://…\"")]
+    NoCaller,
+    /// A span of time that cannot be read.
+    #[error("{key}: {error}")]
+    Span {
+        /// The condition.
+        key: &'static str,
+        /// Why.
+        error: SpanError,
+    },
+    /// A pin that can be nobody's.
+    #[error("{key}: {text:?} pins nothing: {error}")]
+    Pin {
+        /// The condition.
+        key: &'static str,
+        /// As written.
+        text: String,
+        /// Why.
+        error: PinError,
+    },
+    /// An empty list of pins.
+    #[error("{0} is empty, so no certificate could ever meet it; leave it out or pin something")]
+    NoPins(&'static str),
+    /// A pin twice.
+    #[error("{key} lists {text:?} twice")]
+    PinTwice {
+        /// The condition.
+        key: &'static str,
+        /// As written.
+        text: String,
+    },
+    /// A serial number that nobody's certificate is named by.
+    #[error("a serial number is one only of one authority's certificates: name it with issuer_key_id, once")]
+    SerialWithoutIssuer,
+    /// A condition that means nothing good in a deny rule.
+    #[error("{0}")]
+    NotInDeny(&'static str),
+    /// A condition that only a deny rule has.
+    #[error("certificate_older_than belongs into a deny rule; a role says max_certificate_age")]
+    NotInRole,
+}
+
+/// What is wrong with a `[[test]]`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestFault {
+    /// A key is missing.
+    #[error("a test must have {0}")]
+    Missing(&'static str),
+    /// Neither an ID nor one of the two words.
+    #[error("{text:?} is no caller of a test: a SPIFFE ID, \"anonymous\" or \"local-admin\"{}", question(*nearest))]
+    Caller {
+        /// As written.
+        text: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A pattern instead of an ID.
+    #[error("{0:?} is many callers; a test calls as one")]
+    Pattern(String),
+    /// Neither allow nor deny.
+    #[error("expect is {text:?}; it is \"allow\" or \"deny\"{}", question(*nearest))]
+    Expect {
+        /// As written.
+        text: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A reason that no decision has.
+    #[error("no decision has the reason {text:?}{}", question(*nearest))]
+    Reason {
+        /// As written.
+        text: String,
+        /// What was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// An allowed call with a reason.
+    #[error("what is allowed has no reason; {0} goes with expect = \"deny\"")]
+    ReasonOfAllowed(Reason),
+    /// A certificate of somebody who has none.
+    #[error("{0} has no certificate; only a SPIFFE ID has one")]
+    NoCertificate(&'static str),
 }

@@ -1,14 +1,22 @@
 //! Reads a policy file. It collects every problem before it gives up, and accepts nothing it does not understand.
 
+mod conditions;
+mod rules;
+mod test;
+
 use std::collections::HashSet;
 
-use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::{DenyRule, Place, Policy, PolicyError, PolicyFault, PolicyProblem};
+use super::{Place, Policy, PolicyError, PolicyFault, PolicyProblem};
 use crate::methods::{MethodIndex, Methods};
 use crate::pattern::CallerPattern;
 use crate::suggest::nearest;
+
+use self::test::Test;
+
+/// The largest policy file. One with 10,000 rules has half of it, and a policy must fit into the message that serves it.
+pub const MAX_POLICY_BYTES: usize = 1024 * 1024;
 
 pub(super) fn parse(source: &str, text: &str, methods: &Methods) -> Result<Policy, PolicyError> {
     let mut reader = Reader {
@@ -16,13 +24,22 @@ pub(super) fn parse(source: &str, text: &str, methods: &Methods) -> Result<Polic
         text,
         line_starts: std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
         problems: Vec::new(),
+        audit_all: false,
+        tests: Vec::new(),
     };
-    match DeTable::parse(text) {
-        Ok(document) => reader.document(document.get_ref()),
-        Err(error) => {
-            let at = error.span().map_or(0, |span| span.start);
-            reader.problem(at, PolicyFault::Syntax(error.message().to_owned()));
+    if text.len() > MAX_POLICY_BYTES {
+        reader.problem(0, PolicyFault::TooLarge { got: text.len(), allowed: MAX_POLICY_BYTES });
+    } else {
+        match DeTable::parse(text) {
+            Ok(document) => reader.document(document.get_ref()),
+            Err(error) => {
+                let at = error.span().map_or(0, |span| span.start);
+                reader.problem(at, PolicyFault::Syntax(error.message().to_owned()));
+            }
         }
+    }
+    if reader.problems.is_empty() {
+        reader.test();
     }
     let Reader { policy, mut problems, .. } = reader;
     if problems.is_empty() {
@@ -38,82 +55,37 @@ struct Reader<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
     problems: Vec<PolicyProblem>,
+    /// What a deny rule without a mode of its own does.
+    audit_all: bool,
+    /// Run when everything is read.
+    tests: Vec<Test>,
 }
 
 impl Reader<'_> {
     fn document(&mut self, document: &DeTable<'_>) {
+        // First: the table is sorted by key, and the rules ask for it.
+        if let Some((key, value)) = document.iter().find(|(key, _)| key.get_ref() == "mode") {
+            let at = key.span().start;
+            self.audit_all = self.mode(at, value) == Some(true);
+            if self.audit_all {
+                let line = self.line(at);
+                self.policy.audit_all(line);
+            }
+        }
         for (key, value) in document {
             let at = key.span().start;
             match (key.get_ref().as_ref(), value.get_ref()) {
+                ("mode", _) => {}
                 ("roles", DeValue::Table(roles)) => self.roles(roles),
                 ("roles", _) => self.wrong_type(at, "roles", "a table: [roles]"),
-                ("deny", DeValue::Array(rules)) => {
-                    for rule in rules.iter() {
-                        self.deny(rule);
-                    }
-                }
+                ("deny", DeValue::Array(rules)) => rules.iter().for_each(|rule| self.deny(rule)),
                 ("deny", _) => self.wrong_type(at, "deny", "an array of tables: [[deny]]"),
-                (other, _) => self.unknown_key(at, other, &["roles", "deny"]),
+                ("audit", DeValue::Array(rules)) => rules.iter().for_each(|rule| self.audit(rule)),
+                ("audit", _) => self.wrong_type(at, "audit", "an array of tables: [[audit]]"),
+                ("test", DeValue::Array(tests)) => tests.iter().for_each(|test| self.read_test(test)),
+                ("test", _) => self.wrong_type(at, "test", "an array of tables: [[test]]"),
+                (other, _) => self.unknown_key(at, other, &["mode", "roles", "deny", "audit", "test"]),
             }
-        }
-    }
-
-    fn roles(&mut self, roles: &DeTable<'_>) {
-        for (role, callers) in roles {
-            let at = role.span().start;
-            let name = role.get_ref().as_ref();
-            let known = self.policy.methods.roles();
-            let Ok(bit) = known.binary_search(&name) else {
-                let nearest = nearest_static(name, known);
-                self.problem(at, PolicyFault::UnknownRole { role: name.to_owned(), nearest });
-                continue;
-            };
-            let line = self.line(at);
-            if let Some(binding) = self.policy.roles.get_mut(bit) {
-                binding.line = Some(line);
-            }
-            let DeValue::Array(callers) = callers.get_ref() else {
-                self.wrong_type(at, "a role", "an array of callers: [\"spiffe://…\"]");
-                continue;
-            };
-            let mut seen = HashSet::new();
-            for (at, text) in self.strings(callers, "a caller") {
-                let Some(caller) = self.caller(at, text) else { continue };
-                if seen.insert(text) {
-                    self.policy.bind(bit, caller);
-                } else {
-                    self.problem(at, PolicyFault::CallerTwice(text.to_owned()));
-                }
-            }
-        }
-    }
-
-    fn deny(&mut self, rule: &Spanned<DeValue<'_>>) {
-        let rule_at = rule.span().start;
-        let DeValue::Table(fields) = rule.get_ref() else {
-            return self.wrong_type(rule_at, "deny", "an array of tables: [[deny]]");
-        };
-        let before = self.problems.len();
-        let mut caller = None;
-        let mut methods = None;
-        for (key, value) in fields {
-            let at = key.span().start;
-            match (key.get_ref().as_ref(), value.get_ref()) {
-                ("caller", DeValue::String(text)) => caller = self.caller(value.span().start, text),
-                ("caller", _) => self.wrong_type(at, "caller", "a string"),
-                ("methods", DeValue::Array(list)) => methods = self.methods(at, list),
-                ("methods", _) => self.wrong_type(at, "methods", "an array of strings"),
-                (other, _) => self.unknown_key(at, other, &["caller", "methods"]),
-            }
-        }
-        match caller {
-            Some(caller) if self.problems.len() == before => {
-                let (written, indices) = methods.unzip();
-                let rule = DenyRule { caller, methods: written, line: self.line(rule_at) };
-                self.policy.deny(rule, indices.as_deref());
-            }
-            None if self.problems.len() == before => self.problem(rule_at, PolicyFault::NoCaller),
-            _ => {}
         }
     }
 
@@ -127,12 +99,13 @@ impl Reader<'_> {
         }
     }
 
-    /// The methods as written, and all that they stand for.
+    /// The methods as written, and all that they stand for, sorted.
     fn methods(&mut self, at: usize, list: &DeArray<'_>) -> Option<(Vec<String>, Vec<MethodIndex>)> {
         if list.is_empty() {
             self.problem(at, PolicyFault::NoMethods);
             return None;
         }
+        let mut seen = HashSet::new();
         let mut written = Vec::new();
         let mut indices = Vec::new();
         for (at, text) in self.strings(list, "a method") {
@@ -140,13 +113,15 @@ impl Reader<'_> {
             if found.is_empty() {
                 let nearest = nearest_method(&self.policy.methods, text);
                 self.problem(at, PolicyFault::UnknownMethod { method: text.to_owned(), nearest });
-            } else if written.iter().any(|earlier| earlier == text) {
-                self.problem(at, PolicyFault::MethodTwice(text.to_owned()));
-            } else {
+            } else if seen.insert(text) {
                 written.push(text.to_owned());
                 indices.extend(found);
+            } else {
+                self.problem(at, PolicyFault::MethodTwice(text.to_owned()));
             }
         }
+        indices.sort_unstable();
+        indices.dedup();
         Some((written, indices))
     }
 

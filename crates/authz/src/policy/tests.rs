@@ -144,3 +144,8 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     let places: Vec<_> = problems(text).iter().map(|problem| problem[..14].to_owned()).collect();
     assert_eq!(places, ["policy.toml:2:", "policy.toml:3:", "policy.toml:5:"]);
 }
+
+mod conditions;
+mod page;
+mod self_tests;
+mod unused;

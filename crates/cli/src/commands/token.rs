@@ -37,7 +37,7 @@ async fn create(arguments: &Arguments, wanted: &TokenCreate) -> Result<(), CliEr
     match out {
         None => print(arguments, &answer),
         Some((path, file)) => {
-            file.keep(&format!("{}\n", answer.token)).map_err(cannot_write(path))?;
+            file.keep(format!("{}\n", answer.token)).map_err(cannot_write(path))?;
             say_where(arguments, path, &answer)
         }
     }

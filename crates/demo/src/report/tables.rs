@@ -95,6 +95,11 @@ pub(super) fn refusals(out: &mut String, facts: &Facts) {
         refusal_row(out, refusal);
     }
     out.push_str("</tbody></table>");
+    if let Some(explained) = &facts.explained {
+        let (told, command) = (esc(&explained.told), esc(&explained.command));
+        let answer = esc(&explained.answer);
+        push(out, format_args!("<pre class=\"explained\">{told}\n\n$ {command}\n{answer}</pre>"));
+    }
 }
 
 fn refusal_row(out: &mut String, refusal: &Refusal) {

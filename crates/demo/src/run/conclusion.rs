@@ -94,6 +94,7 @@ impl Run<'_> {
             certificates,
             kills,
             refusals: hostile.refusals,
+            explained: hostile.explained,
             attacks: hostile.attacks,
             matrix,
             trace: tree.ok(),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::{Own, Run, trust_domain};
 use crate::attacks::{self, Attempt, Onslaught};
 use crate::audit::{Auditor, channel};
-use crate::facts::{Attack, AttackKind, Refusal};
+use crate::facts::{Attack, AttackKind, Explained, Refusal};
 use crate::place::id;
 use crate::setup::SetupError;
 use crate::{records, wait};
 
 impl Run<'_> {
-    pub(super) async fn attacks(&self, own: &Own) -> Result<Vec<Refusal>, SetupError> {
+    pub(super) async fn attacks(&self, own: &Own) -> Result<(Vec<Refusal>, Option<Explained>), SetupError> {
         let market = self.market;
         let auditor = Auditor::new(market, &own.auditor).map_err(SetupError::Other)?;
         let bundle = market.admin.bundle(&trust_domain()?).await.map_err(SetupError::Other)?;
@@ -20,6 +20,7 @@ impl Run<'_> {
         let payments = market.address("payments")?.grpc;
         let forbidden =
             attacks::charge(channel(market, &own.intern, "payments").map_err(SetupError::Other)?).await;
+        let line = forbidden.as_ref().map(|attempt| attempt.message.clone()).unwrap_or_default();
         let anonymous = attacks::without_certificate(payments).await;
         let url = format!("https://{storefront}");
         let server = id("storefront").parse().map_err(|error| SetupError::Other(format!("{error}")))?;
@@ -37,7 +38,8 @@ impl Run<'_> {
                 .map(|postings| format!("auditor asked the ledger: {postings} postings"))
                 .map_err(|s| s.to_string()),
         );
-        let mut refusals = Vec::new();
+        let mut refusals: Vec<Refusal> = Vec::new();
+        let mut explained = None;
         for (caller, callee, what, expected, outcome) in [
             (
                 "intern",
@@ -55,9 +57,13 @@ impl Run<'_> {
                 forged,
             ),
         ] {
-            refusals.push(self.refusal(caller, callee, what, expected, outcome).await);
+            let refusal = self.refusal(caller, callee, what, expected, outcome).await;
+            if refusals.is_empty() {
+                explained = self.explain(&refusal, &line).await;
+            }
+            refusals.push(refusal);
         }
-        Ok(refusals)
+        Ok((refusals, explained))
     }
 
     /// The attack list, as far as no time has to pass.

@@ -35,18 +35,17 @@ impl Run<'_> {
         // Who is refused or served from outside must not be mistaken for somebody who met a dead service.
         let looked = Cell::new(false);
         let looks = async {
-            let (refusals, ()) =
-                tokio::try_join!(self.attacks(own), self.seen_from_outside(ingress_port, feed))?;
+            let (told, ()) = tokio::try_join!(self.attacks(own), self.seen_from_outside(ingress_port, feed))?;
             let attacks = self.attack_list(own).await?;
             looked.set(true);
-            Ok((refusals, attacks))
+            Ok((told, attacks))
         };
-        let (kills, (refusals, mut attacks), late, ()) =
+        let (kills, ((refusals, explained), mut attacks), late, ()) =
             tokio::try_join!(self.kills(feed, &looked), looks, self.late_attacks(), self.renewals(feed))?;
         attacks.extend(late);
         attacks.extend(self.attacks_on_every_rpc().await?);
         self.note_attacks(&attacks);
-        Ok((kills, Hostile { refusals, attacks }))
+        Ok((kills, Hostile { refusals, explained, attacks }))
     }
 
     async fn kills(&self, feed: &Feed, looked: &Cell<bool>) -> Result<Vec<Kill>, SetupError> {

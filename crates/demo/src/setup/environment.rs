@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::{Address, DRAIN, Market};
-use crate::place::{id, upstreams};
+use crate::place::{SERVICES, id, upstreams};
 
 impl Market {
     pub(super) fn issuer_env(&self) -> BTreeMap<String, OsString> {
@@ -30,9 +30,9 @@ impl Market {
             ("AVOUCH_IDENTITY__ADDRESS", issuer.into()),
             ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.place.token(name).into()),
             ("AVOUCH_IDENTITY__STATE_DIR", self.place.state(name).into()),
-            ("AVOUCH_AUTHZ__POLICY", self.place.shipped("policy.toml").into()),
+            ("AVOUCH_AUTHZ__POLICY", self.place.policy(name).into()),
         ]));
-        if name != "storefront" {
+        if name != "storefront" && SERVICES.contains(&name) {
             env.insert(key(name, "DATABASE"), dir.join(format!("{name}.db")).into());
         }
         for upstream in upstreams(name) {

@@ -26,10 +26,12 @@ use tower_service::Service;
 use super::conduct::Conduct;
 use super::fair::Seat;
 use super::guard::ConnectionService;
-use super::handshake::{self, Established};
+use super::handshake::{self, Agreed, Established, Refused};
 use super::inlet::Inlet;
 use super::{Gate, Shared, refused, retirement_margin};
-use crate::record::{ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionRecord, Verdict};
+use crate::record::{
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionRecord, Presented, Slot, Verdict,
+};
 use crate::verify::Rejection;
 
 /// A socket that was let in, and its places.
@@ -64,11 +66,14 @@ where
             Err(Rejection::new(Reason::ConnectionRetiring, "the server is draining").into())
         }
     };
-    let outcome = outcome.and_then(|established| Ok((gate.open(&shared.options)?, established)));
+    let outcome = outcome.and_then(|established| match gate.open(&shared.options) {
+        Ok(open) => Ok((open, established)),
+        Err(rejection) => Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&established.stream)) }),
+    });
     let (open, established) = match outcome {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            shared.record(&refused(id, peer_addr, local_addr, &refusal.rejection, began.elapsed()));
+            shared.record(&refused(&shared, id, peer_addr, local_addr, &refusal, began.elapsed()));
             if let Some(tcp) = refusal.tcp {
                 // Still in its place among the handshakes, so that those who linger are bounded with them.
                 tokio::select! {
@@ -81,7 +86,7 @@ where
     };
     drop(handshaking);
     let info = describe(&shared, id, &established, peer_addr, local_addr.unwrap_or(peer_addr));
-    shared.record(&accepted(&info, established.peer.as_deref(), began.elapsed()));
+    shared.record(&accepted(&shared, &info, established.peer.as_deref(), began.elapsed()));
     let seat = established.peer.is_none().then(|| gate.unauthenticated.enter(network));
     shared.open.fetch_add(1, Ordering::Relaxed);
     Box::pin(serve(&shared, established, info, service, seat, retiring)).await;
@@ -191,8 +196,9 @@ impl Life<'_> {
             }
             () = self.whole(connection, retire) => {}
         }
+        let cause = self.conduct.cause();
         // Closed for what the peer did: on record, and no more said to the peer.
-        if let Some((reason, detail)) = self.conduct.cause() {
+        if let Some((reason, detail)) = cause {
             self.shared.ended(&ConnectionEnd {
                 id: self.info.id,
                 peer_addr: self.info.peer_addr,
@@ -201,6 +207,8 @@ impl Life<'_> {
                 detail: detail.clone(),
             });
         }
+        let at = self.shared.identity.clock().now();
+        self.shared.closed(&ConnectionClosed { id: self.info.id, at, cause: cause.cloned() });
     }
 
     /// The ordinary life.
@@ -288,6 +296,7 @@ fn describe(
     local_addr: std::net::SocketAddr,
 ) -> ConnectionInfo {
     let session = established.stream.get_ref().1;
+    let agreed = Agreed::of(&established.stream);
     let exporter = shared
         .binding
         .and_then(|label| session.export_keying_material([0_u8; 32], label.as_bytes(), None).ok());
@@ -295,20 +304,28 @@ fn describe(
         id,
         peer_addr,
         local_addr,
-        tls_version: session.protocol_version().and_then(|version| version.as_str()).unwrap_or("unknown"),
-        cipher: crate::tls::cipher_name(session.negotiated_cipher_suite()),
-        group: crate::tls::group_name(session.negotiated_key_exchange_group()),
+        tls_version: agreed.version.unwrap_or("unknown"),
+        cipher: agreed.cipher.unwrap_or_default(),
+        group: agreed.group.unwrap_or_default(),
         exporter,
+        slot: Slot::default(),
     }
 }
 
-fn accepted(info: &ConnectionInfo, peer: Option<&PeerIdentity>, handshake: Duration) -> ConnectionRecord {
+fn accepted(
+    shared: &Shared,
+    info: &ConnectionInfo,
+    peer: Option<&PeerIdentity>,
+    handshake: Duration,
+) -> ConnectionRecord {
     ConnectionRecord {
         id: info.id,
+        at: shared.identity.clock().now(),
         peer_addr: info.peer_addr,
         local_addr: Some(info.local_addr),
         peer_id: peer.map(|peer| peer.spiffe_id().clone()),
         peer_serial: peer.map(|peer| peer.serial().to_owned()),
+        presented: peer.map(Presented::from),
         verdict: Verdict::Accepted,
         reason: None,
         detail: None,
@@ -316,5 +333,6 @@ fn accepted(info: &ConnectionInfo, peer: Option<&PeerIdentity>, handshake: Durat
         cipher: Some(info.cipher.clone()),
         group: Some(info.group.clone()),
         handshake,
+        bundle_sequence: shared.bundle_sequence(),
     }
 }

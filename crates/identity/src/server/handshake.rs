@@ -27,11 +27,37 @@ pub(super) struct Established {
 pub(super) struct Refused {
     pub(super) rejection: Rejection,
     pub(super) tcp: Option<TcpStream>,
+    /// What had been agreed on before.
+    pub(super) tls: Option<Agreed>,
+}
+
+/// What a handshake agreed on, as far as it came.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agreed {
+    pub(super) version: Option<&'static str>,
+    pub(super) cipher: Option<String>,
+    pub(super) group: Option<String>,
+}
+
+impl Agreed {
+    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
+        let session = stream.get_ref().1;
+        Self {
+            version: session.protocol_version().and_then(|version| version.as_str()),
+            cipher: Some(tls::cipher_name(session.negotiated_cipher_suite())),
+            group: Some(tls::group_name(session.negotiated_key_exchange_group())),
+        }
+    }
+
+    /// A peer whose certificate was judged had agreed on the one version there is; the rest is lost with the session.
+    fn by_verdict(verifier: &ConnectionVerifier) -> Option<Self> {
+        verifier.verdict().map(|_| Self { version: Some("TLSv1_3"), ..Self::default() })
+    }
 }
 
 impl From<Rejection> for Refused {
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, tcp: None }
+        Self { rejection, tcp: None, tls: None }
     }
 }
 
@@ -68,7 +94,8 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     let stream = match accept.await {
         Ok(stream) => stream,
         Err((error, tcp)) => {
-            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp) });
+            let tls = Agreed::by_verdict(&verifier);
+            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp), tls });
         }
     };
     let peer = match verifier.verdict() {
@@ -83,7 +110,10 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
             .into());
         }
     };
-    let http1 = application_protocol(shared, &stream)?;
+    let http1 = match application_protocol(shared, &stream) {
+        Ok(http1) => http1,
+        Err(rejection) => return Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&stream)) }),
+    };
     Ok(Established {
         stream,
         peer,

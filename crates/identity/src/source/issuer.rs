@@ -106,6 +106,7 @@ pub(super) async fn start(
     let clock = source.surroundings.clock.clone();
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
     let identity = identity.with_issuer_clock(source.surroundings.issuer_clock.clone());
+    identity.advertise(source.config.addresses.clone());
     // This handle has no task to keep alive, so the task does not keep itself alive.
     let own = identity.clone();
     let surroundings = source.surroundings.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
 use avouch_spiffe::BundleSet;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::issuer::parse_bundle;
@@ -21,7 +21,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 /// What following the stream needs.
 pub(super) struct TrustStream<'a> {
     pub(super) channel: &'a Channel,
-    pub(super) addresses: &'a [String],
+    pub(super) addresses: watch::Receiver<Vec<String>>,
     pub(super) publisher: &'a Publisher,
     pub(super) state: &'a State,
     pub(super) surroundings: &'a Surroundings,
@@ -54,11 +54,24 @@ impl TrustStream<'_> {
     /// Follows one stream to its end, counting the states it brings.
     async fn once(&self, received: &mut u64) -> Result<(), tonic::Status> {
         let (answers, outgoing) = mpsc::channel(2);
+        let mut addresses = self.addresses.clone();
+        // From here on: what is said below is the latest.
+        addresses.mark_unchanged();
         // The receiver is ours and has room.
         let _ = answers.send(self.acknowledgement()).await;
         let mut client = IssuerClient::new(self.channel.clone());
         let mut stream = client.watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
-        while let Some(message) = stream.message().await? {
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message?,
+                changed = addresses.changed() => {
+                    if changed.is_err() || answers.send(self.acknowledgement()).await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { break };
             *received += 1;
             if *received == 1 {
                 self.surroundings.tell(&IdentityEvent::TrustStream { up: true });
@@ -79,7 +92,7 @@ impl TrustStream<'_> {
     fn acknowledgement(&self) -> WatchTrustRequest {
         WatchTrustRequest {
             acknowledged_sequence: sequence_in_use(self.publisher),
-            addresses: self.addresses.to_vec(),
+            addresses: self.addresses.borrow().clone(),
         }
     }
 }

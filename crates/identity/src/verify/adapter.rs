@@ -52,7 +52,8 @@ impl ConnectionVerifier {
         intermediates: &[CertificateDer<'_>],
         role: Role,
     ) -> Result<(), Error> {
-        let verdict = self.verify(leaf, intermediates, role).map(Arc::new);
+        let verdict = self.verify(leaf, intermediates, role);
+        let verdict = verdict.map(Arc::new).map_err(|rejection| rejection.presenting(leaf));
         let outcome = verdict.as_ref().map(|_| ()).map_err(Rejection::to_rustls);
         // A handshake presents its certificate once; a second verdict would not replace the first.
         self.verdict.set(verdict).map_err(|_| Error::General("certificate presented twice".to_owned()))?;

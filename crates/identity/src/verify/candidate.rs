@@ -49,6 +49,14 @@ pub(super) fn check(
     }
 }
 
+/// The key identifier of the certificate that signed the leaf of a path that holds.
+pub(super) fn issuer_key_id(path: &VerifiedPath<'_>, anchors: &Anchors) -> Option<String> {
+    match path.intermediate_certificates().next() {
+        Some(issuer) => Authority::parse(&issuer.der()).ok()?.key_id().map(str::to_owned),
+        None => anchors.root_of(path.anchor())?.key_id().map(str::to_owned),
+    }
+}
+
 fn check_dates(root: &Authority, now: SystemTime) -> Result<(), Rejection> {
     if now > root.not_after() {
         let ago = apart(root.not_after(), now);

@@ -84,10 +84,10 @@ impl Judge<'_> {
             );
             Rejection::new(Reason::TrustDomainUnknown, detail)
         })?;
-        self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
+        let issuer_key_id = self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
         let leaf_facts = Leaf::parse(leaf)
             .map_err(|error| Rejection::new(error.reason(), diagnose::with_sources(&error)))?;
-        let peer = PeerIdentity::from_leaf(&leaf_facts, leaf);
+        let peer = PeerIdentity::from_leaf(&leaf_facts, leaf).signed_by(issuer_key_id);
         self.admit(peer, role)
     }
 
@@ -110,6 +110,7 @@ impl Judge<'_> {
         check_names(intermediates)
     }
 
+    /// The key identifier of the authority that signed the leaf, if the path holds.
     fn check_path(
         &self,
         end_entity: &EndEntityCert<'_>,
@@ -118,7 +119,7 @@ impl Judge<'_> {
         anchors: &Anchors,
         role: Role,
         now: SystemTime,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Option<String>, Rejection> {
         // webpki goes on to the next path when one is turned down, and forgets why.
         let turned_down = RefCell::new(None);
         let look = |path: &webpki::VerifiedPath<'_>| {
@@ -137,7 +138,7 @@ impl Judge<'_> {
             Some(&look),
         );
         match verdict {
-            Ok(_) => Ok(()),
+            Ok(path) => Ok(candidate::issuer_key_id(&path, anchors)),
             Err(error) => Err(turned_down.take().unwrap_or_else(|| {
                 let failed = diagnose::Failed { leaf, intermediates, anchors, role, now };
                 failed.explain(&error, self.algorithms)

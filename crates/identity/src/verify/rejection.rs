@@ -6,6 +6,8 @@ use std::sync::Arc;
 use avouch_spiffe::{PeerIdentity, Reason};
 use rustls::{CertificateError, OtherError};
 
+use crate::record::Presented;
+
 /// The most characters of a detail.
 const LONGEST_DETAIL: usize = 1000;
 
@@ -15,6 +17,7 @@ pub struct Rejection {
     reason: Reason,
     detail: String,
     peer: Option<Box<PeerIdentity>>,
+    presented: Option<Box<Presented>>,
 }
 
 impl Rejection {
@@ -25,11 +28,19 @@ impl Rejection {
             detail.truncate(end);
             detail.push('…');
         }
-        Self { reason, detail, peer: None }
+        Self { reason, detail, peer: None, presented: None }
     }
 
     pub(crate) fn with_peer(mut self, peer: PeerIdentity) -> Self {
         self.peer = Some(Box::new(peer));
+        self
+    }
+
+    /// Notes what the refused certificate says. One that was refused for its size is not read.
+    pub(crate) fn presenting(mut self, der: &[u8]) -> Self {
+        if self.reason != Reason::CertTooLarge {
+            self.presented = Presented::read(der).map(Box::new);
+        }
         self
     }
 
@@ -46,6 +57,11 @@ impl Rejection {
     /// The verified identity, where the certificate was good but not admitted.
     pub fn peer(&self) -> Option<&PeerIdentity> {
         self.peer.as_deref()
+    }
+
+    /// What the refused certificate says of itself, where it could be read; nothing of it is proven.
+    pub fn presented(&self) -> Option<&Presented> {
+        self.presented.as_deref()
     }
 
     /// The rustls error that makes rustls send the alert this situation calls for.

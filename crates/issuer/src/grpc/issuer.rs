@@ -64,7 +64,7 @@ impl IssuerService {
     /// Records a refusal and makes the answer.
     pub(super) fn refuse(&self, action: &'static str, caller: &Caller, error: &IssueError) -> Status {
         let decision = self.decisions.next();
-        let facts = CallerFacts { connection: Some(&caller.connection), peer: caller.peer.as_deref() };
+        let facts = CallerFacts { connection: Some(&caller.connection), peer: caller.peer.as_ref() };
         self.refusals.record(action, error, decision, facts);
         self.issuing.metrics.refused(action, error);
         error.to_status(decision)

@@ -104,7 +104,7 @@ pub(crate) const ROWS: &[Row] = &[
 pub(crate) struct Decisions(Mutex<Vec<(String, Denial)>>);
 
 impl DecisionObserver for Decisions {
-    fn denied(&self, refusal: &Refusal<'_>) {
+    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
         self.0.lock().unwrap().push((refusal.decision_id.to_string(), refusal.denial.clone()));
     }
 }

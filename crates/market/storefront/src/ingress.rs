@@ -109,10 +109,17 @@ impl From<Status> for Refusal {
 impl<D> Ingress<D> {
     /// Asks the policy whether the caller may use an RPC.
     fn authorize(&self, request: &Request, rpc: &str) -> Result<(), Refusal> {
-        let peer = request.extensions().get::<Arc<PeerIdentity>>();
-        let caller = peer.map_or(Caller::Anonymous, |peer| Caller::Peer(peer.spiffe_id()));
-        match self.policy.decide(caller, rpc) {
-            Ok(_permit) => Ok(()),
+        let decision = match request.extensions().get::<Arc<PeerIdentity>>() {
+            Some(peer) => self.policy.decide_peer(peer, rpc),
+            None => self.policy.decide(Caller::Anonymous, rpc),
+        };
+        match decision {
+            Ok(permit) => {
+                if let Some(denial) = permit.audited() {
+                    tracing::warn!(caller = denial.who(), "let through in audit mode: {denial}");
+                }
+                Ok(())
+            }
             Err(denial) => Err(self.refuse(&denial)),
         }
     }

@@ -11,7 +11,7 @@ use super::sections::{RawUpstream, UpstreamConfig};
 use crate::launch::Launch;
 
 /// Sections every process has.
-const COMMON: &[&str] = &["service", "health", "identity", "authz", "telemetry", "upstreams"];
+const COMMON: &[&str] = &["service", "health", "identity", "authz", "records", "telemetry", "upstreams"];
 
 /// The merged tree.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use avouch_identity::ServerOptions;
+use avouch_records::{FileConfig, RecordsConfig};
 use avouch_spiffe::SpiffeId;
 use avouch_spiffe::clock::SharedClock;
 use serde::Deserialize;
@@ -14,6 +15,19 @@ use super::period::Period;
 
 /// Longest drain: beyond it an orchestrator kills the process anyway.
 const MAX_DRAIN: Duration = Duration::from_secs(300);
+
+/// Records in memory, of each kind, at half a kilobyte.
+const MAX_RECORDS: usize = 16 * 1024;
+
+/// Defaults of a record file.
+pub(super) const ROTATE_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const ROTATE_KEEP: u32 = 4;
+
+/// A record file is at least this long before it is followed by another.
+const MIN_ROTATE: u64 = 64 * 1024;
+
+/// Older record files.
+const MAX_OLDER: u32 = 1000;
 
 /// `[service]` as written.
 #[derive(Debug, Default, Deserialize)]
@@ -223,6 +237,58 @@ impl RawAuthz {
             ))?;
         }
         Ok(AuthzConfig { policy: self.policy, watch_interval })
+    }
+}
+
+/// `[records]` as written: what the process remembers of connections and calls.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRecords {
+    /// How many records of each kind memory holds: accepted connections, refused ones, refused calls, allowed calls.
+    /// Default 1024.
+    keep: Option<usize>,
+    /// File to write them to as lines of JSON, mode 0600; by default none is written.
+    file: Option<PathBuf>,
+    /// From this size on, in bytes, a new file is begun; default 16 MiB.
+    rotate_bytes: Option<u64>,
+    /// How many older files are kept, as `file.1` and so on; default 4.
+    rotate_keep: Option<u32>,
+    /// Which decisions go to the file: `refused` (default; those in audit mode too), or `all`.
+    decisions: Decisions,
+}
+
+/// `[records] decisions`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Decisions {
+    #[default]
+    Refused,
+    All,
+}
+
+impl RawRecords {
+    pub(super) fn check(self) -> Result<RecordsConfig, ConfigError> {
+        let keep = self.keep.unwrap_or_else(|| RecordsConfig::default().keep);
+        if !(1..=MAX_RECORDS).contains(&keep) {
+            let expected = "from 1 to 16384; longer ago than that is for the file";
+            Err(ConfigFault::value("records.keep", keep.to_string(), expected))?;
+        }
+        let rotate_bytes = self.rotate_bytes.unwrap_or(ROTATE_BYTES);
+        if rotate_bytes < MIN_ROTATE {
+            let expected = "at least 65536; a file of less is nothing but renaming";
+            Err(ConfigFault::value("records.rotate_bytes", rotate_bytes.to_string(), expected))?;
+        }
+        let rotate_keep = self.rotate_keep.unwrap_or(ROTATE_KEEP);
+        if rotate_keep > MAX_OLDER {
+            Err(ConfigFault::value(
+                "records.rotate_keep",
+                rotate_keep.to_string(),
+                "at most 1000; each is renamed when a new one begins",
+            ))?;
+        }
+        let allowed = self.decisions == Decisions::All;
+        let file = self.file.map(|path| FileConfig { path, rotate_bytes, rotate_keep, allowed });
+        Ok(RecordsConfig { keep, file })
     }
 }
 

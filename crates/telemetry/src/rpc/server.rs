@@ -10,7 +10,8 @@ use opentelemetry::{Context, KeyValue};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Call, Decision, Side, TracedBody, TracedFuture, rpc_attributes, timeout_in};
+use super::outcome::Watched;
+use super::{Call, CallWatcher, Decision, Side, TracedBody, TracedFuture, rpc_attributes, timeout_in};
 use crate::methods::Methods;
 use crate::{Metrics, Tracing, propagation};
 
@@ -37,6 +38,7 @@ struct Shared {
     address: Option<(String, u16)>,
     peer: Option<fn(&Extensions) -> Option<String>>,
     decision: Option<fn(&Extensions) -> Option<Decision>>,
+    watcher: Option<Arc<dyn CallWatcher>>,
 }
 
 impl ServerLayer {
@@ -48,7 +50,14 @@ impl ServerLayer {
         methods: impl IntoIterator<Item = &'static str>,
     ) -> Self {
         let methods = Arc::new(Methods::new(methods, metrics.server_duration()));
-        let shared = Shared { tracing: tracing.clone(), methods, address: None, peer: None, decision: None };
+        let shared = Shared {
+            tracing: tracing.clone(),
+            methods,
+            address: None,
+            peer: None,
+            decision: None,
+            watcher: None,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -65,6 +74,13 @@ impl ServerLayer {
     #[must_use]
     pub fn decision(mut self, decision: fn(&Extensions) -> Option<Decision>) -> Self {
         Arc::make_mut(&mut self.shared).decision = Some(decision);
+        self
+    }
+
+    /// Who sees every call begin, and can be told of bad ends.
+    #[must_use]
+    pub fn watcher(mut self, watcher: Arc<dyn CallWatcher>) -> Self {
+        Arc::make_mut(&mut self.shared).watcher = Some(watcher);
         self
     }
 
@@ -124,7 +140,12 @@ impl Shared {
         } else {
             parent
         };
-        Call::begin(Side::Server, Arc::clone(method), context, timeout_in(request.headers()))
+        let mut call = Call::begin(Side::Server, Arc::clone(method), context, timeout_in(request.headers()));
+        call.watched = self.watcher.as_ref().and_then(|watcher| {
+            let token = watcher.begun(request.extensions())?;
+            Some(Watched { watcher: Arc::clone(watcher), token })
+        });
+        call
     }
 }
 

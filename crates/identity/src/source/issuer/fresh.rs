@@ -33,7 +33,7 @@ impl Source {
         };
         let stream = trust_stream::TrustStream {
             channel: &channel,
-            addresses: &self.config.addresses,
+            addresses: identity.advertised(),
             publisher: &publisher,
             state: &self.state,
             surroundings: &self.surroundings,

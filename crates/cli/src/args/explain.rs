@@ -1,0 +1,45 @@
+//! `avouch explain`.
+
+use super::Sources;
+use crate::explain::{Moment, Peer, What};
+use clap::Args;
+
+pub(super) const HELP: &str = "\
+Examples:
+  avouch explain d-0011223344556677
+  avouch explain conn-0011223344556677
+  avouch explain 10.0.0.7:41234 --at 1764072000
+  avouch explain --connection 10.0.0.7:41234,1764072000
+  avouch explain AV-202
+  avouch explain ROLE_MISSING
+  avouch explain d-0011223344556677 --from dump.tgz
+
+A refused call names the decision, a refused connection the client's end of it and the time. Checks and reasons are
+explained offline. Processes remember only their latest records.
+Exit status: 0 explained, 1 nobody has a record of it, 2 wrong usage.";
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A decision (d-…), a connection (conn-…), a client's address and port, a check (AV-nnn) or a reason
+    #[arg(value_name = "WHAT", required_unless_present = "connection")]
+    what: Option<What>,
+    /// The connection of this client, as its error line names it
+    #[arg(long, value_name = "ADDRESS:PORT[,TIME]", conflicts_with = "what")]
+    connection: Option<Peer>,
+    /// When the client was refused: seconds since 1970, or as in 2026-11-25T12:00:00Z [default: the latest]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
+    #[command(flatten)]
+    pub(crate) sources: Sources,
+}
+
+impl Explain {
+    /// What is to be explained; nothing only if the parser let nothing through.
+    pub(crate) fn what(&self) -> Option<What> {
+        let what = self.what.clone().or_else(|| self.connection.clone().map(What::Peer))?;
+        Some(match what {
+            What::Peer(peer) => What::Peer(Peer { at: self.at.map(|at| at.0).or(peer.at), ..peer }),
+            other => other,
+        })
+    }
+}

@@ -1,0 +1,251 @@
+//! All checks of a fleet, with the symptoms of a root cause hidden behind it.
+//!
+//! Invariant: hiding changes what is shown, never the verdict. A hidden failure still counts as a failure.
+
+use super::view::name;
+use super::{Category, Check, Finding, Level, Selection, Subject, View, catalogue};
+use crate::fleet::Fleet;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// As many subjects of one check are listed for people; programs get all.
+const LISTED: usize = 10;
+
+/// What all selected checks say of one fleet.
+pub(crate) struct Report<'a> {
+    fleet: &'a Fleet,
+    outcomes: Vec<Outcome>,
+}
+
+struct Outcome {
+    check: &'static Check,
+    findings: Vec<Judged>,
+    /// Of a check without a finding: the check whose failure is the reason.
+    skipped_for: Option<&'static str>,
+}
+
+struct Judged {
+    finding: Finding,
+    subject: String,
+    /// The root cause it is hidden behind.
+    because_of: Option<&'static str>,
+}
+
+/// How often what was found.
+#[derive(Default)]
+struct Counts {
+    bad: usize,
+    warning: usize,
+    good: usize,
+    hidden: usize,
+    skipped: usize,
+}
+
+type Found = BTreeMap<&'static str, Vec<Finding>>;
+
+impl<'a> Report<'a> {
+    /// Judges `fleet` by every check, and keeps those of `only`; all if that is empty.
+    pub(crate) fn of(fleet: &'a Fleet, only: &[Selection]) -> Self {
+        let view = View::new(fleet);
+        let found: Found = catalogue().map(|check| (check.id, (check.judge)(&view))).collect();
+        let selected = catalogue().filter(|check| only.is_empty() || only.iter().any(|one| one.takes(check)));
+        let outcomes = selected.map(|check| outcome(fleet, &found, check)).collect();
+        Self { fleet, outcomes }
+    }
+
+    /// Whether nothing is bad, hidden or not.
+    pub(crate) fn passes(&self) -> bool {
+        let mut all = self.outcomes.iter();
+        all.all(|outcome| outcome.worst() < Some(Level::Bad) && outcome.skipped_for.is_none())
+    }
+
+    /// The ids of what is bad and not hidden.
+    pub(crate) fn bad(&self) -> Vec<&'static str> {
+        let bad = self.outcomes.iter().filter(|outcome| outcome.visible() == Some(Level::Bad));
+        bad.map(|outcome| outcome.check.id).collect()
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in &self.outcomes {
+            counts.hidden += outcome.findings.iter().filter(|judged| judged.because_of.is_some()).count();
+            match outcome.visible() {
+                Some(Level::Bad) => counts.bad += 1,
+                Some(Level::Warning) => counts.warning += 1,
+                Some(Level::Good | Level::Note) => counts.good += 1,
+                None if outcome.findings.is_empty() => counts.skipped += 1,
+                None => {}
+            }
+        }
+        counts
+    }
+
+    /// For people.
+    pub(crate) fn to_text(&self, paint: impl Fn(Level, &str) -> String) -> String {
+        let mut text = String::new();
+        let mut category = None;
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.visible().is_some()) {
+            if category.replace(outcome.check.category) != Some(outcome.check.category) {
+                text.push_str(&format!("{}\n", outcome.check.category.name()));
+            }
+            outcome.write(&mut text, &paint);
+        }
+        self.write_hidden(&mut text);
+        let Counts { bad, warning, good, hidden, skipped } = self.counts();
+        text.push_str(&format!("{bad} ×, {warning} ‼, {good} √"));
+        for (count, word) in [(hidden, "hidden"), (skipped, "without anything to look at")] {
+            if count > 0 {
+                text.push_str(&format!("; {count} {word}"));
+            }
+        }
+        text.push('\n');
+        text
+    }
+
+    /// What stands behind a root cause, by that cause.
+    fn write_hidden(&self, text: &mut String) {
+        let mut hidden: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+        for outcome in &self.outcomes {
+            for cause in outcome.findings.iter().filter_map(|judged| judged.because_of) {
+                *hidden.entry(cause).or_default().entry(outcome.check.id).or_default() += 1;
+            }
+            if let Some(cause) = outcome.skipped_for {
+                hidden.entry(cause).or_default().entry(outcome.check.id).or_default();
+            }
+        }
+        for (cause, ids) in hidden {
+            let count = |(id, count): (&str, usize)| match count {
+                0 | 1 => id.to_owned(),
+                count => format!("{id} ({count} times)"),
+            };
+            let ids: Vec<_> = ids.into_iter().map(count).collect();
+            text.push_str(&crate::output::paragraph(
+                &format!("because of {cause} not shown: "),
+                &ids.join(", "),
+            ));
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn to_json(&self) -> Value {
+        let Counts { bad, warning, good, hidden, skipped } = self.counts();
+        json!({
+            "ok": self.passes(),
+            "taken_at": self.fleet.taken_at,
+            "trust_domain": self.fleet.trust_domain,
+            "counts": {
+                "bad": bad, "warning": warning, "good": good, "hidden": hidden, "skipped": skipped,
+            },
+            "checks": self.outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Outcome {
+    fn worst(&self) -> Option<Level> {
+        self.findings.iter().map(|judged| judged.finding.level).max()
+    }
+
+    /// The worst of what is shown; none if all is hidden, or there is nothing.
+    fn visible(&self) -> Option<Level> {
+        let shown = self.findings.iter().filter(|judged| judged.because_of.is_none());
+        shown.map(|judged| judged.finding.level).max()
+    }
+
+    fn write(&self, text: &mut String, paint: &impl Fn(Level, &str) -> String) {
+        let Some(level) = self.visible() else { return };
+        let Check { id, title, hint, .. } = self.check;
+        text.push_str(&format!("  {} {id}  {title}", paint(level, &level.to_string())));
+        let shown: Vec<_> = self.findings.iter().filter(|judged| judged.because_of.is_none()).collect();
+        if level == Level::Good {
+            text.push_str(&match shown.as_slice() {
+                [one] if !one.finding.text.is_empty() => format!(": {}\n", one.finding.text),
+                [_] => "\n".to_owned(),
+                all => format!(" ({})\n", all.len()),
+            });
+            return;
+        }
+        text.push('\n');
+        let mut worse: Vec<_> = shown.iter().filter(|judged| judged.finding.level > Level::Good).collect();
+        worse.sort_by_key(|judged| std::cmp::Reverse(judged.finding.level));
+        for judged in worse.iter().take(LISTED) {
+            text.push_str(&format!("      {}: {}\n", judged.subject, judged.finding.text));
+        }
+        if worse.len() > LISTED {
+            text.push_str(&format!("      and {} more, which --json lists\n", worse.len() - LISTED));
+        }
+        if level > Level::Note {
+            text.push_str(&format!("      → {hint}; more: `avouch explain {id}`\n"));
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let Check { id, category, title, hint, .. } = self.check;
+        let level = match (self.visible(), self.findings.is_empty()) {
+            (Some(level), _) => json!(level),
+            (None, true) => json!("skipped"),
+            (None, false) => json!("hidden"),
+        };
+        let findings: Vec<_> = self
+            .findings
+            .iter()
+            .map(|judged| {
+                json!({
+                    "subject": judged.subject, "level": judged.finding.level, "text": judged.finding.text,
+                    "because_of": judged.because_of,
+                })
+            })
+            .collect();
+        json!({
+            "id": id, "category": category, "title": title, "level": level, "hint": hint,
+            "because_of": self.skipped_for, "findings": findings,
+        })
+    }
+}
+
+fn outcome(fleet: &Fleet, found: &Found, check: &'static Check) -> Outcome {
+    let findings = found.get(check.id).map(Vec::as_slice).unwrap_or_default();
+    let skipped_for = findings.is_empty().then(|| cause_of_silence(found, check)).flatten();
+    let judge = |finding: &Finding| Judged {
+        subject: name(fleet, finding.subject),
+        because_of: root(found, check, finding.subject, finding.level),
+        finding: finding.clone(),
+    };
+    Outcome { check, findings: findings.iter().map(judge).collect(), skipped_for }
+}
+
+/// The check at the end of the chain of causes of a failure; none if the failure stands for itself. A cause must be at
+/// least as bad as what it is to explain.
+fn root(found: &Found, check: &Check, subject: Subject, level: Level) -> Option<&'static str> {
+    if level < Level::Warning {
+        return None;
+    }
+    causes(check).find_map(|cause| {
+        let failures = found.get(cause.id).map(Vec::as_slice).unwrap_or_default().iter();
+        let mut failures = failures.filter(|failure| failure.level >= level);
+        let failure = failures.find(|failure| reaches(cause, failure.subject, subject))?;
+        Some(root(found, cause, failure.subject, failure.level).unwrap_or(cause.id))
+    })
+}
+
+fn causes(check: &Check) -> impl Iterator<Item = &'static Check> {
+    check.causes.iter().filter_map(|id| catalogue().find(|check| check.id == *id))
+}
+
+/// Whether what happened to `failed` explains what happens to `subject`: a failure of the whole, of the same process, or
+/// of what the issuer is for.
+fn reaches(cause: &Check, failed: Subject, subject: Subject) -> bool {
+    let of_service = cause.category == Category::Issuer || cause.id == "AV-701";
+    failed == subject || failed == Subject::Fleet || (failed == Subject::Issuer && of_service)
+}
+
+/// Why a check had nothing to look at: one of its causes failed, or those it asks about could not be asked.
+fn cause_of_silence(found: &Found, check: &Check) -> Option<&'static str> {
+    let askable = ["AV-101", "AV-501"].iter().filter_map(|id| catalogue().find(|check| check.id == *id));
+    causes(check).chain(askable).find_map(|cause| {
+        let failures = found.get(cause.id).map(Vec::as_slice).unwrap_or_default().iter();
+        let failure =
+            failures.max_by_key(|failure| failure.level).filter(|failure| failure.level == Level::Bad)?;
+        Some(root(found, cause, failure.subject, failure.level).unwrap_or(cause.id))
+    })
+}

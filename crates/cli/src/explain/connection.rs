@@ -1,0 +1,144 @@
+//! An attempt to connect: which certificate, judged when and by what, and what can be wrong with it.
+
+mod evidence;
+
+use super::decision::{Remedy, moment};
+use super::find::{self, Held};
+use super::page::Page;
+use super::{Explanation, vocabulary};
+use crate::fleet::Fleet;
+use avouch_api::observe::v1::{Connection, Decision};
+use avouch_spiffe::Reason;
+use evidence::Evidence;
+use serde::Serialize;
+
+/// As many other records of the same address are shown to people.
+const SHOWN: usize = 5;
+
+#[derive(Serialize)]
+struct Story<'a> {
+    kind: &'static str,
+    #[serde(flatten)]
+    record: &'a Connection,
+    server: &'a str,
+    asked: String,
+    summary: &'static str,
+    evidence: Evidence,
+    /// Refused calls over it.
+    calls: Vec<&'a Decision>,
+    /// Other connections that may be meant.
+    others: Vec<&'a Connection>,
+    remedy: Remedy,
+}
+
+pub(super) fn explain(
+    fleet: &Fleet,
+    held: &Held<'_, Connection>,
+    others: &[Held<'_, Connection>],
+) -> Explanation {
+    let record = held.record;
+    let reason: Option<Reason> = said(record).parse().ok();
+    let evidence = Evidence::of(fleet, held, reason);
+    let story = Story {
+        kind: "connection",
+        record,
+        server: held.holder.id(fleet),
+        asked: held.holder.name(),
+        summary: match reason {
+            // In the server's own record it was the client.
+            Some(Reason::HandshakeRefused) => "the client refused this server; its own error line says why",
+            reason => reason.map(Reason::summary).unwrap_or_default(),
+        },
+        calls: find::over(fleet, held),
+        others: others.iter().map(|held| held.record).collect(),
+        remedy: remedy(reason, &evidence),
+        evidence,
+    };
+    Explanation { text: story.to_text(fleet), json: serde_json::to_value(&story).unwrap_or_default() }
+}
+
+/// The reason of a refusal, or of an end.
+fn said(record: &Connection) -> &str {
+    if record.reason.is_empty() { &record.end_reason } else { &record.reason }
+}
+
+/// What the evidence points at comes before what the vocabulary says in general.
+fn remedy(reason: Option<Reason>, evidence: &Evidence) -> Remedy {
+    let general = match reason {
+        // This is the record that the vocabulary sends its reader to.
+        Some(Reason::HandshakeRefused) => {
+            "read the client's error line, and look up its reason: `avouch explain REASON`".to_owned()
+        }
+        reason => reason.map(vocabulary::remedy).unwrap_or_default(),
+    };
+    let advice = evidence.causes.iter().map(|cause| cause.fix.clone()).chain([general]);
+    let mut remedy = Remedy::default();
+    remedy.advice.extend(advice.filter(|advice| !advice.is_empty()));
+    remedy
+}
+
+impl Story<'_> {
+    fn to_text(&self, fleet: &Fleet) -> String {
+        let record = self.record;
+        let head = match (record.verdict.as_str(), record.end_reason.as_str()) {
+            ("refused", _) => "REFUSED",
+            (_, "") => "ACCEPTED",
+            (_, _) => "ACCEPTED, THEN CLOSED",
+        };
+        let mut page = Page::new(&format!("{head} {} → {}", record.peer_address, self.server));
+        let when = moment(fleet, &record.time);
+        page.fact("connection", &format!("{}, {when}, by {}", record.id, self.asked));
+        if !said(record).is_empty() {
+            page.fact("because", &format!("{}: {}", said(record), self.summary));
+        }
+        for detail in [&record.detail, &record.end_detail] {
+            if !detail.is_empty() {
+                page.fact("because", detail);
+            }
+        }
+        self.evidence.write(&mut page);
+        self.write_tls(&mut page);
+        for call in &self.calls {
+            let line = format!("{} {} {} ({})", call.verdict, call.method, call.reason, call.id);
+            page.fact("calls", &line);
+        }
+        if record.suppressed > 0 {
+            let line =
+                format!("{} like it before it, of the same network, were only counted", record.suppressed);
+            page.fact("suppressed", &line);
+        }
+        self.evidence.write_causes(&mut page);
+        self.remedy.write(&mut page);
+        self.write_others(&mut page);
+        page.finish()
+    }
+
+    fn write_tls(&self, page: &mut Page) {
+        let Connection { tls_version, cipher, group, .. } = self.record;
+        let agreed: Vec<&str> = [tls_version, cipher, group]
+            .into_iter()
+            .map(String::as_str)
+            .filter(|one| !one.is_empty())
+            .collect();
+        if !agreed.is_empty() {
+            page.fact("TLS", &agreed.join(", "));
+        }
+    }
+
+    fn write_others(&self, page: &mut Page) {
+        for other in self.others.iter().take(SHOWN) {
+            let line = format!(
+                "{} from {} at {}: {} {}",
+                other.id,
+                other.peer_address,
+                other.time,
+                other.verdict,
+                said(other)
+            );
+            page.fact("others", line.trim_end());
+        }
+        if self.others.len() > SHOWN {
+            page.fact("others", &format!("and {} more, which --json lists", self.others.len() - SHOWN));
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! How much is remembered, and where it is written.
+
+use std::path::PathBuf;
+
+/// What a [`Recorder`](crate::Recorder) is set up with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordsConfig {
+    /// How many records of each kind memory holds: accepted connections, refused ones, refused calls, allowed ones.
+    pub keep: usize,
+    /// Where they are written to, if anywhere.
+    pub file: Option<FileConfig>,
+}
+
+impl Default for RecordsConfig {
+    fn default() -> Self {
+        Self { keep: 1024, file: None }
+    }
+}
+
+/// A file of JSON lines, replaced by a new one when it is full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileConfig {
+    /// The file; older ones are called the same with `.1`, `.2` and so on after it.
+    pub path: PathBuf,
+    /// From this size on, in bytes, a new file is begun.
+    pub rotate_bytes: u64,
+    /// How many older files are kept.
+    pub rotate_keep: u32,
+    /// Whether allowed calls are written too, not only those refused or audited.
+    pub allowed: bool,
+}

@@ -1,0 +1,265 @@
+//! Records as lines of JSON: the fields of `avouch.observe.v1` under their own names, in its order, with what is empty
+//! left out, and `kind` before them.
+//!
+//! `{"kind":"connection",…}` and `{"kind":"decision",…}` are whole records. `{"kind":"end",…}` follows the line of an
+//! accepted connection that was closed for what its peer did; ordinary ends are not written.
+
+use avouch_api::observe::v1::{Connection, Decision, Record};
+
+/// One JSON object, begun with its kind.
+struct Object(String);
+
+impl Object {
+    fn new(kind: &str) -> Self {
+        let mut text = String::with_capacity(512);
+        text.push_str("{\"kind\":\"");
+        text.push_str(kind);
+        text.push('"');
+        Self(text)
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push_str(",\"");
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    fn text(&mut self, key: &str, value: &str) -> &mut Self {
+        if !value.is_empty() {
+            self.key(key);
+            push_quoted(&mut self.0, value);
+        }
+        self
+    }
+
+    fn number(&mut self, key: &str, value: u64) -> &mut Self {
+        if value != 0 {
+            self.key(key);
+            self.0.push_str(&value.to_string());
+        }
+        self
+    }
+
+    fn list(&mut self, key: &str, values: &[String]) -> &mut Self {
+        if !values.is_empty() {
+            self.key(key);
+            for (at, value) in values.iter().enumerate() {
+                self.0.push(if at == 0 { '[' } else { ',' });
+                push_quoted(&mut self.0, value);
+            }
+            self.0.push(']');
+        }
+        self
+    }
+
+    fn end(&mut self) -> String {
+        self.0.push('}');
+        std::mem::take(&mut self.0)
+    }
+}
+
+fn push_quoted(into: &mut String, value: &str) {
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    into.push('"');
+    if value.bytes().all(plain) {
+        into.push_str(value);
+    } else {
+        // With its quotes cut off again.
+        let quoted = serde_json::Value::from(value).to_string();
+        into.push_str(quoted.get(1..quoted.len() - 1).unwrap_or_default());
+    }
+    into.push('"');
+}
+
+/// The line of a connection, without a line feed.
+#[must_use]
+pub fn connection(record: &Connection) -> String {
+    Object::new("connection")
+        .text("id", &record.id)
+        .text("time", &record.time)
+        .text("peer_address", &record.peer_address)
+        .text("local_address", &record.local_address)
+        .text("peer_id", &record.peer_id)
+        .text("peer_serial", &record.peer_serial)
+        .text("peer_subject", &record.peer_subject)
+        .text("peer_not_before", &record.peer_not_before)
+        .text("peer_not_after", &record.peer_not_after)
+        .text("peer_authority", &record.peer_authority)
+        .text("verdict", &record.verdict)
+        .text("reason", &record.reason)
+        .text("detail", &record.detail)
+        .text("tls_version", &record.tls_version)
+        .text("cipher", &record.cipher)
+        .text("group", &record.group)
+        .number("handshake_micros", record.handshake_micros)
+        .number("bundle_sequence", record.bundle_sequence)
+        .text("ended_at", &record.ended_at)
+        .text("end_reason", &record.end_reason)
+        .text("end_detail", &record.end_detail)
+        .number("suppressed", record.suppressed)
+        .end()
+}
+
+/// The line of a decision, without a line feed.
+#[must_use]
+pub fn decision(record: &Decision) -> String {
+    Object::new("decision")
+        .text("id", &record.id)
+        .text("time", &record.time)
+        .text("connection_id", &record.connection_id)
+        .text("trace_id", &record.trace_id)
+        .text("peer", &record.peer)
+        .text("method", &record.method)
+        .text("verdict", &record.verdict)
+        .text("reason", &record.reason)
+        .text("detail", &record.detail)
+        .list("need", &record.need)
+        .list("have", &record.have)
+        .text("rule", &record.rule)
+        .text("place", &record.place)
+        .text("policy_version", &record.policy_version)
+        .number("suppressed", record.suppressed)
+        .end()
+}
+
+/// The line of a record, without a line feed; empty for a record of neither kind.
+#[must_use]
+pub fn record(record: &Record) -> String {
+    match (&record.connection, &record.decision) {
+        (Some(of), _) => connection(of),
+        (None, Some(of)) => decision(of),
+        (None, None) => String::new(),
+    }
+}
+
+/// The line that tells why a connection was closed.
+pub(crate) fn end(record: &Connection) -> String {
+    Object::new("end")
+        .text("id", &record.id)
+        .text("peer_address", &record.peer_address)
+        .text("peer_id", &record.peer_id)
+        .text("ended_at", &record.ended_at)
+        .text("end_reason", &record.end_reason)
+        .text("end_detail", &record.end_detail)
+        .end()
+}
+
+/// Reads a line of a record file; none of a line that is no record of its own, as that of an end.
+///
+/// # Errors
+/// When it is no JSON object of this form.
+pub fn parse(line: &str) -> Result<Option<Record>, serde_json::Error> {
+    let value: serde_json::Value = serde_json::from_str(line)?;
+    Ok(match value.get("kind").and_then(serde_json::Value::as_str) {
+        Some("connection") => {
+            Some(Record { connection: Some(serde_json::from_value(value)?), decision: None })
+        }
+        Some("decision") => Some(Record { connection: None, decision: Some(serde_json::from_value(value)?) }),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Every field set: a new one does not compile here until it is.
+    pub(crate) fn whole_connection() -> Connection {
+        Connection {
+            id: "conn-0011223344556677".into(),
+            time: "2026-01-02T03:04:05.678Z".into(),
+            peer_address: "192.0.2.7:40001".into(),
+            local_address: "198.51.100.1:7001".into(),
+            peer_id: "spiffe://market.example/orders".into(),
+            peer_serial: "0a1b".into(),
+            peer_subject: "CN=\"odd\\,name\"\n".into(),
+            peer_not_before: "2026-01-02T03:00:00.000Z".into(),
+            peer_not_after: "2026-01-02T04:00:00.000Z".into(),
+            peer_authority: "c0ffee".into(),
+            verdict: "refused".into(),
+            reason: "CERT_EXPIRED".into(),
+            detail: "the leaf".into(),
+            tls_version: "TLSv1_3".into(),
+            cipher: "TLS13_AES_256_GCM_SHA384".into(),
+            group: "X25519MLKEM768".into(),
+            handshake_micros: 1234,
+            bundle_sequence: 7,
+            ended_at: "2026-01-02T03:05:05.678Z".into(),
+            end_reason: "RATE_LIMITED".into(),
+            end_detail: "too much".into(),
+            suppressed: 3,
+        }
+    }
+
+    fn whole_decision() -> Decision {
+        Decision {
+            id: "d-0011223344556677".into(),
+            time: "2026-01-02T03:04:05.678Z".into(),
+            connection_id: "conn-0011223344556677".into(),
+            trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
+            peer: "spiffe://market.example/orders".into(),
+            method: "/market.ledger.v1.Ledger/Append".into(),
+            verdict: "refused".into(),
+            reason: "ROLE_MISSING".into(),
+            detail: "a detail".into(),
+            need: vec!["ledger-writer".into(), "auditor".into()],
+            have: vec!["ledger-reader".into()],
+            rule: "roles: [ledger-writer, auditor]".into(),
+            place: "policy.toml:3".into(),
+            policy_version: "0123456789ab".into(),
+            suppressed: 9,
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_whole_record_is_written_and_read_again() {
+        for whole in [
+            Record { connection: Some(whole_connection()), decision: None },
+            Record { connection: None, decision: Some(whole_decision()) },
+        ] {
+            assert_eq!(parse(&record(&whole)).unwrap(), Some(whole));
+        }
+    }
+
+    #[test]
+    fn the_lines_are_these() {
+        assert_eq!(
+            decision(&whole_decision()),
+            r#"{"kind":"decision","id":"d-0011223344556677","time":"2026-01-02T03:04:05.678Z","connection_id":"conn-0011223344556677","trace_id":"0af7651916cd43dd8448eb211c80319c","peer":"spiffe://market.example/orders","method":"/market.ledger.v1.Ledger/Append","verdict":"refused","reason":"ROLE_MISSING","detail":"a detail","need":["ledger-writer","auditor"],"have":["ledger-reader"],"rule":"roles: [ledger-writer, auditor]","place":"policy.toml:3","policy_version":"0123456789ab","suppressed":9}"#
+        );
+        let accepted = Connection {
+            verdict: "accepted".into(),
+            reason: String::new(),
+            detail: String::new(),
+            peer_subject: String::new(),
+            suppressed: 0,
+            ..whole_connection()
+        };
+        assert_eq!(
+            connection(&accepted),
+            r#"{"kind":"connection","id":"conn-0011223344556677","time":"2026-01-02T03:04:05.678Z","peer_address":"192.0.2.7:40001","local_address":"198.51.100.1:7001","peer_id":"spiffe://market.example/orders","peer_serial":"0a1b","peer_not_before":"2026-01-02T03:00:00.000Z","peer_not_after":"2026-01-02T04:00:00.000Z","peer_authority":"c0ffee","verdict":"accepted","tls_version":"TLSv1_3","cipher":"TLS13_AES_256_GCM_SHA384","group":"X25519MLKEM768","handshake_micros":1234,"bundle_sequence":7,"ended_at":"2026-01-02T03:05:05.678Z","end_reason":"RATE_LIMITED","end_detail":"too much"}"#
+        );
+        assert_eq!(
+            end(&accepted),
+            r#"{"kind":"end","id":"conn-0011223344556677","peer_address":"192.0.2.7:40001","peer_id":"spiffe://market.example/orders","ended_at":"2026-01-02T03:05:05.678Z","end_reason":"RATE_LIMITED","end_detail":"too much"}"#
+        );
+        assert_eq!(parse(&end(&accepted)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_strangers_text_stays_inside_its_string_and_its_line() {
+        for text in ["\"},{\"kind\":\"decision\"", "a\nb\r\u{0}\u{1b}[31m", "\\", "\u{2028}", "ä\"ö"] {
+            let line = connection(&Connection { peer_subject: text.into(), ..Connection::default() });
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(!line.contains(char::is_control), "{line:?}");
+            assert_eq!(parse(&line).unwrap().unwrap().connection.unwrap().peer_subject, text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_an_error_and_what_is_of_another_kind_is_skipped() {
+        assert!(parse("").is_err() && parse("{").is_err());
+        assert!(parse(r#"{"kind":"connection","id":7}"#).is_err());
+        assert_eq!(parse(r#"{"kind":"other"}"#).unwrap(), None);
+    }
+}
