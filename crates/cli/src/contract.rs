@@ -6,8 +6,11 @@ use avouch_authz::contract::{Contract, MethodRule, Rule};
 use avouch_authz::{ContractError, Methods};
 use std::sync::{Mutex, PoisonError};
 
+/// What a process said, and what became of it.
+type Made = (Vec<Method>, Result<Methods, ContractError>);
+
 /// The contracts that were made, each once.
-static KNOWN: Mutex<Vec<(Vec<Method>, Result<Methods, ContractError>)>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<Made>> = Mutex::new(Vec::new());
 
 /// The methods that a process said it answers, with their rules.
 ///

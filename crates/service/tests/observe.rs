@@ -187,6 +187,28 @@ async fn nobody_without_the_role_reads_anything_and_the_attempt_is_on_record_at_
 }
 
 #[tokio::test]
+async fn what_audit_mode_lets_through_is_on_record_as_that() {
+    let world = World::new("").await;
+    let mut operator = world.ask("operator").await;
+    let mut stranger = world.ask("stranger").await;
+    world.ca.write("policy.toml", &format!("mode = \"audit\"\n{POLICY}"));
+    until("the policy only records", || {
+        let mut operator = operator.clone();
+        async move { status(&mut operator).await.policy.unwrap().audit }
+    })
+    .await;
+    stranger.get_status(GetStatusRequest {}).await.unwrap();
+    let seen = decisions(list(&mut operator, true, "spiffe://market.example/stranger").await);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!((seen[0].verdict.as_str(), seen[0].reason.as_str()), ("audited", "ROLE_MISSING"));
+    assert!(seen[0].id.starts_with("d-") && seen[0].need == ["debug", "operator"], "{seen:?}");
+    let edges = operator.list_edges(ListEdgesRequest {}).await.unwrap().into_inner().edges;
+    let edge = edges.iter().find(|edge| edge.peer_id.ends_with("/stranger")).unwrap();
+    assert_eq!((edge.allowed, edge.audited, edge.refused, edge.failed), (1, 1, 0, 0));
+    world.end().await;
+}
+
+#[tokio::test]
 async fn who_called_what_is_counted_with_its_failures_and_refusals_apart() {
     let world = World::new("").await;
     let mut operator = world.ask("operator").await;

@@ -2,6 +2,7 @@
 
 use super::view::{Process, life, shown};
 use super::{Category, Check, Finding, Level, View};
+use crate::upstream::{self, Found};
 use avouch_api::observe::v1::{Svid, Upstream};
 use avouch_spiffe::SpiffeId;
 use std::collections::BTreeSet;
@@ -84,6 +85,18 @@ pub(super) const CHECKS: &[Check] = &[
         causes: &["AV-101"],
         judge: upstreams,
     },
+    Check {
+        id: "AV-207",
+        category: Category::Identity,
+        title: "callers reach whom they mean",
+        meaning: "A process is configured to call a SPIFFE ID at an address where another one listens (bad: every \
+                  call fails with SERVER_IDENTITY_MISMATCH), or at a port where the one it means does not listen (a \
+                  warning). Only addresses are compared; names and balancers are left alone.",
+        remedy: "Correct the address or the SPIFFE ID in the caller's configuration, [upstreams.NAME].",
+        hint: "correct the address or the SPIFFE ID in the caller's [upstreams.NAME]",
+        causes: &[],
+        judge: reached,
+    },
 ];
 
 /// The SVID in use; a process that has none yet may send one that says nothing.
@@ -160,6 +173,30 @@ fn upstreams(view: &View<'_>) -> Vec<Finding> {
     };
     let of = |process: Process<'_>| {
         process.status.upstreams.iter().map(|upstream| judge(&process, upstream)).collect::<Vec<_>>()
+    };
+    view.processes().flat_map(of).collect()
+}
+
+fn reached(view: &View<'_>) -> Vec<Finding> {
+    let judge = |process: &Process<'_>, upstream: &Upstream| {
+        let (name, id) = (shown(&upstream.name), shown(&upstream.spiffe_id));
+        let at = shown(upstream::authority(&upstream.url));
+        let (level, text) = match upstream::find(view.fleet, upstream) {
+            Found::Expected => (Level::Good, String::new()),
+            Found::Other(other) => {
+                (Level::Bad, format!("it calls {name} at {at} as {id}, and {} listens there", shown(other)))
+            }
+            Found::OtherPort(advertised) => (
+                Level::Warning,
+                format!("it calls {name} at {at}, and {id} listens at {}", shown(advertised)),
+            ),
+            Found::Unknown => return None,
+        };
+        Some(Finding { subject: process.subject, level, text })
+    };
+    let of = |process: Process<'_>| {
+        let upstreams = process.status.upstreams.iter();
+        upstreams.filter_map(|upstream| judge(&process, upstream)).collect::<Vec<_>>()
     };
     view.processes().flat_map(of).collect()
 }

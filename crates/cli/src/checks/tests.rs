@@ -45,6 +45,12 @@ const BROKEN: &[Case] = &[
     ("AV-205", Level::Bad, |fleet| status_of(fleet, 1).svid = Some(Svid::default())),
     ("AV-206", Level::Warning, |fleet| upstream(fleet, REPORTS)),
     ("AV-206", Level::Bad, |fleet| upstream(fleet, "spiffe://market.example/ledgr")),
+    ("AV-207", Level::Bad, |fleet| {
+        status_of(fleet, 1).upstreams[0].url = "https://127.0.0.1:7004".to_owned()
+    }),
+    ("AV-207", Level::Warning, |fleet| {
+        status_of(fleet, 0).upstreams[0].url = "https://127.0.0.1:7999".to_owned();
+    }),
     ("AV-301", Level::Warning, |fleet| status_of(fleet, 0).bundle.as_mut().unwrap().sequence = 6),
     ("AV-301", Level::Bad, |fleet| {
         let bundle = issuer_of(fleet).bundle.as_mut().unwrap();
@@ -244,7 +250,7 @@ fn what_is_hidden_is_still_a_failure() {
         status_of(fleet, 0).last_renewal.as_mut().unwrap().error = "cannot connect".to_owned();
     });
     for only in [Selection::Id("AV-202"), Selection::Id("AV-701"), Selection::Category(Category::Identity)] {
-        assert!(!Report::of(&fleet, &[only.clone()]).passes(), "{only:?}");
+        assert!(!Report::of(&fleet, std::slice::from_ref(&only)).passes(), "{only:?}");
     }
     assert!(Report::of(&fleet, &[Selection::Category(Category::Records)]).passes());
 }

@@ -44,7 +44,11 @@ pub(super) fn explain(
         record,
         server: held.holder.id(fleet),
         asked: held.holder.name(),
-        summary: reason.map(Reason::summary).unwrap_or_default(),
+        summary: match reason {
+            // In the server's own record it was the client.
+            Some(Reason::HandshakeRefused) => "the client refused this server; its own error line says why",
+            reason => reason.map(Reason::summary).unwrap_or_default(),
+        },
         calls: find::over(fleet, held),
         others: others.iter().map(|held| held.record).collect(),
         remedy: remedy(reason, &evidence),
@@ -60,7 +64,13 @@ fn said(record: &Connection) -> &str {
 
 /// What the evidence points at comes before what the vocabulary says in general.
 fn remedy(reason: Option<Reason>, evidence: &Evidence) -> Remedy {
-    let general = reason.map(vocabulary::remedy).unwrap_or_default();
+    let general = match reason {
+        // This is the record that the vocabulary sends its reader to.
+        Some(Reason::HandshakeRefused) => {
+            "read the client's error line, and look up its reason: `avouch explain REASON`".to_owned()
+        }
+        reason => reason.map(vocabulary::remedy).unwrap_or_default(),
+    };
     let advice = evidence.causes.iter().map(|cause| cause.fix.clone()).chain([general]);
     let mut remedy = Remedy::default();
     remedy.advice.extend(advice.filter(|advice| !advice.is_empty()));

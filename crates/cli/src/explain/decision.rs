@@ -56,7 +56,7 @@ impl<'a> Story<'a> {
         let asker = Asker::of_record(record, connection);
         let policies = read.as_ref().and_then(|read| read.as_ref().ok());
         let known = policies.zip(asker.as_ref());
-        let remedy = match known {
+        let mut remedy = match known {
             Some((policies, asker)) => remedy::call(fleet, policies, asker, record),
             None => Remedy::default(),
         };
@@ -64,6 +64,13 @@ impl<'a> Story<'a> {
         policy.extend(known.map(|(policies, asker)| history(policies, asker, record)));
         if let Some(Err(problem)) = &read {
             policy.push(format!("the policy there cannot be read here: {problem}"));
+        }
+        let file = held.holder.status(fleet).and_then(|status| status.policy.as_ref());
+        let problem =
+            file.map(|file| file.problem.lines().collect::<Vec<_>>().join("; ")).unwrap_or_default();
+        if !problem.is_empty() {
+            policy.push(format!("the file as it is now is not in force, it does not load: {problem}"));
+            remedy.first("correct the policy file first: what was changed in it has no effect yet");
         }
         Self {
             kind: "decision",

@@ -155,7 +155,7 @@ fn apart(connection: &Connection, at: SystemTime) -> Option<Duration> {
 
 /// The peer's address in a record; an IPv4 address is the same in either family's clothes.
 pub(super) fn address(connection: &Connection) -> Option<SocketAddr> {
-    connection.peer_address.parse().ok().map(canonical)
+    crate::upstream::address(&connection.peer_address)
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -333,6 +333,44 @@ fn an_untrusted_certificate_is_explained_by_an_old_bundle_or_a_strange_authority
 }
 
 #[test]
+fn a_client_that_turned_away_is_explained_by_whom_it_expected() {
+    let record = || of_connection(connection(REFUSED, "HANDSHAKE_REFUSED"));
+    let mut fleet = ledger([record()]);
+    assert!(!ask(&fleet, REFUSED).text.contains("\n  cause "));
+    status_of(&mut fleet, 0).upstreams[0].spiffe_id = REPORTS.to_owned();
+    let text = ask(&fleet, REFUSED).text;
+    assert!(text.contains("the client refused this server"), "{text}");
+    assert!(
+        text.contains(&format!("expects {REPORTS} at https://127.0.0.1:7001, and this is {LEDGER}")),
+        "{text}"
+    );
+    assert!(
+        text.contains("[upstreams.ledger] in the configuration of spiffe://market.example/orders"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_clock_that_is_far_off_explains_a_client_that_turned_away() {
+    let mut fleet = ledger([of_connection(connection(REFUSED, "HANDSHAKE_REFUSED"))]);
+    status_of(&mut fleet, 1).clock_ahead_millis = 20_000;
+    assert!(!ask(&fleet, REFUSED).text.contains("\n  cause "));
+    status_of(&mut fleet, 1).clock_ahead_millis = -600_000;
+    assert!(ask(&fleet, REFUSED).text.contains("the server's clock is 10m behind the issuer's"));
+}
+
+#[test]
+fn a_policy_file_that_does_not_load_is_said_before_anything_else_is_advised() {
+    let mut fleet = ledger([of_call(decision(DENIED, "ROLE_MISSING"))]);
+    status_of(&mut fleet, 1).policy.as_mut().unwrap().problem =
+        "policy.toml:3:1: no RPC asks for the role \"ledger-writr\"; did you mean \"ledger-writer\"?"
+            .to_owned();
+    let text = ask(&fleet, DENIED).text;
+    assert!(text.contains("is not in force, it does not load: policy.toml:3:1"), "{text}");
+    assert!(text.contains("fix          correct the policy file first"), "{text}");
+}
+
+#[test]
 fn every_reason_of_a_refused_connection_ends_in_advice() {
     for reason in Reason::ALL {
         let text = ask(&ledger([of_connection(connection(REFUSED, reason.as_str()))]), REFUSED).text;

@@ -4,7 +4,7 @@
 use super::super::find::{self, Held, Holder};
 use super::super::page::Page;
 use crate::fleet::{Certificate, Fleet, Member};
-use crate::timespan;
+use crate::{timespan, upstream};
 use avouch_api::observe::v1::{Connection, Status};
 use avouch_spiffe::Reason;
 use serde::Serialize;
@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 
 /// From here on a difference between clocks can be why dates are judged differently.
 const CLOCKS: Duration = Duration::from_secs(5);
+/// SVIDs are dated back by so much; from here on anything can fail for it.
+const FAR: Duration = Duration::from_secs(30);
 
 /// Lines about the peer and the moment, and what they point at.
 #[derive(Debug, Default, Serialize)]
@@ -47,25 +49,28 @@ impl Evidence {
             causes: Vec::new(),
         };
         evidence.peer.extend(issued.map(inventory));
-        evidence.dates(fleet, held, reason, &known);
+        evidence.clocks_apart(fleet, held, reason, &known);
+        evidence.dates(reason, &known);
+        evidence.expectation(fleet, held, reason, &known);
         evidence.trust(fleet, held, reason, issued);
         evidence
     }
 
-    /// Dates are over or still ahead: a clock, or a renewal that fails.
-    fn dates(
+    /// The server's clock, or that of whom the peer may be.
+    fn clocks_apart(
         &mut self,
         fleet: &Fleet,
         held: &Held<'_, Connection>,
         reason: Option<Reason>,
         known: &[&Member],
     ) {
-        if !matches!(reason, Some(Reason::CertExpired | Reason::CertNotYetValid)) {
-            return;
-        }
-        if let Some((words, _)) =
-            held.holder.status(fleet).and_then(ahead).filter(|(_, apart)| *apart >= CLOCKS)
-        {
+        let limit = match reason {
+            Some(Reason::CertExpired | Reason::CertNotYetValid) => CLOCKS,
+            Some(Reason::HandshakeRefused | Reason::PeerConnectionClosed) => FAR,
+            _ => return,
+        };
+        let far = |status| ahead(status).filter(|(_, apart)| *apart >= limit).map(|(words, _)| words);
+        if let Some(words) = held.holder.status(fleet).and_then(far) {
             self.causes.push(Cause {
                 what: format!("the server's clock is {words}"),
                 fix: "set the clock of the server's machine; `avouch check --only clock` shows all"
@@ -73,20 +78,66 @@ impl Evidence {
             });
         }
         for member in known {
-            let Some(status) = &member.status else { continue };
-            if let Some((words, _)) = ahead(status).filter(|(_, apart)| *apart >= CLOCKS) {
+            if let Some(words) = member.status.as_ref().and_then(far) {
                 self.causes.push(Cause {
                     what: format!("the clock of {} is {words}", member.name()),
                     fix: format!("set the clock of the machine of {}", member.name()),
                 });
             }
-            let error =
-                status.last_renewal.as_ref().map(|renewal| renewal.error.as_str()).unwrap_or_default();
+        }
+    }
+
+    /// Dates are over because a renewal fails.
+    fn dates(&mut self, reason: Option<Reason>, known: &[&Member]) {
+        if reason != Some(Reason::CertExpired) {
+            return;
+        }
+        for member in known {
+            let renewal = member.status.as_ref().and_then(|status| status.last_renewal.as_ref());
+            let error = renewal.map(|renewal| renewal.error.as_str()).unwrap_or_default();
             if !error.is_empty() {
                 self.causes.push(Cause {
                     what: format!("{} cannot renew: {error}", member.name()),
                     fix: "`avouch check --only identity` says what is in the way of its renewal".to_owned(),
                 });
+            }
+        }
+    }
+
+    /// The client turned away: it may expect somebody else at this address.
+    fn expectation(
+        &mut self,
+        fleet: &Fleet,
+        held: &Held<'_, Connection>,
+        reason: Option<Reason>,
+        known: &[&Member],
+    ) {
+        let Holder::Member(server) = held.holder else { return };
+        if !matches!(reason, Some(Reason::HandshakeRefused | Reason::PeerConnectionClosed)) {
+            return;
+        }
+        let possible =
+            |member: &&Member| known.is_empty() || known.iter().any(|one| std::ptr::eq(*one, *member));
+        for member in fleet.members.iter().filter(possible) {
+            for call in member.status.iter().flat_map(|status| &status.upstreams) {
+                let here = upstream::address(upstream::authority(&call.url));
+                let here = here.is_some_and(|at| upstream::listens_at(server, at));
+                if here && call.spiffe_id != server.workload.spiffe_id {
+                    self.causes.push(Cause {
+                        what: format!(
+                            "{} expects {} at {}, and this is {}",
+                            member.name(),
+                            call.spiffe_id,
+                            call.url,
+                            server.workload.spiffe_id
+                        ),
+                        fix: format!(
+                            "correct the address or the SPIFFE ID of [upstreams.{}] in the configuration of {}",
+                            call.name,
+                            member.name()
+                        ),
+                    });
+                }
             }
         }
     }

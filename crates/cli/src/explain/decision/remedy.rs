@@ -168,6 +168,11 @@ impl Remedy {
         Self { advice: vec![advice.to_owned()], ..Self::default() }
     }
 
+    /// Says something before all else.
+    pub(super) fn first(&mut self, advice: &str) {
+        self.advice.insert(0, advice.to_owned());
+    }
+
     /// This, or another where this is empty.
     pub(super) fn or(self, other: impl FnOnce() -> Self) -> Self {
         if self.advice.is_empty() { other() } else { self }
