@@ -80,6 +80,23 @@ impl Member {
     }
 }
 
+impl Fleet {
+    /// Who could have been asked and did not answer. Who tells no address cannot be asked.
+    pub(crate) fn silent(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.status.is_none() && !member.address.is_empty())
+    }
+
+    /// Who tells no address: nobody can ask it. A workload that also told one is not among them.
+    pub(crate) fn unreachable(&self) -> impl Iterator<Item = &Member> {
+        let elsewhere = |one: &Member| {
+            let mut same =
+                self.members.iter().filter(|other| other.workload.spiffe_id == one.workload.spiffe_id);
+            same.any(|other| !other.address.is_empty())
+        };
+        self.members.iter().filter(move |one| one.address.is_empty() && !elsewhere(one))
+    }
+}
+
 /// An identity that is registered at the issuer.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -195,15 +195,19 @@ async fn curl(port: u16, shown: Shown, version: Option<&str>, method: &str, file
     let headers = output.lines().filter(|line| {
         line.starts_with("HTTP/") || line.starts_with("grpc-status:") || line.starts_with("grpc-message:")
     });
-    headers.map(|line| line.trim().replace("%20", " ")).collect::<Vec<_>>().join(", ")
+    headers.map(|line| line.trim().replace("%20", " ").replace("%60", "`")).collect::<Vec<_>>().join(", ")
 }
 
 /// One line, in a table's cell, without ports, ids and sources' lines.
 fn shortened(said: &str, port: u16) -> String {
     let line = said.replace(['\n', '\r'], " ").replace(&port.to_string(), "PORT").replace('|', "/");
-    let line = match line.split_once("decision d-") {
-        Some((before, after)) => format!("{before}decision d-…{}", after.get(16..).unwrap_or_default()),
-        None => line,
-    };
+    let line = line.replace('`', "'");
+    // Every decision has an id of sixteen digits of its own.
+    let mut parts = line.split(" d-");
+    let mut line = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        line.push_str(" d-…");
+        line.push_str(part.get(16..).unwrap_or_default());
+    }
     format!("`{}`", line.trim())
 }

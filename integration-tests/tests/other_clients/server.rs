@@ -101,7 +101,7 @@ impl ConnectionObserver for Reasons {
 }
 
 impl DecisionObserver for Reasons {
-    fn denied(&self, refusal: &Refusal<'_>) {
+    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
         self.0.lock().unwrap().push(refusal.denial.reason().to_string());
     }
 }

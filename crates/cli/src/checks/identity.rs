@@ -7,16 +7,17 @@ use avouch_api::observe::v1::{Svid, Upstream};
 use avouch_spiffe::SpiffeId;
 use std::collections::BTreeSet;
 
-/// Renewal begins at half of an SVID's life and takes its time: below this many percent it is late.
-const NOTED: u128 = 45;
+/// Renewal begins at half of an SVID's life, which is less than half of the span between its dates: they are dated back.
+/// So nothing is worth a note before it is worth a warning.
+const NOTED: u128 = 0;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "AV-201",
         category: Category::Identity,
         title: "every SVID is good and has life left",
-        meaning: "An SVID is renewed at about half of its life. Below 45 % it is noted, below 25 % it is a warning, \
-                  below 10 % it counts as bad. When it has ended, peers refuse the workload with CERT_EXPIRED, and \
+        meaning: "An SVID is renewed at about half of its life. Below 25 % it is a warning, below 10 % it counts \
+                  as bad. When it has ended, peers refuse the workload with CERT_EXPIRED, and \
                   its readiness says so.",
         remedy: "Its renewal fails: AV-202 has the error. Without one, the process may not get to run, or its clock \
                  may be wrong (AV-601).",
@@ -35,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
                  JOIN_TOKEN_…: a new join token. STORE_UNAVAILABLE: the issuer's disk. Not reachable: the issuer \
                  itself, or the network between.",
         hint: "read the error; `avouch explain REASON` says what to do about it",
-        causes: &["AV-101", "AV-102", "AV-103", "AV-701", "AV-601"],
+        causes: &["AV-101", "AV-102", "AV-103", "AV-701", "AV-601", "AV-303"],
         judge: renewal,
     },
     Check {
@@ -58,7 +59,7 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "Wait some seconds, as with `avouch check --wait 30s`. If it stays so, its log and its /readyz say \
                  what it waits for.",
         hint: "wait for it with `avouch check --wait 30s`, then read its log",
-        causes: &["AV-201", "AV-401", "AV-101"],
+        causes: &["AV-205", "AV-201", "AV-401", "AV-101"],
         judge: serving,
     },
     Check {

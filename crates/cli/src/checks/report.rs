@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 /// As many subjects of one check are listed for people; programs get all.
 const LISTED: usize = 10;
+/// As many of those of whom the same is said.
+const NAMED: usize = 3;
 
 /// What all selected checks say of one fleet.
 pub(crate) struct Report<'a> {
@@ -166,10 +168,10 @@ impl Outcome {
             return;
         }
         text.push('\n');
-        let mut worse: Vec<_> = shown.iter().filter(|judged| judged.finding.level > Level::Good).collect();
-        worse.sort_by_key(|judged| std::cmp::Reverse(judged.finding.level));
-        for judged in worse.iter().take(LISTED) {
-            text.push_str(&format!("      {}: {}\n", judged.subject, judged.finding.text));
+        let mut worse = said_together(&shown);
+        worse.sort_by_key(|(level, ..)| std::cmp::Reverse(*level));
+        for (_, said, subjects) in worse.iter().take(LISTED) {
+            text.push_str(&format!("      {}: {said}\n", named(subjects)));
         }
         if worse.len() > LISTED {
             text.push_str(&format!("      and {} more, which --json lists\n", worse.len() - LISTED));
@@ -200,6 +202,27 @@ impl Outcome {
             "id": id, "category": category, "title": title, "level": level, "hint": hint,
             "because_of": self.skipped_for, "findings": findings,
         })
+    }
+}
+
+/// What is not good, with all of whom the same is said.
+fn said_together<'a>(shown: &[&'a Judged]) -> Vec<(Level, &'a str, Vec<&'a str>)> {
+    let mut said: Vec<(Level, &str, Vec<&str>)> = Vec::new();
+    for Judged { finding, subject, .. } in shown.iter().filter(|judged| judged.finding.level > Level::Good) {
+        let same = said.iter_mut().find(|(level, text, _)| *level == finding.level && *text == finding.text);
+        match same {
+            Some((.., subjects)) => subjects.push(subject),
+            None => said.push((finding.level, &finding.text, vec![subject])),
+        }
+    }
+    said
+}
+
+fn named(subjects: &[&str]) -> String {
+    let names = subjects.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match subjects.len().saturating_sub(NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 

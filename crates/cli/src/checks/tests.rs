@@ -272,6 +272,17 @@ fn a_cause_hides_only_symptoms_of_the_same_process_and_nothing_worse_than_itself
 }
 
 #[test]
+fn a_process_of_another_installation_is_one_failure_and_not_three() {
+    let fleet = broken(|fleet| {
+        status_of(fleet, 0).bundle.as_mut().unwrap().roots[0].fingerprint = "dd".to_owned();
+        status_of(fleet, 0).last_renewal.as_mut().unwrap().error = "CERT_UNTRUSTED".to_owned();
+    });
+    let text = text(&fleet);
+    assert!(text.contains("× AV-303"), "{text}");
+    assert!(text.contains("because of AV-303 not shown: AV-202, AV-301\n"), "{text}");
+}
+
+#[test]
 fn a_disk_hides_its_own_process_alone() {
     let fleet = broken(|fleet| {
         issuer_of(fleet).disks[0].problem = "read-only".to_owned();
@@ -298,6 +309,36 @@ fn a_workload_that_is_silent_is_judged_by_nothing_else() {
     assert_eq!(levels["AV-501"], "bad");
     assert_eq!(levels["AV-401"], "skipped");
     assert!(text(&fleet).contains("because of AV-501 not shown:"), "{}", text(&fleet));
+}
+
+#[test]
+fn the_same_of_many_is_said_once() {
+    let fleet = broken(|fleet| {
+        for port in 7100..7105 {
+            fleet.members.push(member(ORDERS, &format!("127.0.0.1:{port}")));
+        }
+        for at in 0..7 {
+            status_of(fleet, at).policy.as_mut().unwrap().audit = true;
+        }
+    });
+    let text = text(&fleet);
+    assert_eq!(text.matches("some of it lets through").count(), 1, "{text}");
+    assert!(text.contains(" and 4 more: some of it lets through"), "{text}");
+}
+
+#[test]
+fn a_workload_that_tells_no_address_is_noted_unless_it_also_told_one() {
+    let without = |id: &str| {
+        let mut one = member(id, "");
+        one.workload.addresses.clear();
+        one.status = None;
+        one
+    };
+    let mut fleet = fleet();
+    fleet.members.extend([without(ORDERS), without(REPORTS)]);
+    let text = text(&fleet);
+    assert!(text.contains(&format!("{REPORTS}: it tells the issuer no address")), "{text}");
+    assert!(!text.contains(&format!("{ORDERS}: it tells")), "{text}");
 }
 
 #[test]

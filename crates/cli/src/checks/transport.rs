@@ -2,6 +2,7 @@
 
 use super::view::{Process, shown};
 use super::{Category, Check, Finding, Level, Subject, View};
+use crate::fleet::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -94,19 +95,22 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn answers(view: &View<'_>) -> Vec<Finding> {
-    let members = view.fleet.members.iter().enumerate();
+    let fleet = view.fleet;
+    let cannot: Vec<*const Member> = fleet.unreachable().map(std::ptr::from_ref).collect();
+    let members = fleet.members.iter().enumerate();
     members
-        .map(|(at, member)| {
+        .filter_map(|(at, member)| {
             let (level, text) = match (&member.status, member.problem.as_str()) {
                 (Some(_), "") => (Level::Good, String::new()),
                 (Some(_), problem) => (Level::Warning, format!("it answered in part: {}", shown(problem))),
                 (None, _) if member.address.is_empty() => {
-                    (Level::Note, "it advertises no address, so it cannot be asked".to_owned())
+                    cannot.contains(&std::ptr::from_ref(member)).then_some(())?;
+                    (Level::Note, "it tells the issuer no address, so it cannot be asked".to_owned())
                 }
                 (None, "") => (Level::Bad, "it was not asked".to_owned()),
                 (None, problem) => (Level::Bad, shown(problem)),
             };
-            Finding { subject: Subject::Member(at), level, text }
+            Some(Finding { subject: Subject::Member(at), level, text })
         })
         .collect()
 }

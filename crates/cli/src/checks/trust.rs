@@ -16,7 +16,7 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "A new bundle comes over the trust stream within a second; see AV-302 if that is down. With bundle \
                  files, write the new bundle: `avouch bundle show --pem`.",
         hint: "see whether its trust stream is up; with bundle files: `avouch bundle show --pem`",
-        causes: &["AV-302", "AV-101"],
+        causes: &["AV-303", "AV-302", "AV-101"],
         judge: generation,
     },
     Check {

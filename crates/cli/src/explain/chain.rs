@@ -46,8 +46,7 @@ impl Chain {
             decision: held.record.id.clone(),
             this: held.record.id == decision,
         });
-        let silent = fleet.members.iter().filter(|member| member.status.is_none()).count()
-            + usize::from(fleet.issuer.is_none());
+        let silent = fleet.silent().count() + usize::from(fleet.issuer.is_none());
         Some(Self { trace_id: trace_id.to_owned(), calls: calls.collect(), silent })
     }
 
@@ -64,7 +63,7 @@ impl Chain {
             page.fact("call chain", &format!("and {} more, which --json lists", self.calls.len() - SHOWN));
         }
         if self.silent > 0 {
-            page.fact("call chain", &format!("{} processes did not answer; there may be gaps", self.silent));
+            page.fact("call chain", &format!("{} did not answer; there may be gaps", self.silent));
         }
     }
 }

@@ -71,11 +71,13 @@ impl Missing {
             None => missing.silent.push(silent("the issuer".to_owned(), &fleet.issuer_problem)),
         }
         for member in &fleet.members {
-            match &member.status {
-                Some(status) => missing.answered(&member.name(), &member.records, status.records.as_ref()),
-                None => missing.silent.push(silent(member.name(), &member.problem)),
+            if let Some(status) = &member.status {
+                missing.answered(&member.name(), &member.records, status.records.as_ref());
             }
         }
+        missing.silent.extend(fleet.silent().map(|member| silent(member.name(), &member.problem)));
+        let no_address = "it tells the issuer no address, so it cannot be asked";
+        missing.silent.extend(fleet.unreachable().map(|member| silent(member.name(), no_address)));
         if !fleet.operator_problem.is_empty() {
             missing.silent.push(silent("all workloads".to_owned(), &fleet.operator_problem));
         }
