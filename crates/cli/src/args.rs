@@ -5,24 +5,30 @@
 mod bundle;
 mod cert;
 mod check;
+mod config;
 mod dump;
 mod edges;
 mod entry;
 mod explain;
 mod fleet;
+mod handshake;
 mod tap;
 mod token;
 mod whois;
 
 pub(crate) use bundle::{BundleCommand, BundleShow};
-pub(crate) use cert::{CertCommand, CertInspect, CertList};
+pub(crate) use cert::{
+    CertCommand, CertConvert, CertInspect, CertLint, CertList, CertNeedsRenewal, Form, Within,
+};
 pub(crate) use check::Check;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use config::{ConfigCommand, ConfigShow};
 pub(crate) use dump::Dump;
 pub(crate) use edges::Edges;
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
 pub(crate) use explain::Explain;
 pub(crate) use fleet::{Sources, is_address};
+pub(crate) use handshake::HandshakeArgs;
 use std::path::PathBuf;
 pub(crate) use tap::{Format, Tap};
 pub(crate) use token::{TokenCommand, TokenCreate};
@@ -86,6 +92,40 @@ pub(crate) enum Command {
     /// Everything there is to read in one file, for later or for somebody else
     #[command(after_help = dump::EXAMPLES)]
     Dump(Dump),
+    /// Connect to a server step by step, and say what works, or where it breaks and why
+    #[command(after_help = "\
+Examples:
+  avouch handshake localhost:7001
+  avouch handshake localhost:7001 --identity state/orders --expect spiffe://market.example/ledger
+  avouch handshake localhost:7001 --bundle bundle.pem
+
+Without --identity or --bundle the server is not verified. Makes no call. Exit status 1 if the connection breaks.")]
+    Handshake(HandshakeArgs),
+    /// The configuration of a program, and where each value comes from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write the completions of a shell
+    #[command(after_help = "\
+Examples:
+  avouch completions bash > /etc/bash_completion.d/avouch
+  avouch completions zsh > _avouch
+  avouch completions fish > ~/.config/fish/completions/avouch.fish")]
+    Completions(Completions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// The shells whose completions are kept in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[cfg(test)]
@@ -140,6 +180,13 @@ mod tests {
             &["avouch", "token", "create", "spiffe://market.example/a", "--dns", "localhost"],
             &["avouch", "token", "create", "spiffe://market.example/a", "--svid-ttl", "1h"],
             &["avouch", "bundle", "show", "--pem", "--json"],
+            &["avouch", "cert", "convert", "a.pem", "--to", "pkcs12", "--out", "b"],
+            &["avouch", "cert", "convert", "a.pem", "--to", "pem", "--key", "k"],
+            &["avouch", "cert", "convert", "a.pem", "--to", "pem", "--force"],
+            &["avouch", "cert", "lint"],
+            &["avouch", "cert", "needs-renewal", "a.pem", "--within", "20"],
+            &["avouch", "handshake", "localhost"],
+            &["avouch", "completions", "tcsh"],
             &["avouch", "nonsense"],
         ] {
             let error = Arguments::try_parse_from(words).unwrap_err();

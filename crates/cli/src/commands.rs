@@ -3,10 +3,13 @@
 pub(crate) mod bundle;
 pub(crate) mod cert;
 pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod dump;
 pub(crate) mod edges;
 pub(crate) mod entry;
 pub(crate) mod explain;
+pub(crate) mod handshake;
 mod record;
 pub(crate) mod tap;
 pub(crate) mod token;

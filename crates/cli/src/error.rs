@@ -35,6 +35,20 @@ pub(crate) enum CliError {
     RegisteredOtherwise { id: SpiffeId, found: String, wanted: String },
     #[error("{} holds no certificate", .0.display())]
     NoCertificate(PathBuf),
+    #[error("{} cannot be used: {problem}", .path.display())]
+    Unusable { path: PathBuf, problem: String, help: String },
+    #[error("{} is there already", .path.display())]
+    Exists { path: PathBuf },
+    #[error("{target} showed no certificate: {problem}")]
+    NoChain { target: String, problem: String },
+    #[error("a PKCS#12 archive needs a password")]
+    NoPassword,
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+    #[error("the form is not for a terminal")]
+    BinaryToTerminal,
+    #[error("{} cannot be run", .program.display())]
+    Program { program: PathBuf, source: io::Error },
     #[error("the issuer's answer cannot be understood: {0}")]
     Answer(String),
     #[error("there is no usable identity {whose}")]
@@ -140,6 +154,16 @@ impl Diagnostic for CliError {
                     .to_owned()
             }
             Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
+            Self::Unusable { help, .. } => help.clone(),
+            Self::Exists { .. } => "choose another name, or replace it with --force".to_owned(),
+            Self::NoChain { target, .. } => format!("see each step with `avouch handshake {target}`"),
+            Self::NoPassword => {
+                "name a file whose first line is the password with --password-file".to_owned()
+            }
+            Self::BinaryToTerminal => "write it into a file with --out FILE".to_owned(),
+            Self::Program { .. } => {
+                "name a program of avouch by its path, as in ./target/debug/orders".to_owned()
+            }
             _ => return None,
         };
         Some(Box::new(help))

@@ -8,6 +8,7 @@ mod dump;
 mod issuer;
 mod live;
 mod member;
+mod members;
 mod observed;
 mod operator;
 mod problem;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use dump::pack;
 pub(crate) use live::{Live, reach};
-pub(crate) use observed::{Observed, What, is_at};
+pub(crate) use observed::{ASKING, Observed, What, is_at, is_serial};
 
 /// Why a workload did not answer whoever asked as `operator`, in one line.
 pub(crate) fn explain(status: &tonic::Status, operator: &str) -> String {

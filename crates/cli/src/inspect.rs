@@ -3,15 +3,24 @@
 //! The verdict is that of the parsers every verifier of ours uses (`Leaf`, `Authority`); the items say where it comes
 //! from. An item that the list lacks shows up as the parser's own words, so nothing that fails can look fine.
 //!
-//! Not checked here: signatures, the path to a root, the trust domain. Those need a bundle.
+//! Not checked of a single certificate: its signature, the path to a root, the trust domain. A chain is checked as one
+//! (`chain`), and against a bundle if there is one.
 
+mod bundle;
+mod chain;
 mod checks;
+mod document;
+mod request;
+mod signature;
+
+pub(crate) use bundle::{BundleInspection, inspect as inspect_bundle};
+pub(crate) use chain::{against, checks as chain_checks};
+pub(crate) use checks::Check;
+pub(crate) use document::{Document, Unreadable};
+pub(crate) use request::{RequestInspection, inspect as inspect_request};
 
 use crate::{output, timespan};
 use avouch_spiffe::x509::Facts;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use checks::Check;
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
@@ -20,25 +29,6 @@ pub(crate) struct Inspection {
     facts: Result<Facts, String>,
     kind: &'static str,
     checks: Vec<Check>,
-}
-
-/// The certificates in a file: all PEM blocks of it, or else the whole as DER.
-pub(crate) fn certificates(content: &[u8]) -> Vec<Vec<u8>> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    let text = String::from_utf8_lossy(content);
-    if !text.contains(BEGIN) {
-        let looks_like_der = content.first() == Some(&0x30);
-        return if looks_like_der { vec![content.to_vec()] } else { Vec::new() };
-    }
-    text.split(BEGIN)
-        .skip(1)
-        .filter_map(|block| block.split_once(END))
-        .map(|(body, _)| {
-            let body: String = body.split_whitespace().collect();
-            STANDARD.decode(body).unwrap_or_default() // what does not decode is shown as no certificate
-        })
-        .collect()
 }
 
 /// Looks into a DER certificate.
@@ -60,18 +50,48 @@ impl Inspection {
         self.facts.is_ok() && self.checks.iter().all(|check| check.failure.is_none())
     }
 
-    /// For people.
-    pub(crate) fn to_text(&self, number: usize, of: usize, now: SystemTime) -> String {
-        let facts = match &self.facts {
-            Ok(facts) => facts,
-            Err(error) => return format!("certificate {number} of {of}: not readable: {error}\n"),
-        };
-        let name = facts.uris.first().unwrap_or(&facts.subject);
-        let mut text = format!("certificate {number} of {of}: {} {name}\n", self.kind);
-        text.push_str(&output::fields(2, &rows(facts, now)));
-        text.push_str("  checks\n");
-        let clauses = self.checks.iter().map(|check| check.clause.len()).max().unwrap_or(0);
-        for check in &self.checks {
+    /// Whether it is a certificate that signs no others.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.facts.as_ref().is_ok_and(|facts| !facts.ca)
+    }
+
+    /// One line for people.
+    pub(crate) fn to_line(&self, now: SystemTime) -> String {
+        match &self.facts {
+            Ok(facts) => {
+                let name = facts.uris.first().unwrap_or(&facts.subject);
+                let (kind, serial, issuer) = (self.kind, &facts.serial, &facts.issuer);
+                format!("{kind} {name}, serial {serial}, issued by {issuer}, {}", validity(facts, now))
+            }
+            Err(error) => format!("not readable: {error}"),
+        }
+    }
+
+    /// The items.
+    pub(crate) fn into_checks(self) -> Vec<Check> {
+        self.checks
+    }
+
+    /// What the certificate says, if it says anything.
+    pub(crate) fn into_facts(self) -> Option<Facts> {
+        self.facts.ok()
+    }
+
+    /// The items that do not hold.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| check.failure.is_some())
+    }
+
+    /// What the certificate says, or why it says nothing.
+    pub(crate) fn facts(&self) -> Result<&Facts, &str> {
+        self.facts.as_ref().map_err(String::as_str)
+    }
+
+    /// Items, one line each.
+    pub(crate) fn checks_to_text(checks: &[Check]) -> String {
+        let mut text = "  checks\n".to_owned();
+        let clauses = checks.iter().map(|check| check.clause.len()).max().unwrap_or(0);
+        for check in checks {
             let (mark, words) = match &check.failure {
                 None => ("ok  ", check.demand.to_owned()),
                 Some(found) => ("FAIL", format!("{}: {found}", check.demand)),
@@ -81,18 +101,33 @@ impl Inspection {
         text
     }
 
+    /// Items for programs.
+    pub(crate) fn checks_to_json(checks: &[Check]) -> Value {
+        let all = checks.iter().map(|check| {
+            json!({
+                "id": check.id, "clause": check.clause, "demand": check.demand,
+                "ok": check.failure.is_none(), "found": check.failure,
+            })
+        });
+        Value::from(all.collect::<Vec<_>>())
+    }
+
+    /// For people.
+    pub(crate) fn to_text(&self, number: usize, of: usize, now: SystemTime) -> String {
+        let facts = match &self.facts {
+            Ok(facts) => facts,
+            Err(error) => return format!("certificate {number} of {of}: not readable: {error}\n"),
+        };
+        let name = facts.uris.first().unwrap_or(&facts.subject);
+        let mut text = format!("certificate {number} of {of}: {} {name}\n", self.kind);
+        text.push_str(&output::fields(2, &rows(facts, now)));
+        text.push_str(&Self::checks_to_text(&self.checks));
+        text
+    }
+
     /// For programs.
     pub(crate) fn to_json(&self, now: SystemTime) -> Value {
-        let checks: Vec<_> = self
-            .checks
-            .iter()
-            .map(|check| {
-                json!({
-                    "id": check.id, "clause": check.clause, "demand": check.demand,
-                    "ok": check.failure.is_none(), "found": check.failure,
-                })
-            })
-            .collect();
+        let checks = Self::checks_to_json(&self.checks);
         let mut value = json!({ "kind": self.kind, "ok": self.passes(), "checks": checks });
         let facts = match &self.facts {
             Ok(facts) => json!({

@@ -9,22 +9,28 @@ mod checks;
 mod client;
 mod commands;
 mod contract;
+mod convert;
 mod error;
 mod explain;
 mod fleet;
 #[cfg(test)]
 mod golden;
+mod handshake;
+mod input;
 mod inspect;
+mod lint;
 mod output;
 mod printable;
+mod roots;
 mod runtime_dir;
 #[cfg(test)]
 mod sample;
 mod secret_file;
+mod target;
 mod timespan;
 mod upstream;
 
-use args::{Arguments, Command};
+use args::{Arguments, CertCommand, Command};
 use clap::Parser;
 use error::CliError;
 use std::io::Write;
@@ -42,8 +48,16 @@ fn main() -> ExitCode {
             }));
             let report = miette::Report::new(error);
             let _ = writeln!(std::io::stderr().lock(), "{report:?}");
-            ExitCode::FAILURE
+            failure(&arguments.command)
         }
+    }
+}
+
+/// A question that the exit status answers has a third one for "nobody knows".
+fn failure(command: &Command) -> ExitCode {
+    match command {
+        Command::Cert(CertCommand::NeedsRenewal(_)) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -62,6 +76,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Tap(tap) => commands::tap::run(arguments, tap).await,
             Command::Whois(whois) => commands::whois::run(arguments, whois).await,
             Command::Dump(dump) => commands::dump::run(arguments, dump).await,
+            Command::Handshake(args) => commands::handshake::run(arguments, args).await,
+            Command::Config(command) => commands::config::run(arguments, command),
+            Command::Completions(args) => commands::completions::run(args),
         }
     })
 }

@@ -11,6 +11,7 @@
 mod channel;
 mod config;
 pub mod deadline;
+mod examine;
 mod filter;
 mod issuer_clock;
 mod jitter;
@@ -27,6 +28,7 @@ mod verify;
 
 pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
+pub use examine::handshake_failure;
 pub use filter::IdentityFilter;
 pub use issuer_clock::ClockDifference;
 pub use record::{

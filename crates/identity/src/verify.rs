@@ -10,6 +10,7 @@ mod rejection;
 
 pub(crate) use adapter::{ConnectionVerifier, Trust};
 pub(crate) use diagnose::{apart, length, with_sources};
+pub(crate) use handshake::handshake_reason;
 pub use path::ChainLimits;
 pub(crate) use path::{Judge, Role};
 pub use rejection::Rejection;

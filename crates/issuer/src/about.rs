@@ -8,6 +8,7 @@ use crate::issuing::Issuing;
 use crate::store::{Counts, StoreError};
 use avouch_api::observe::v1 as observe;
 use avouch_identity::Identity;
+use avouch_records::text;
 use avouch_spiffe::x509::Authority;
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the process that an issuer runs in knows of itself.
 pub trait Process: Send + Sync + fmt::Debug + 'static {
-    /// How it is doing.
+    /// How it is doing. Called off the async threads: it may look at the disk.
     fn status(&self) -> observe::Status;
     /// Its latest records that match, oldest first; at most `limit`, `None`: all there are.
     fn records(&self, filter: &observe::Filter, limit: Option<usize>) -> Vec<observe::Record>;
@@ -65,13 +66,10 @@ impl About {
                     (format!("the store does not answer within {STORE_PATIENCE:?}"), Counts::default())
                 }
             };
-        let mut process = match self.process.get() {
-            Some(process) => process.status(),
-            None => self.bare_status(now),
-        };
+        let (mut process, own_disk) = self.of_the_system(now).await;
         process.bundle = Some(bundle(issuing));
-        process.disks.retain(|disk| Path::new(&disk.path) != self.data_dir);
-        process.disks.insert(0, disk(&self.data_dir));
+        process.disks.retain(|disk| disk.path != own_disk.path);
+        process.disks.insert(0, own_disk);
         observe::Issuer {
             addresses: self.addresses(&process.listen),
             process: Some(process),
@@ -80,6 +78,18 @@ impl About {
             entries: counts.entries,
             certificates: counts.certificates,
         }
+    }
+
+    /// What the process and the disk say, which may take its time.
+    async fn of_the_system(&self, now: SystemTime) -> (observe::Status, observe::Disk) {
+        let (process, data_dir) = (self.process.get().map(Arc::clone), self.data_dir.clone());
+        let asked =
+            tokio::task::spawn_blocking(move || (process.map(|process| process.status()), disk(&data_dir)));
+        let (status, disk) = asked.await.unwrap_or_else(|failed| {
+            let (path, problem) = (self.data_dir.display().to_string(), failed.to_string());
+            (None, observe::Disk { path, problem, ..observe::Disk::default() })
+        });
+        (status.unwrap_or_else(|| self.bare_status(now)), disk)
     }
 
     fn addresses(&self, listen: &str) -> Vec<String> {
@@ -95,14 +105,14 @@ impl About {
         observe::Status {
             service: "issuer".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: rfc3339(self.started_at),
-            now: rfc3339(now),
+            started_at: text::time(self.started_at),
+            now: text::time(now),
             spiffe_id: snapshot.svid.spiffe_id().to_string(),
             listen: self.listen.get().map(ToString::to_string).unwrap_or_default(),
             svid: Some(observe::Svid {
                 serial: snapshot.svid.leaf().serial().to_owned(),
-                not_before: rfc3339(snapshot.svid.leaf().not_before()),
-                not_after: rfc3339(snapshot.svid.not_after()),
+                not_before: text::time(snapshot.svid.leaf().not_before()),
+                not_after: text::time(snapshot.svid.not_after()),
                 key_matches: true, // else there would be no `Svid`
                 authorities: Vec::new(),
             }),
@@ -131,8 +141,8 @@ fn authority(authority: &Authority) -> observe::Authority {
         subject: authority.subject().to_owned(),
         key_id: authority.key_id().unwrap_or_default().to_owned(),
         fingerprint: authority.fingerprint(),
-        not_before: rfc3339(authority.not_before()),
-        not_after: rfc3339(authority.not_after()),
+        not_before: text::time(authority.not_before()),
+        not_after: text::time(authority.not_after()),
     }
 }
 
@@ -150,23 +160,9 @@ fn disk(path: &Path) -> observe::Disk {
     }
 }
 
-/// RFC 3339, UTC, with milliseconds; empty for what lies beyond the year 9999.
-pub(crate) fn rfc3339(at: SystemTime) -> String {
-    let format = time::macros::format_description!(
-        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-    );
-    time::OffsetDateTime::from(at).format(format).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_utc_with_milliseconds() {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_007);
-        assert_eq!(rfc3339(at), "2027-01-15T08:00:00.007Z");
-    }
 
     #[test]
     fn a_disk_says_its_room_or_what_is_wrong() {

@@ -4,8 +4,10 @@
 //! process works with. A process knows its common sections, its `[upstreams.NAME]` and the one section called like the
 //! service; any other key stops the start with the nearest known one named.
 
+mod defaults;
 mod error;
 mod layers;
+pub(crate) mod origin;
 mod period;
 mod redact;
 mod sections;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Command};
+use clap::{Args, Command, ValueEnum};
 
 /// Flags that every service has.
 // No group: its id would be the type's name, and a service's own flags may be called `Flags` too.
@@ -20,9 +20,29 @@ pub struct Flags {
     /// Checks configuration and policy, then exits.
     #[arg(long)]
     pub check_config: bool,
+    /// Shows every key of the configuration, its value, and where that comes from, then exits; secrets are hidden.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "table",
+        conflicts_with_all = ["check_config", "health"]
+    )]
+    pub show_config: Option<ShowConfig>,
     /// Asks the process that runs with this configuration whether it is ready, then exits: 0 ready, 1 not.
     #[arg(long, conflicts_with = "check_config")]
     pub health: bool,
+}
+
+/// How to show the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShowConfig {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
 }
 
 /// Arguments and environment of a process.

@@ -49,7 +49,7 @@ pub use avouch_records as records;
 pub use avouch_telemetry as telemetry;
 pub use boot::{Boot, BootError};
 pub use config::{ConfigError, ConfigFault, Period};
-pub use launch::{Flags, Launch};
+pub use launch::{Flags, Launch, ShowConfig};
 pub use run::{BoxError, run, run_boot, run_with};
 pub use serve::ServeError;
 pub use upstream::TracedChannel;

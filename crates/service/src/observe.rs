@@ -145,10 +145,8 @@ impl IdentityObserver for Observer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use avouch_authz::Methods;
-    use avouch_identity::ClockDifference;
     use avouch_records::RecordsConfig;
     use avouch_spiffe::clock;
 

@@ -13,8 +13,9 @@ use clap::Args;
 
 use crate::app::App;
 use crate::boot::{self, Boot, BootError};
+use crate::config::origin;
 use crate::health_check::{self, HealthCheckError};
-use crate::launch::{self, Flags, Launch, NoFlags};
+use crate::launch::{self, Flags, Launch, NoFlags, ShowConfig};
 
 /// Any error, as a binary passes it up.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -59,6 +60,8 @@ where
     };
     let outcome = if flags.check_config {
         check(name, contracts, flags)
+    } else if let Some(form) = flags.show_config {
+        show(name, flags, form)
     } else if flags.health {
         health(name, flags)
     } else {
@@ -89,6 +92,17 @@ fn in_runtime(work: impl Future<Output = Result<(), BoxError>>) -> Result<(), Bo
 fn check(name: &'static str, contracts: &[&'static Contract], flags: Flags) -> Result<(), BoxError> {
     boot::check(name, contracts, &Launch::of_process(flags))?;
     writeln!(std::io::stdout(), "{name}: the configuration is good")?;
+    Ok(())
+}
+
+/// `--show-config`.
+fn show(name: &'static str, flags: Flags, form: ShowConfig) -> Result<(), BoxError> {
+    let rows = origin::rows(name, &Launch::of_process(flags))?;
+    let shown = match form {
+        ShowConfig::Table => origin::to_text(&rows),
+        ShowConfig::Json => origin::to_json(&rows),
+    };
+    std::io::stdout().write_all(shown.as_bytes())?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use avouch_api::observe::v1::{
@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     listening: Arc<OnceLock<Listening>>,
     disks: Vec<PathBuf>,
     upstreams: Vec<Upstream>,
+    /// By the policy's version.
+    unused: Mutex<Option<(String, Vec<String>)>>,
 }
 
 /// The listener for mutual TLS, once there is one.
@@ -80,6 +82,7 @@ impl Facts {
             listening: Arc::clone(&parts.listening),
             disks,
             upstreams: upstreams.collect(),
+            unused: Mutex::default(),
         }
     }
 
@@ -121,10 +124,23 @@ impl Facts {
             version: current.policy.version().to_owned(),
             since: text::time(current.since),
             problem: self.policy.problem().unwrap_or_default(),
-            tests: current.policy.tests() as u64,
-            unused: current.policy.unused().iter().map(ToString::to_string).collect(),
+            tests: current.policy.tests().try_into().unwrap_or(u64::MAX),
+            unused: self.unused(&current.policy),
             audit: current.policy.audits(),
         })
+    }
+
+    /// What of the policy does nothing. Once per policy: it takes a look at everything in it.
+    fn unused(&self, policy: &avouch_authz::Policy) -> Vec<String> {
+        let mut known = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((version, unused)) if version == policy.version() => unused.clone(),
+            _ => {
+                let unused: Vec<_> = policy.unused().iter().map(ToString::to_string).collect();
+                *known = Some((policy.version().to_owned(), unused.clone()));
+                unused
+            }
+        }
     }
 }
 
@@ -195,7 +211,7 @@ fn policy(of: InForce) -> Policy {
         source: of.policy.source().to_owned(),
         version: of.policy.version().to_owned(),
         since: text::time(of.since),
-        text: of.text.to_string(),
+        text: of.policy.text().to_owned(),
     }
 }
 

@@ -154,6 +154,26 @@ fn check_config_starts_nothing() {
     assert!(!ca.path("address.json").exists());
 }
 
+#[test]
+fn show_config_says_where_each_value_comes_from_and_starts_nothing() {
+    let ca = Ca::new();
+    let config = config(&ca, "[minimal]\nsecret = 'hunter2'\n");
+    let output = run(&["--config", &config, "--set", "service.drain_timeout=3s", "--show-config"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let line = |key: &str| text.lines().find(|line| line.starts_with(key)).expect(key).to_owned();
+    assert!(line("service.drain_timeout ").ends_with("--set service.drain_timeout"), "{text}");
+    assert!(line("service.address_file ").contains(&format!("{config}:")), "{text}");
+    assert!(line("minimal.secret ").contains("(hidden)") && !text.contains("hunter2"), "{text}");
+    assert!(!ca.path("address.json").exists());
+
+    let output = run(&["--config", &config, "--show-config=json"]);
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = rows.as_array().unwrap().iter().find(|row| row["key"] == "service.limits.max_connections");
+    assert_eq!(found.expect("the row")["origin"], "default");
+    assert_eq!(run(&["--config", "none.toml", "--show-config"]).status.code(), Some(64));
+}
+
 #[tokio::test]
 async fn health_asks_the_running_process_and_reads_no_key() {
     let ca = Ca::new();

@@ -1,19 +1,54 @@
 //! `avouch cert`.
 
 use avouch_spiffe::SpiffeId;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertCommand {
-    /// Look into a certificate or chain (PEM or DER) and check it against the SPIFFE standard, item by item
+    /// Look into certificates, a chain, a bundle, a request, or what a server presents, item by item
     #[command(after_help = "\
 Examples:
   avouch cert inspect orders.pem
+  avouch cert inspect orders.pem --bundle bundle.pem
+  avouch cert inspect localhost:7001
   openssl s_client -connect 127.0.0.1:7001 -showcerts </dev/null | avouch cert inspect -
+
+Reads PEM, DER, SPIFFE bundles and certificate signing requests. Of HOST:PORT it takes the chain that the server presents
+in a TLS 1.3 handshake, without believing it and without a client certificate; a file of that name wins.
 
 Needs no issuer. Exit status 1 if a check fails.")]
     Inspect(CertInspect),
+    /// Find what is wrong with certificates, or could be better, by RFC 5280 and SPIFFE
+    #[command(after_help = "\
+Examples:
+  avouch cert lint orders.pem
+  avouch cert lint orders.pem bundle.json --json
+
+One finding a line: FILE:NUMBER: severity: id, what, and the clause. An error breaks a MUST, a warning a SHOULD.
+
+Needs no issuer. Exit status 1 if there is an error.")]
+    Lint(CertLint),
+    /// Turn certificates into another form: PEM, DER, or PKCS#12 with their key
+    #[command(after_help = "\
+Examples:
+  avouch cert convert orders.der --to pem
+  avouch cert convert orders.pem --to der --out orders.der
+  avouch cert convert svid.pem --key svid.pem --to pkcs12 --password-file password --out orders.p12
+
+A private key goes only into a file, for its owner alone (mode 0600). Needs no issuer.")]
+    Convert(CertConvert),
+    /// Ask whether a certificate is about to end; the exit status answers
+    #[command(after_help = "\
+Examples:
+  avouch cert needs-renewal orders.pem
+  avouch cert needs-renewal orders.pem --within 8h
+
+Exit status: 0 it is time to renew, 1 not yet, 2 the file cannot be read or the usage is wrong. Of a chain, the first
+certificate to end decides. Needs no issuer.")]
+    NeedsRenewal(CertNeedsRenewal),
     /// List issued certificates, newest first
     #[command(
         visible_alias = "ls",
@@ -28,9 +63,84 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(crate) struct CertInspect {
-    /// A file with certificates; - reads standard input
+    /// A file, or a server; - reads standard input
+    #[arg(value_name = "FILE|HOST:PORT")]
+    pub(crate) what: PathBuf,
+    /// Also verify the chain against these roots, in PEM or as a SPIFFE bundle
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CertLint {
+    /// Files with certificates, chains or bundles; - reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// A form of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    Pem,
+    Der,
+    Pkcs12,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CertConvert {
+    /// A file with certificates, in PEM, in DER, or a SPIFFE bundle; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// The form to write
+    #[arg(long, value_enum)]
+    pub(crate) to: Form,
+    /// Where to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// A PEM file with the private key of the first certificate, to be written beside it
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub(crate) key: Option<PathBuf>,
+    /// A file whose first line is the password of the PKCS#12 archive
+    #[arg(long, value_name = "FILE", required_if_eq("to", "pkcs12"))]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Overwrite what is there
+    #[arg(long, requires = "out")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CertNeedsRenewal {
+    /// A file with a certificate or chain; - reads standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// How little may be left: a part of its life, or a time as in 8h. A workload renews at half of its life, so a third
+    /// left means that it did not
+    #[arg(long, value_name = "PERCENT|TIME", default_value = "33%")]
+    pub(crate) within: Within,
+}
+
+/// How little may be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// Of the whole life.
+    Percent(u32),
+    Time(Duration),
+}
+
+impl FromStr for Within {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_suffix('%') {
+            None => crate::timespan::parse(text).map(Self::Time).map_err(|error| error.to_string()),
+            Some(number) => match number.parse() {
+                Ok(percent) if percent <= 100 && !number.starts_with('+') => Ok(Self::Percent(percent)),
+                _ => {
+                    Err(format!("{text:?} is no part of a life; write for example 20%, or a time such as 8h"))
+                }
+            },
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -41,4 +151,18 @@ pub(crate) struct CertList {
     /// Only this identity's
     #[arg(long, value_name = "SPIFFE_ID")]
     pub(crate) id: Option<SpiffeId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_left_is_a_part_or_a_time() {
+        assert_eq!("20%".parse(), Ok(Within::Percent(20)));
+        assert_eq!("8h".parse(), Ok(Within::Time(Duration::from_secs(28_800))));
+        for text in ["", "%", "101%", "-1%", "+1%", "1.5%", "20", "20 %", "h"] {
+            assert!(text.parse::<Within>().is_err(), "{text:?}");
+        }
+    }
 }

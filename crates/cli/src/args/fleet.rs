@@ -9,14 +9,15 @@ use std::str::FromStr;
 #[derive(Debug, Default, Args)]
 pub(crate) struct Sources {
     /// Read what `avouch dump` wrote, and ask nobody
-    #[arg(long, value_name = "FILE", help_heading = "Whom to ask", conflicts_with_all = ["identity", "operator", "workloads"])]
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask", conflicts_with_all = ["operator", "workloads"])]
     pub(crate) from: Option<PathBuf>,
     /// Ask with the identity in DIR: svid.pem, key.pem and bundle.pem or bundle.json [default: enroll, for this
     /// run and in memory only, at the issuer whose socket this user may use]
     #[arg(long, value_name = "DIR", env = "AVOUCH_IDENTITY", help_heading = "Whom to ask")]
     pub(crate) identity: Option<PathBuf>,
-    /// Ask as SPIFFE_ID, which must be registered [default: spiffe://TRUST-DOMAIN/operator]
-    #[arg(long = "as", value_name = "SPIFFE_ID", help_heading = "Whom to ask", conflicts_with = "identity")]
+    /// Ask as SPIFFE_ID, which must be registered; with --identity: the one that must be in DIR [default:
+    /// spiffe://TRUST-DOMAIN/operator]
+    #[arg(long = "as", value_name = "SPIFFE_ID", help_heading = "Whom to ask")]
     pub(crate) operator: Option<SpiffeId>,
     /// Also ask a workload that the issuer does not list (repeatable)
     #[arg(long = "workload", value_name = "HOST:PORT=SPIFFE_ID", help_heading = "Whom to ask")]

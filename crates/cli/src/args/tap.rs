@@ -8,6 +8,9 @@ pub(crate) struct Tap {
     /// Only what was refused, or would have been but for audit mode
     #[arg(long)]
     pub(crate) denied: bool,
+    /// Also the calls of commands like this one
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Go on with what happens from now on, until interrupted
     #[arg(long, short, conflicts_with = "from")]
     pub(crate) follow: bool,
@@ -27,6 +30,8 @@ pub(crate) enum Format {
     Text,
     /// A JSON object on each line
     Json,
+    /// Connections only, each with the fifteen fields of an AWS load balancer's connection log
+    Alb,
 }
 
 pub(crate) const EXAMPLES: &str = "\
@@ -35,6 +40,7 @@ Examples:
   avouch tap --denied --follow
   avouch tap --about spiffe://market.example/orders --format json
   avouch tap --denied --from dump.tgz
+  avouch tap --format alb > connections.log
 
 The records of everybody, oldest first: who connected, and whose calls were refused.
 

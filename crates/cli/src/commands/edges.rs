@@ -5,7 +5,7 @@
 
 use crate::args::{Arguments, Edges};
 use crate::error::CliError;
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, ASKING, Fleet};
 use crate::{output, timespan};
 use avouch_api::observe::v1::Edge;
 use serde::Serialize;
@@ -16,11 +16,12 @@ use std::time::SystemTime;
 pub(crate) async fn run(arguments: &Arguments, edges: &Edges) -> Result<ExitCode, CliError> {
     let fleet = fleet::gather(arguments, &edges.sources).await?;
     super::say_silences(&fleet)?;
-    let flows = flows(&fleet, edges.refused);
+    let mut flows = flows(&fleet);
+    flows.retain(|flow| flow.is_wanted(edges));
     if arguments.json {
         output::json(&serde_json::to_value(&flows).map_err(std::io::Error::from)?)?;
     } else if flows.is_empty() {
-        output::hint("no calls were counted");
+        output::warn("no calls were counted");
     } else {
         output::text(&table(&fleet, &flows))?;
     }
@@ -52,6 +53,12 @@ struct Flow {
 }
 
 impl Flow {
+    /// Refusals always; who only asks as this program does would bury the rest.
+    fn is_wanted(&self, edges: &Edges) -> bool {
+        let refused = self.refused > 0 || self.audited > 0;
+        refused || (!edges.refused && (edges.all || !self.method.starts_with(ASKING)))
+    }
+
     fn add(&mut self, address: &str, edge: &Edge, now: &str) {
         self.addresses.push(address.to_owned());
         let calls = edge.allowed.saturating_add(edge.refused);
@@ -84,7 +91,7 @@ fn rate(calls: u64, since: &str, now: &str) -> f64 {
 }
 
 /// By caller, callee and method.
-fn flows(fleet: &Fleet, refused_only: bool) -> Vec<Flow> {
+fn flows(fleet: &Fleet) -> Vec<Flow> {
     let mut found: BTreeMap<(&str, &str, &str), Flow> = BTreeMap::new();
     for member in &fleet.members {
         let callee = member.workload.spiffe_id.as_str();
@@ -100,7 +107,7 @@ fn flows(fleet: &Fleet, refused_only: bool) -> Vec<Flow> {
             flow.add(&member.address, edge, own.unwrap_or(&fleet.taken_at));
         }
     }
-    found.into_values().filter(|flow| !refused_only || flow.refused > 0 || flow.audited > 0).collect()
+    found.into_values().collect()
 }
 
 fn table(fleet: &Fleet, flows: &[Flow]) -> String {
@@ -156,6 +163,7 @@ fn percent(part: u64, of: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Sources;
     use crate::fleet::sample;
 
     #[test]
@@ -167,14 +175,25 @@ mod tests {
 ‼  orders      ledger  market.ledger.v1.Ledger/Post   300    100%  0 (+7 audited)  0.5/s  1.3  X25519MLKEM768  in 20m
    storefront  orders  market.orders.v1.Orders/Place  1200   99%   0               2.0/s  1.3  X25519MLKEM768  in 20m
 ";
-        assert_eq!(format!("\n{}", table(&fleet, &flows(&fleet, false))), expected);
+        assert_eq!(format!("\n{}", table(&fleet, &flows(&fleet))), expected);
     }
 
     #[test]
     fn refused_shows_refused_and_audited_only() {
-        let found = flows(&sample::fleet(), true);
-        let callers: Vec<_> = found.iter().map(|flow| flow.caller.as_str()).collect();
+        let edges = Edges { refused: true, all: true, sources: Sources::default() };
+        let found = flows(&sample::fleet());
+        let callers: Vec<_> =
+            found.iter().filter(|flow| flow.is_wanted(&edges)).map(|flow| flow.caller.as_str()).collect();
         assert_eq!(callers, ["spiffe://market.example/dev", "spiffe://market.example/orders"]);
+    }
+
+    #[test]
+    fn who_asks_as_this_program_does_shows_with_all_or_when_refused() {
+        let asking = Flow { method: format!("{ASKING}ListEdges"), ..Flow::default() };
+        let refused = Flow { refused: 1, method: asking.method.clone(), ..Flow::default() };
+        let wanted =
+            |all, flow: &Flow| flow.is_wanted(&Edges { refused: false, all, sources: Sources::default() });
+        assert!(!wanted(false, &asking) && wanted(true, &asking) && wanted(false, &refused));
     }
 
     #[test]
@@ -186,7 +205,7 @@ mod tests {
         replica.edges[0].last_at = "2027-01-15T08:09:00.000Z".to_owned();
         replica.edges[0].group = "X25519".to_owned();
         fleet.members.push(replica);
-        let found = flows(&fleet, false);
+        let found = flows(&fleet);
         let storefront = found.iter().find(|flow| flow.caller.ends_with("storefront")).unwrap();
         assert_eq!((storefront.calls, storefront.ok, storefront.group.as_str()), (2_400, 2_394, "X25519"));
         assert_eq!(storefront.addresses, ["127.0.0.1:7001", "127.0.0.1:8001"]);
@@ -202,7 +221,7 @@ mod tests {
         edge.since = "2099-01-15T08:09:00.000Z".to_owned();
         edge.peer_not_after = "never".to_owned();
         edge.peer_id = "evil\u{1b}[2J".to_owned();
-        let text = table(&fleet, &flows(&fleet, false));
+        let text = table(&fleet, &flows(&fleet));
         assert!(!text.contains('\u{1b}'), "{text}");
     }
 

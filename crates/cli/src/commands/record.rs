@@ -41,6 +41,14 @@ fn of_decision(fleet: &Fleet, decision: &Decision) -> String {
     };
     let who = or(fleet.short(&decision.peer), "somebody");
     let method = decision.method.trim_start_matches('/');
+    if decision.verdict == "allowed" {
+        let role = if decision.have.is_empty() {
+            String::new()
+        } else {
+            format!(" as {}", decision.have.join(", "))
+        };
+        return format!("{mark} {who} → {method} allowed{role}{}", suppressed(decision.suppressed));
+    }
     let mut why = reason(&decision.reason, &decision.detail);
     if !decision.need.is_empty() {
         let have = if decision.have.is_empty() { "nothing".to_owned() } else { decision.have.join(", ") };
@@ -116,6 +124,14 @@ mod tests {
         };
         let text = line(&Record { connection: Some(ended), decision: None });
         assert!(text.contains("; ended 2027-01-15T08:00:09.000Z: HANDSHAKE_TIMEOUT"), "{text}");
+    }
+
+    #[test]
+    fn an_allowed_call_says_as_what() {
+        let (need, have) = (vec!["reader".to_owned()], vec!["reader".to_owned()]);
+        let allowed = Decision { need, have, ..sample::decision("dev", "/a.B/C", 1) };
+        let text = line(&Record { decision: Some(allowed), connection: None });
+        assert_eq!(text, "2027-01-15T08:00:01.000Z  orders  √ dev → a.B/C allowed as reader  []");
     }
 
     #[test]

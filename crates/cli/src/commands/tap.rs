@@ -5,14 +5,16 @@ mod follow;
 use crate::args::{Arguments, Format, Tap};
 use crate::commands::record;
 use crate::error::CliError;
-use crate::fleet::{self, Fleet, Observed};
+use crate::fleet::{self, Fleet, Observed, What};
 use crate::output;
+use avouch_records::alb;
 use std::process::ExitCode;
 
 pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, CliError> {
     let show = Show {
         format: tap.format.unwrap_or(if arguments.json { Format::Json } else { Format::Text }),
         denied: tap.denied,
+        all: tap.all,
         about: tap.about.clone().unwrap_or_default(),
     };
     if tap.follow {
@@ -22,7 +24,7 @@ pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, Cl
     super::say_silences(&fleet)?;
     let lines = show.lines(&fleet)?;
     if lines.is_empty() {
-        output::hint("no record fits");
+        output::warn("no record fits");
     }
     output::text(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;
     Ok(super::found(!lines.is_empty()))
@@ -33,23 +35,27 @@ pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, Cl
 struct Show {
     format: Format,
     denied: bool,
+    /// Also who asks as this program does.
+    all: bool,
     about: String,
 }
 
 impl Show {
     fn lines(&self, fleet: &Fleet) -> Result<Vec<String>, CliError> {
-        let records = fleet.records();
-        records.iter().filter(|record| self.wants(record)).map(|record| self.line(fleet, record)).collect()
+        let mut records =
+            if self.about.is_empty() { fleet.records() } else { fleet.records_about(&self.about) };
+        records.retain(|record| (!self.denied || record.is_denied()) && (self.all || !record.is_asking()));
+        let lines: Result<Vec<_>, _> = records.iter().map(|record| self.line(fleet, record)).collect();
+        Ok(lines?.into_iter().flatten().collect())
     }
 
-    fn wants(&self, record: &Observed<'_>) -> bool {
-        (!self.denied || record.is_denied()) && (self.about.is_empty() || record.is_about(&self.about))
-    }
-
-    fn line(&self, fleet: &Fleet, record: &Observed<'_>) -> Result<String, CliError> {
-        match self.format {
-            Format::Text => Ok(record::text(fleet, record)),
-            Format::Json => Ok(serde_json::to_string(record).map_err(std::io::Error::from)?),
+    /// `None`: the format has no line for such a record.
+    fn line(&self, fleet: &Fleet, record: &Observed<'_>) -> Result<Option<String>, CliError> {
+        match (self.format, record.what) {
+            (Format::Text, _) => Ok(Some(record::text(fleet, record))),
+            (Format::Json, _) => Ok(Some(serde_json::to_string(record).map_err(std::io::Error::from)?)),
+            (Format::Alb, What::Connection(connection)) => Ok(Some(alb::line(connection))),
+            (Format::Alb, What::Decision(_)) => Ok(None),
         }
     }
 }
@@ -60,7 +66,7 @@ mod tests {
     use crate::fleet::sample;
 
     fn lines(format: Format, denied: bool, about: &str) -> Vec<String> {
-        Show { format, denied, about: about.to_owned() }.lines(&sample::fleet()).unwrap()
+        Show { format, denied, all: false, about: about.to_owned() }.lines(&sample::fleet()).unwrap()
     }
 
     #[test]
@@ -82,9 +88,18 @@ mod tests {
 
     #[test]
     fn about_narrows_it_down() {
-        assert_eq!(lines(Format::Text, false, sample::TRACE).len(), 2);
-        assert_eq!(lines(Format::Text, true, "127.0.0.1:50001").len(), 0);
-        assert_eq!(lines(Format::Text, false, "127.0.0.1:50001").len(), 1);
+        assert_eq!(lines(Format::Text, false, sample::TRACE).len(), 3);
+        // An address is that of a connection, and calls come over connections.
+        assert_eq!(lines(Format::Text, true, "127.0.0.1:50001").len(), 1);
+        assert_eq!(lines(Format::Text, false, "127.0.0.1:50001").len(), 2);
+    }
+
+    #[test]
+    fn alb_has_a_line_of_fifteen_fields_for_each_connection_and_none_for_decisions() {
+        let lines = lines(Format::Alb, false, "");
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|line| line.split(' ').count() == 15), "{lines:?}");
+        assert!(lines[2].contains("Failed:ClientCertExpired conn-0000000000000002"), "{}", lines[2]);
     }
 
     #[test]

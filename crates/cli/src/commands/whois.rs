@@ -5,7 +5,7 @@
 use crate::args::{Arguments, Whois};
 use crate::commands::record;
 use crate::error::CliError;
-use crate::fleet::{self, Certificate, Entry, Fleet, Member, Observed, What, is_at};
+use crate::fleet::{self, Certificate, Entry, Fleet, Member, Observed, What, is_at, is_serial};
 use crate::{output, timespan};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ impl<'a> Place<'a> {
 
     fn is_about(&self, what: &str) -> bool {
         !what.is_empty()
-            && (self.spiffe_id == what || self.serial.eq_ignore_ascii_case(what) || is_at(self.address, what))
+            && (self.spiffe_id == what || is_serial(self.serial, what) || is_at(self.address, what))
     }
 }
 
@@ -71,15 +71,14 @@ impl<'a> Found<'a> {
         let mut certificates: Vec<_> = fleet
             .certificates
             .iter()
-            .filter(|known| known.serial.eq_ignore_ascii_case(what) || known.spiffe_id == what)
+            .filter(|known| is_serial(&known.serial, what) || known.spiffe_id == what)
             .collect();
         // The latest say how it is; all of them would bury the rest.
         certificates.truncate(MOST_CERTIFICATES);
         let places = fleet.members.iter().map(Place::of).filter(|place| place.is_about(what));
         let (connections, decisions) = fleet
-            .records()
+            .records_about(what)
             .into_iter()
-            .filter(|record| record.is_about(what))
             .partition(|record| matches!(record.what, What::Connection(_)));
         // Of a certificate the owner's entry is of interest too.
         let owner = certificates.first().map_or(what, |certificate| certificate.spiffe_id.as_str());
@@ -122,6 +121,7 @@ impl<'a> Found<'a> {
 }
 
 const MOST_CERTIFICATES: usize = 20;
+const MOST_RECORDS: usize = 50;
 
 fn registered(fleet: &Fleet, entry: &Entry) -> String {
     let span = |seconds: Option<u64>| {
@@ -186,7 +186,16 @@ fn places(fleet: &Fleet, found: &[Place<'_>]) -> String {
 }
 
 fn lines(fleet: &Fleet, found: &[Observed<'_>]) -> String {
-    found.iter().map(|record| format!("  {}\n", record::text(fleet, record))).collect()
+    let earlier = found.len().saturating_sub(MOST_RECORDS);
+    let mut text = if earlier > 0 {
+        format!("  {earlier} earlier ones are left out; --json has them all\n")
+    } else {
+        String::new()
+    };
+    for record in found.iter().skip(earlier) {
+        text.push_str(&format!("  {}\n", record::text(fleet, record)));
+    }
+    text
 }
 
 /// Relative to when the fleet was asked.
@@ -232,8 +241,12 @@ DECISIONS
     #[test]
     fn of_a_trace_its_calls_are_told_in_their_order() {
         let text = told(sample::TRACE);
-        let calls: Vec<_> = text.lines().skip(1).map(|line| line.split("  ").nth(2).unwrap()).collect();
-        assert!(text.starts_with("CALLS OF THE TRACE\n"), "{text}");
+        let calls: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains('→'))
+            .map(|line| line.split("  ").nth(2).unwrap())
+            .collect();
+        assert!(text.starts_with("CONNECTIONS\n") && text.contains("CALLS OF THE TRACE\n"), "{text}");
         assert_eq!(calls, ["orders", "ledger"], "{text}");
     }
 
@@ -254,6 +267,18 @@ DECISIONS
         let text = told("127.0.0.1:50002");
         assert!(text.contains("× late") && text.contains("CERT_EXPIRED"), "{text}");
         assert!(!text.contains("conn-0000000000000001"), "{text}");
+        let text = told("127.0.0.1:50001");
+        assert!(text.contains("d-0000000000000001"), "what came over that connection: {text}");
+    }
+
+    #[test]
+    fn the_latest_of_many_records_are_shown_and_the_rest_is_counted() {
+        let mut fleet = sample::fleet();
+        let record = fleet.members[1].records[0].clone();
+        fleet.members[1].records = vec![record; MOST_RECORDS + 3];
+        let text = Found::of(&fleet, "77").to_text(&fleet);
+        assert!(text.contains("  3 earlier ones are left out"), "{text}");
+        assert_eq!(text.lines().count(), MOST_RECORDS + 2);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Whom to ask: the issuer over its socket, and each workload it lists or the user names.
 
-use super::{Fleet, Member, issuer, member, operator, problem};
-use crate::args::{Arguments, Sources, is_address};
+use super::{Fleet, Member, issuer, member, members, operator, problem};
+use crate::args::{Arguments, Sources};
 use crate::error::CliError;
 use crate::{client, timespan};
 use avouch_api::admin::v1::ListWorkloadsRequest;
 use avouch_api::admin::v1::admin_client::AdminClient;
-use avouch_api::observe::v1::Workload;
 use avouch_api::observe::v1::observe_client::ObserveClient;
 use avouch_identity::Identity;
 use avouch_spiffe::clock::{Clock, SystemClock};
@@ -48,7 +47,7 @@ pub(crate) async fn reach(arguments: &Arguments, sources: &Sources) -> Result<Li
         Err(error) => fleet.issuer_problem = problem::of_error(&error),
     }
     let identity = match (&sources.identity, &mut admin) {
-        (Some(dir), _) => Some(operator::from_files(dir).await?),
+        (Some(dir), _) => Some(operator::from_files(dir, sources.operator.as_ref()).await?),
         (None, Some(client)) if fleet.issuer.is_some() => {
             match operator::enrolled(client, &fleet, sources).await {
                 Ok(identity) => Some(identity),
@@ -72,8 +71,9 @@ pub(crate) async fn reach(arguments: &Arguments, sources: &Sources) -> Result<Li
             fleet.trust_domain = id.trust_domain().to_string();
         }
     }
-    fleet.members = members(&workloads, sources, &fleet.operator, &fleet.operator_problem);
-    let known = fleet.members.iter().map(who_and_where).collect();
+    let members = members::all(&workloads, sources, &fleet.operator_problem);
+    let known = members.iter().map(who_and_where).collect();
+    fleet.members = members::without_replaced(members, &fleet.certificates, &fleet.taken_at);
     Ok(Live { fleet, identity, admin, known })
 }
 
@@ -109,7 +109,7 @@ impl Live {
         sources: &Sources,
     ) -> Result<Vec<Member>, Status> {
         let listed = client.list_workloads(ListWorkloadsRequest {}).await?.into_inner().workloads;
-        let all = members(&listed, sources, &self.fleet.operator, &self.fleet.operator_problem);
+        let all = members::all(&listed, sources, &self.fleet.operator_problem);
         Ok(all.into_iter().filter(|member| self.known.insert(who_and_where(member))).collect())
     }
 
@@ -128,84 +128,4 @@ impl Live {
 
 fn who_and_where(member: &Member) -> (String, String) {
     (member.workload.spiffe_id.clone(), member.address.clone())
-}
-
-/// One for each address, in the order of their names; those that were named beside the issuer's list as well.
-fn members(workloads: &[Workload], sources: &Sources, operator: &str, problem: &str) -> Vec<Member> {
-    let mut found: Vec<Member> = Vec::new();
-    let mut add = |workload: &Workload, address: &str, problem: &str| {
-        let same =
-            |known: &Member| known.address == address && known.workload.spiffe_id == workload.spiffe_id;
-        if !found.iter().any(same) {
-            let problem = if !address.is_empty() && !is_address(address) {
-                format!("{address:?} is no address of the form host:port")
-            } else {
-                problem.to_owned()
-            };
-            let (workload, address) = (workload.clone(), address.to_owned());
-            found.push(Member { workload, address, problem, ..Member::default() });
-        }
-    };
-    for workload in workloads {
-        if workload.addresses.is_empty() && workload.spiffe_id != operator {
-            add(workload, "", "it tells the issuer no address: [service] address in its configuration does");
-        }
-        workload.addresses.iter().for_each(|address| add(workload, address, problem));
-    }
-    for target in &sources.workloads {
-        let workload = Workload {
-            spiffe_id: target.spiffe_id.to_string(),
-            addresses: vec![target.address.clone()],
-            ..Workload::default()
-        };
-        add(&workload, &target.address, problem);
-    }
-    found.sort_by(|a, b| (&a.workload.spiffe_id, &a.address).cmp(&(&b.workload.spiffe_id, &b.address)));
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn workload(id: &str, addresses: &[&str]) -> Workload {
-        Workload {
-            spiffe_id: format!("spiffe://market.example/{id}"),
-            addresses: addresses.iter().map(|at| (*at).to_owned()).collect(),
-            ..Workload::default()
-        }
-    }
-
-    #[test]
-    fn every_address_is_a_member_once_and_who_has_none_is_explained() {
-        let known = [workload("orders", &["a:1", "b:2"]), workload("dark", &[]), workload("operator", &[])];
-        let sources = Sources {
-            workloads: ["a:1=spiffe://market.example/orders", "c:3=spiffe://market.example/new"]
-                .map(|text| text.parse().unwrap())
-                .to_vec(),
-            ..Sources::default()
-        };
-        let found = members(&known, &sources, "spiffe://market.example/operator", "");
-        let shown: Vec<_> = found
-            .iter()
-            .map(|member| {
-                (member.workload.spiffe_id.as_str(), member.address.as_str(), member.problem.is_empty())
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("spiffe://market.example/dark", "", false),
-                ("spiffe://market.example/new", "c:3", true),
-                ("spiffe://market.example/orders", "a:1", true),
-                ("spiffe://market.example/orders", "b:2", true),
-            ]
-        );
-    }
-
-    #[test]
-    fn an_address_that_is_none_is_not_dialled() {
-        let found = members(&[workload("orders", &["evil/../x:1", "a:1"])], &Sources::default(), "", "");
-        assert_eq!(found.iter().filter(|member| member.problem.is_empty()).count(), 1);
-    }
 }

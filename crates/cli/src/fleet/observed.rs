@@ -1,8 +1,13 @@
 //! Everybody's records as one list, each with who made it.
 
 use super::Fleet;
+use crate::timespan;
 use avouch_api::observe::v1::{Connection, Decision, Record};
 use serde::Serialize;
+use std::collections::HashSet;
+
+/// What the commands of this program ask everybody.
+pub(crate) const ASKING: &str = "/avouch.observe.v1.Observe/";
 
 /// A record, and who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -43,13 +48,30 @@ impl<'a> Observed<'a> {
         }
     }
 
-    /// Whether something was not allowed, or would not have been.
+    /// Whether something was not allowed, or would not have been; also a connection that was closed for what its peer did.
     pub(crate) fn is_denied(&self) -> bool {
-        let verdict = match self.what {
-            What::Connection(connection) => &connection.verdict,
-            What::Decision(decision) => &decision.verdict,
-        };
-        !matches!(verdict.as_str(), "accepted" | "allowed")
+        match self.what {
+            What::Connection(connection) => {
+                connection.verdict != "accepted" || !connection.end_reason.is_empty()
+            }
+            What::Decision(decision) => decision.verdict != "allowed",
+        }
+    }
+
+    /// Whether it is an allowed call of a command like those of this program, which would bury the rest.
+    pub(crate) fn is_asking(&self) -> bool {
+        match self.what {
+            What::Decision(decision) => !self.is_denied() && decision.method.starts_with(ASKING),
+            What::Connection(_) => false,
+        }
+    }
+
+    /// Whose, which, and whether this is its own record.
+    fn connection(&self) -> (&'a str, &'a str, bool) {
+        match self.what {
+            What::Connection(connection) => (self.by, &connection.id, true),
+            What::Decision(decision) => (self.by, &decision.connection_id, false),
+        }
     }
 
     /// Whether it is about this: an id of a record, a trace, a serial, a SPIFFE ID or an address, with or without port.
@@ -60,7 +82,8 @@ impl<'a> Observed<'a> {
                 let Connection {
                     id, peer_id, peer_serial, peer_authority, peer_address, local_address, ..
                 } = connection;
-                [id, peer_id, peer_serial, peer_authority].into_iter().any(|text| same(text))
+                [id, peer_id, peer_authority].into_iter().any(|text| same(text))
+                    || is_serial(peer_serial, what)
                     || is_at(peer_address, what)
                     || is_at(local_address, what)
             }
@@ -70,6 +93,11 @@ impl<'a> Observed<'a> {
             }
         }
     }
+}
+
+/// Whether `serial` is what was asked for, as people write serials: in either case, with colons or without.
+pub(crate) fn is_serial(serial: &str, what: &str) -> bool {
+    !serial.is_empty() && serial.eq_ignore_ascii_case(&what.replace(':', ""))
 }
 
 /// Whether `address` is what was asked for: with the port if that has one.
@@ -93,6 +121,19 @@ impl Fleet {
         all
     }
 
+    /// The records that carry `what`, the calls that came over their connections, and the connections of their calls.
+    pub(crate) fn records_about(&self, what: &str) -> Vec<Observed<'_>> {
+        let mut all = self.records();
+        let found: HashSet<_> =
+            all.iter().filter(|record| record.is_about(what)).map(Observed::connection).collect();
+        all.retain(|record| {
+            let (by, id, is_connection) = record.connection();
+            let related = !id.is_empty() && found.contains(&(by, id, !is_connection));
+            record.is_about(what) || (related && !record.is_asking())
+        });
+        all
+    }
+
     /// The issuer's SPIFFE ID, or a word in its place.
     pub(crate) fn issuer_id(&self) -> &str {
         let process = self.issuer.as_ref().and_then(|issuer| issuer.process.as_ref());
@@ -111,6 +152,7 @@ impl Fleet {
     /// What the answers lack, one line for each who is silent.
     pub(crate) fn silences(&self) -> Vec<String> {
         let mut lines = Vec::new();
+        let now = timespan::parse_rfc3339(&self.taken_at);
         if !self.issuer_problem.is_empty() {
             lines.push(format!("the issuer is not heard: {}", self.issuer_problem));
         }
@@ -121,8 +163,13 @@ impl Fleet {
             // Said once for all of them above.
             if !member.problem.is_empty() && member.problem != self.operator_problem {
                 let (id, at) = (self.short(&member.workload.spiffe_id), &member.address);
-                let at = if at.is_empty() { String::new() } else { format!(" at {at}") };
-                lines.push(format!("{id}{at} is not heard: {}", member.problem));
+                let heard = match timespan::parse_rfc3339(&member.workload.seen_at).zip(now) {
+                    Some((seen, now)) => {
+                        format!(" (the issuer last heard it {})", timespan::relative(seen.min(now), now))
+                    }
+                    None => String::new(),
+                };
+                lines.push(format!("{id} at {at} is not heard{heard}: {}", member.problem));
             }
         }
         lines
@@ -172,6 +219,35 @@ mod tests {
     }
 
     #[test]
+    fn serials_are_the_same_with_colons_and_in_either_case() {
+        assert!(is_serial("0a1b", "0A:1B") && !is_serial("", ":") && !is_serial("0a1b", "0a1"));
+    }
+
+    #[test]
+    fn who_asks_as_this_program_does_is_told_apart_unless_refused() {
+        let asking = |method: &str, verdict: &str| {
+            let decision =
+                Decision { verdict: verdict.to_owned(), method: method.to_owned(), ..Decision::default() };
+            let record = Record { decision: Some(decision), connection: None };
+            Observed::new("", "", &record).is_some_and(|observed| observed.is_asking())
+        };
+        let method = format!("{ASKING}ListEdges");
+        assert!(asking(&method, "allowed") && !asking(&method, "refused") && !asking("/a.B/C", "allowed"));
+    }
+
+    #[test]
+    fn calls_go_with_their_connections_and_connections_with_their_calls() {
+        let fleet = sample::fleet();
+        let times = |what: &str| -> Vec<String> {
+            fleet.records_about(what).iter().map(|record| record.time()[17..19].to_owned()).collect()
+        };
+        assert_eq!(times("127.0.0.1:50001"), ["02", "03"]);
+        assert_eq!(times(sample::TRACE), ["02", "03", "06"]);
+        assert_eq!(times("d-0000000000000002"), ["06"], "its connection is not known");
+        assert_eq!(times("127.0.0.1:50003"), ["01"], "nor is a call's that names none");
+    }
+
+    #[test]
     fn names_are_short_in_their_own_trust_domain_only() {
         let mut fleet = sample::fleet();
         assert_eq!(fleet.short("spiffe://market.example/a/b"), "a/b");
@@ -192,7 +268,9 @@ mod tests {
         let mut fleet = sample::fleet();
         assert_eq!(
             fleet.silences(),
-            ["dark at 127.0.0.1:7003 is not heard: PEER_CONNECTION_CLOSED: cannot connect"]
+            [
+                "dark at 127.0.0.1:7003 is not heard (the issuer last heard it 10m ago): PEER_CONNECTION_CLOSED: cannot connect"
+            ]
         );
         fleet.operator_problem = "not registered".to_owned();
         let silent = Member { problem: "not registered".to_owned(), ..Member::default() };

@@ -21,11 +21,11 @@ const OPERATOR: &str = "operator";
 /// How long enrolling may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// From a directory of files.
+/// From a directory of files, which must be of `whose` if that is said.
 ///
 /// # Errors
-/// When the files are not there, or make no identity.
-pub(super) async fn from_files(dir: &Path) -> Result<Identity, CliError> {
+/// When the files are not there, make no identity, or that of somebody else.
+pub(super) async fn from_files(dir: &Path, whose: Option<&SpiffeId>) -> Result<Identity, CliError> {
     let first = |names: &[&str]| -> PathBuf {
         let mut paths = names.iter().map(|name| dir.join(name));
         let found = paths.clone().find(|path| path.exists());
@@ -38,9 +38,11 @@ pub(super) async fn from_files(dir: &Path) -> Result<Identity, CliError> {
         bundle: first(&["bundle.pem", "bundle.json"]),
         federated: Vec::new(),
         poll_ms: 1_000,
-        spiffe_id: None,
+        spiffe_id: whose.cloned(),
     });
-    Identity::start(config).await.map_err(|error| CliError::identity(format!("in {}", dir.display()), error))
+    let whose = whose.map(|id| format!("of {id} ")).unwrap_or_default();
+    let whose = format!("{whose}in {}", dir.display());
+    Identity::start(config).await.map_err(|error| CliError::identity(whose, error))
 }
 
 /// Enrolls at the issuer, by a token that it makes for the local administrator.
@@ -130,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_directory_without_an_identity_is_named() {
         let temp = tempfile::tempdir().unwrap();
-        let error = from_files(temp.path()).await.unwrap_err();
+        let error = from_files(temp.path(), None).await.unwrap_err();
         let text = super::super::problem::of_error(&error);
         assert!(text.contains(&temp.path().display().to_string()) && text.contains("svid.pem"), "{text}");
     }

@@ -5,6 +5,7 @@ use avouch_spiffe::x509::{Authority, Facts, Leaf};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// One demand and how the certificate stands to it.
+#[derive(Debug)]
 pub(crate) struct Check {
     /// Never changes its meaning.
     pub(crate) id: &'static str,
@@ -14,7 +15,7 @@ pub(crate) struct Check {
     pub(crate) failure: Option<String>,
 }
 
-type Found = Option<String>;
+pub(super) type Found = Option<String>;
 
 /// What an X.509-SVID of a workload must be.
 pub(crate) fn leaf(der: &[u8]) -> Vec<Check> {
@@ -67,11 +68,11 @@ fn verdict(checks: &mut Vec<Check>, refused: Option<impl std::fmt::Display>) {
     }
 }
 
-fn check(id: &'static str, clause: &'static str, demand: &'static str, failure: Found) -> Check {
+pub(super) fn check(id: &'static str, clause: &'static str, demand: &'static str, failure: Found) -> Check {
     Check { id, clause, demand, failure }
 }
 
-fn unless(holds: bool, found: &str) -> Found {
+pub(super) fn unless(holds: bool, found: &str) -> Found {
     (!holds).then(|| found.to_owned())
 }
 

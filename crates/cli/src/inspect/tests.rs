@@ -93,9 +93,10 @@ fn a_signing_certificate_is_judged_as_one() {
 fn every_pem_block_is_found_between_whatever_else_a_tool_prints() {
     let pem = |params: &CertificateParams| params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
     let text = format!("CONNECTED(00000003)\n 0 s:\n{}---\n 1 s:\n{}---\n", pem(&orders()), pem(&orders()));
-    assert_eq!(certificates(text.as_bytes()).len(), 2);
-    assert_eq!(certificates(&der(&orders())).len(), 1);
-    assert!(certificates(b"hello").is_empty() && certificates(b"").is_empty());
+    let count = |content: &[u8]| Document::parse(content).map(|found| found.certificates.len());
+    assert_eq!(count(text.as_bytes()), Ok(2));
+    assert_eq!(count(&der(&orders())), Ok(1));
+    assert_eq!((count(b"hello"), count(b"")), (Err(Unreadable::Nothing), Err(Unreadable::Nothing)));
 }
 
 #[test]
@@ -115,4 +116,79 @@ fn json_has_the_facts_and_the_items() {
     assert_eq!(value["ok"], true);
     assert_eq!(value["checks"][0]["id"], "AV-001");
     assert_eq!(value["kind"], "X.509-SVID");
+}
+
+#[test]
+fn a_file_is_known_by_what_is_in_it() {
+    let key = KeyPair::generate().unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap();
+    let parse = |content: &[u8]| Document::parse(content).unwrap();
+    let found = parse(format!("{}{}", key.serialize_pem(), request.pem().unwrap()).as_bytes());
+    assert_eq!((found.requests.len(), found.certificates.len(), found.has_key), (1, 0, true));
+    assert_eq!(parse(request.der()).requests.len(), 1);
+    assert_eq!(Document::parse(key.serialize_pem().as_bytes()), Err(Unreadable::Nothing), "a key alone");
+    assert_eq!(Document::parse(&[0x30, 7, 2, 1, 3, 0x30, 2, 5, 0]), Err(Unreadable::Pkcs12));
+    assert!(matches!(Document::parse(b" {\"keys\": 1}"), Err(Unreadable::Json(_))));
+    assert!(matches!(Document::parse(b"{"), Err(Unreadable::Json(_))));
+    let empty = parse(b"{\"keys\": []}");
+    assert!(
+        empty.certificates.is_empty() && empty.bundle.is_some(),
+        "everything is revoked, which is a bundle"
+    );
+}
+
+/// The items of a request end as the issuer's own reading does: on requests that were made to mislead it.
+#[test]
+fn a_request_passes_if_and_only_if_the_issuer_would_read_it() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/csr");
+    let mut verdicts = [0, 0];
+    for entry in std::fs::read_dir(seeds).unwrap() {
+        let path = entry.unwrap().path();
+        let der = std::fs::read(&path).unwrap();
+        let passes = inspect_request(&der).passes();
+        let issuers = avouch_issuance::Csr::parse(&der);
+        assert_eq!(passes, issuers.is_ok(), "{}: {issuers:?}", path.display());
+        verdicts[usize::from(passes)] += 1;
+    }
+    assert!(verdicts[0] >= 3 && verdicts[1] >= 2, "{verdicts:?}");
+}
+
+#[test]
+fn what_the_issuer_does_not_read_of_a_request_is_said() {
+    let mut params = orders();
+    params.serial_number = None;
+    params.is_ca = IsCa::NoCa;
+    params.subject_alt_names.push(SanType::DnsName("localhost".try_into().unwrap()));
+    let request = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    let found = inspect_request(request.der());
+    let text = found.to_text(1, 1);
+    assert!(
+        found.passes() && text.contains("DNS name localhost") && text.contains("does not read"),
+        "{text}"
+    );
+    assert_eq!(found.to_json()["uris"][0], "spiffe://market.example/orders");
+}
+
+#[test]
+fn each_broken_rule_of_a_bundle_is_named() {
+    let of = |json: &str| {
+        let bundle = serde_json::from_str(json).unwrap();
+        let value = inspect_bundle(&bundle).to_json();
+        let failed: Vec<String> = value["checks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|check| check["ok"] == false)
+            .map(|check| check["id"].as_str().unwrap().to_owned())
+            .collect();
+        failed
+    };
+    assert_eq!(of(r#"{"keys": [], "spiffe_sequence": 7, "spiffe_refresh_hint": 300}"#), [""; 0]);
+    assert_eq!(of(r#"{"keys": [{"use": "jwt-svid", "kid": "a"}]}"#), [""; 0], "another use is ignored");
+    assert_eq!(of(r#"{"keys": [], "spiffe_sequence": -1}"#), ["AV-025"]);
+    assert_eq!(of(r#"{"keys": [], "spiffe_refresh_hint": 1.5}"#), ["AV-026"]);
+    assert_eq!(of(r#"{"keys": [{"use": "x509-svid", "x5c": ["a"]}]}"#), ["AV-027"]);
+    assert_eq!(of(r#"{"keys": [{"use": "x509-svid", "kty": "EC", "kid": "a", "x5c": ["a"]}]}"#), ["AV-028"]);
+    assert_eq!(of(r#"{"keys": [{"use": "x509-svid", "kty": "EC"}]}"#), ["AV-029"]);
+    assert_eq!(of(r#"{"keys": [{"use": "x509-svid", "kty": "EC", "x5c": ["a"]}]}"#), ["AV-000"]);
 }

@@ -9,37 +9,43 @@ use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 use super::adapter::ConnectionVerifier;
 use crate::tls;
 
+/// Reason and detail of a handshake that failed with `error`, whatever certificate was shown.
+pub(crate) fn handshake_reason(error: &Error) -> (Reason, String) {
+    let reason = reason(error);
+    let detail = match reason {
+        Reason::ClientCertMissing => "a client certificate is required, and none was presented".to_owned(),
+        Reason::NotTls => format!("TLS is spoken here, and the first bytes are none ({error})"),
+        Reason::ProtocolVersionUnsupported => {
+            format!("TLS 1.3 is spoken here, and the other side does not offer it ({error})")
+        }
+        Reason::CipherSuiteMismatch => in_common(error),
+        Reason::NoApplicationProtocol => "the other side does not speak h2 (ALPN)".to_owned(),
+        Reason::CertSignatureInvalid => format!("the signature of the handshake does not verify ({error})"),
+        _ => error.to_string(),
+    };
+    (reason, detail)
+}
+
 impl ConnectionVerifier {
     /// Reason and detail of a handshake that failed with `error` and without a verdict on a certificate.
     pub(crate) fn handshake_reason(&self, error: &Error) -> (Reason, String) {
-        let reason = reason(error);
-        let detail = match reason {
-            Reason::ClientCertMissing => {
-                "a client certificate is required, and none was presented".to_owned()
+        match handshake_reason(error) {
+            (reason @ Reason::CertSignatureInvalid, detail) => {
+                (reason, self.unproven(error).unwrap_or(detail))
             }
-            Reason::NotTls => format!("TLS is spoken here, and the first bytes are none ({error})"),
-            Reason::ProtocolVersionUnsupported => {
-                format!("TLS 1.3 is spoken here, and the other side does not offer it ({error})")
-            }
-            Reason::CipherSuiteMismatch => in_common(error),
-            Reason::NoApplicationProtocol => "the other side does not speak h2 (ALPN)".to_owned(),
-            Reason::CertSignatureInvalid => self.unproven(error),
-            _ => error.to_string(),
-        };
-        (reason, detail)
+            explained => explained,
+        }
     }
 
     /// Whose certificate it was, that a peer showed without showing its key.
-    fn unproven(&self, error: &Error) -> String {
-        match self.verdict() {
-            Some(Ok(peer)) => format!(
-                "the signature of the handshake is not by the key of the certificate: it is that of {}, serial {}, and \
-                 whoever showed it did not prove to hold its key ({error})",
-                peer.spiffe_id(),
-                peer.serial()
-            ),
-            _ => format!("the signature of the handshake does not verify ({error})"),
-        }
+    fn unproven(&self, error: &Error) -> Option<String> {
+        let Some(Ok(peer)) = self.verdict() else { return None };
+        Some(format!(
+            "the signature of the handshake is not by the key of the certificate: it is that of {}, serial {}, and \
+             whoever showed it did not prove to hold its key ({error})",
+            peer.spiffe_id(),
+            peer.serial()
+        ))
     }
 }
 

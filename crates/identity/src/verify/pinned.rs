@@ -35,7 +35,7 @@ pub(crate) fn trust_store(
 
 /// Expected and got, by the first octets of the fingerprints: enough to see which root it is.
 fn not_pinned(pins: &[[u8; 32]], presented: &[Authority]) -> Rejection {
-    let expected: Vec<String> = pins.iter().map(|pin| short(pin)).collect();
+    let expected: Vec<String> = pins.iter().map(short).collect();
     let got: Vec<String> =
         presented.iter().map(|it| format!("{} ({})", short(&it.sha256()), it.subject())).collect();
     let detail = format!(

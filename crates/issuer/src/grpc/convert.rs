@@ -1,12 +1,12 @@
 //! Between the protos' types and ours.
 
-use crate::about::rfc3339;
 use crate::entries::EntryError;
 use crate::issuing::Granted;
 use crate::store::{Entry, Issuance, NewEntry, TrustAck};
 use avouch_api::admin::v1 as admin;
 use avouch_api::issuer::v1 as issuer;
 use avouch_api::observe::v1 as observe;
+use avouch_records::text;
 use avouch_spiffe::{Bundle, Reason, SpiffeId};
 use std::time::{Duration, SystemTime};
 use tonic::Status;
@@ -83,7 +83,7 @@ pub(super) fn workload(ack: TrustAck) -> observe::Workload {
         spiffe_id: ack.spiffe_id.to_string(),
         addresses: ack.addresses,
         bundle_sequence: ack.sequence,
-        seen_at: rfc3339(ack.seen_at),
+        seen_at: text::time(ack.seen_at),
     }
 }
 

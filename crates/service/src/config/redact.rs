@@ -18,7 +18,8 @@ pub(super) fn redacted(layers: &Layers) -> Value {
     Value::Object(sections.collect::<Map<_, _>>())
 }
 
-fn redact(key: &str, value: Value) -> Value {
+/// One value, redacted.
+pub(super) fn redact(key: &str, value: Value) -> Value {
     match value {
         Value::Object(entries) => Value::Object(
             entries.into_iter().map(|(key, value)| (key.clone(), redact(&key, value))).collect(),

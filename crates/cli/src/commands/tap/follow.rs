@@ -96,11 +96,12 @@ impl Following {
 
     /// `false`: nobody reads any more.
     async fn hand_over(&self, by: &str, address: &str, record: &Record) -> bool {
-        let Some(observed) = Observed::new(by, address, record).filter(|it| self.show.wants(it)) else {
-            return true;
-        };
+        // Who made it has filtered it.
+        let observed = Observed::new(by, address, record).filter(|it| self.show.all || !it.is_asking());
+        let Some(observed) = observed else { return true };
         match self.show.line(&self.names, &observed) {
-            Ok(line) => self.news.send(News::Line(line)).await.is_ok(),
+            Ok(None) => true,
+            Ok(Some(line)) => self.news.send(News::Line(line)).await.is_ok(),
             Err(error) => self.remark(format!("a record cannot be shown: {error}")).await,
         }
     }

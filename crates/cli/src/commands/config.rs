@@ -1,0 +1,48 @@
+//! `avouch config show`: asks the program itself, since only it knows its own section and defaults.
+
+use crate::args::{Arguments, ConfigCommand, ConfigShow};
+use crate::error::CliError;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+pub(crate) fn run(arguments: &Arguments, command: &ConfigCommand) -> Result<ExitCode, CliError> {
+    let ConfigCommand::Show(args) = command;
+    show(arguments, args)
+}
+
+fn show(arguments: &Arguments, args: &ConfigShow) -> Result<ExitCode, CliError> {
+    let program = find(&args.program);
+    let mut command = Command::new(&program);
+    command.arg(if arguments.json { "--show-config=json" } else { "--show-config" }).args(&args.flags);
+    let status = command.status().map_err(|source| CliError::Program { program: program.clone(), source })?;
+    Ok(match status.code() {
+        Some(0) => ExitCode::SUCCESS,
+        Some(64) => ExitCode::from(2), // wrong usage, as programs of ours say it
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Beside this program if it is there, else as it is, for the PATH.
+fn find(program: &Path) -> PathBuf {
+    let is_name = program.components().count() == 1 && program.file_name() == Some(program.as_os_str());
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));
+    match beside.filter(|path| is_name && path.is_file()) {
+        Some(path) => path,
+        None => program.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_as_it_is_and_a_name_is_looked_for_beside_first() {
+        let own = std::env::current_exe().unwrap();
+        let name = own.file_name().unwrap();
+        assert_eq!(find(Path::new(name)), own);
+        assert_eq!(find(Path::new("no-such-program")), Path::new("no-such-program"));
+        let path = Path::new("./").join(name);
+        assert_eq!(find(&path), path);
+    }
+}

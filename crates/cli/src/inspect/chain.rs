@@ -1,0 +1,117 @@
+//! How the certificates of a chain stand to one another, item by item, and to a bundle if there is one.
+
+use super::checks::{Check, check};
+use super::signature;
+use crate::timespan;
+use avouch_identity::{IdentityFilter, TrustStore};
+use avouch_spiffe::x509::Facts;
+use rustls::pki_types::CertificateDer;
+use std::time::SystemTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The items of a chain, leaf first. Nothing for less than a leaf with one above it.
+pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
+    let chain: Vec<Link<'_>> = ders.iter().enumerate().filter_map(|(at, der)| Link::of(at, der)).collect();
+    if chain.len() != ders.len() || chain.len() < 2 {
+        return Vec::new(); // what cannot be read is said of the certificate itself
+    }
+    let each = |found: fn(&Link<'_>, &Link<'_>) -> Option<String>| {
+        let pairs = chain.iter().zip(chain.iter().skip(1));
+        pairs.filter_map(|(below, above)| found(below, above)).reduce(|all, one| format!("{all}; {one}"))
+    };
+    vec![
+        check(
+            "AV-031",
+            "RFC 8446 4.4.2",
+            "each certificate is followed by the one that signed it",
+            each(order),
+        ),
+        check("AV-032", "RFC 5280 4.2.1.1", "key identifiers link each to the one above", each(key_ids)),
+        check("AV-033", "RFC 5280 6.1.3", "each signature is by the key above", each(signed)),
+        check("AV-034", "RFC 5280 6.1.3", "all are valid now", dates(&chain, now)),
+        check("AV-035", "RFC 5280 4.2.1.9", "path lengths allow the chain", path_lengths(&chain)),
+        check("AV-036", "avouch", "none outlives the one above", each(outlives)),
+    ]
+}
+
+/// The item of a chain against roots: the verdict of the verifier itself.
+pub(crate) fn against(trust: &TrustStore, ders: &[Vec<u8>], now: SystemTime) -> Check {
+    let chain: Vec<_> = ders.iter().map(|der| CertificateDer::from_slice(der)).collect();
+    let verdict = trust.verify_server(&chain, &IdentityFilter::any_trusted(), now);
+    let found = verdict.err().map(|rejection| rejection.to_string());
+    check("AV-038", "X509-SVID 5.1", "the bundle vouches for it", found)
+}
+
+/// One certificate of a chain, with its number from 1, as people count.
+struct Link<'a> {
+    number: usize,
+    der: &'a [u8],
+    facts: Facts,
+    spki: Vec<u8>,
+}
+
+impl<'a> Link<'a> {
+    fn of(at: usize, der: &'a [u8]) -> Option<Self> {
+        let facts = Facts::parse(der).ok()?;
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(Self { number: at + 1, der, facts, spki: certificate.tbs_certificate.subject_pki.raw.to_vec() })
+    }
+}
+
+fn order(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
+    (below.facts.issuer_der != above.facts.subject_der).then(|| {
+        let (number, issuer, found) = (below.number, &below.facts.issuer, &above.facts.subject);
+        format!("{number} was issued by {issuer}, and {} is {found}", above.number)
+    })
+}
+
+fn key_ids(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
+    match (&below.facts.authority_key_id, &above.facts.subject_key_id) {
+        (Some(wanted), Some(found)) if wanted != found => {
+            Some(format!("{} names key {wanted}, {} has {found}", below.number, above.number))
+        }
+        (None, _) => Some(format!("{} names no key of its authority", below.number)),
+        (_, None) => Some(format!("{} has no key identifier", above.number)),
+        _ => None,
+    }
+}
+
+fn signed(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
+    signature::verify(below.der, &above.spki).err().map(|error| format!("{}: {error}", below.number))
+}
+
+fn outlives(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
+    (below.facts.not_after > above.facts.not_after).then(|| {
+        let (end, before) =
+            (timespan::rfc3339(below.facts.not_after), timespan::rfc3339(above.facts.not_after));
+        format!("{} ends {end}, {} before it, {before}", below.number, above.number)
+    })
+}
+
+fn dates(chain: &[Link<'_>], now: SystemTime) -> Option<String> {
+    let wrong = chain.iter().filter_map(|link| {
+        if now < link.facts.not_before {
+            Some(format!("{} starts {}", link.number, timespan::relative(link.facts.not_before, now)))
+        } else if now > link.facts.not_after {
+            Some(format!("{} expired {}", link.number, timespan::relative(link.facts.not_after, now)))
+        } else {
+            None
+        }
+    });
+    wrong.reduce(|all, one| format!("{all}; {one}"))
+}
+
+/// A certificate that allows `n` may have `n` authorities below it; those issued by themselves do not count.
+fn path_lengths(chain: &[Link<'_>]) -> Option<String> {
+    let mut below = 0_u32;
+    let mut wrong = Vec::new();
+    for link in chain.iter().skip(1) {
+        if let Some(allowed) = link.facts.path_len.filter(|allowed| *allowed < below) {
+            wrong.push(format!("{} allows {allowed} authorities below it, there are {below}", link.number));
+        }
+        if link.facts.subject_der != link.facts.issuer_der {
+            below += 1;
+        }
+    }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
+}

@@ -1,0 +1,317 @@
+//! The certificate commands as a shell sees them: none of them needs an issuer.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, outside of any test function"
+)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+
+/// A directory with `chain.pem` (leaf and root), `leaf.pem`, `ca.pem`, `key.pem` and `other-key.pem`.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let uri = |uri: &str| vec![SanType::URI(uri.to_owned().try_into().unwrap())];
+        let mut ca = CertificateParams::default();
+        ca.distinguished_name = DistinguishedName::new();
+        ca.distinguished_name.push(DnType::CommonName, "root");
+        ca.subject_alt_names = uri("spiffe://market.example");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let ca_key = KeyPair::generate().unwrap();
+        let root = ca.self_signed(&ca_key).unwrap();
+        let mut leaf = CertificateParams::default();
+        leaf.distinguished_name = DistinguishedName::new();
+        leaf.subject_alt_names = uri("spiffe://market.example/orders");
+        leaf.is_ca = IsCa::ExplicitNoCa;
+        leaf.use_authority_key_identifier_extension = true;
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let svid = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        let files = Self { directory };
+        files.write("chain.pem", format!("{}{}", svid.pem(), root.pem()));
+        files.write("leaf.pem", svid.pem());
+        files.write("leaf.der", svid.der());
+        files.write("ca.pem", root.pem());
+        files.write("key.pem", key.serialize_pem());
+        files.write("other-key.pem", KeyPair::generate().unwrap().serialize_pem());
+        files.write("password", "correct horse ä\nsecond line\n");
+        let bundle =
+            avouch_spiffe::Bundle::from_ders("market.example".parse().unwrap(), &[root.der()], 7).unwrap();
+        files.write("bundle.json", bundle.to_json());
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Runs `avouch cert …` in the directory.
+    fn cert(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
+        command.env_clear().env("NO_COLOR", "1").current_dir(self.directory.path()).stdin(Stdio::null());
+        command.arg("cert").args(words).output().unwrap()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn a_chain_is_inspected_as_one_and_against_a_bundle() {
+    let files = Files::new();
+    for bundle in ["ca.pem", "bundle.json"] {
+        let output = files.cert(&["inspect", "chain.pem", "--bundle", bundle]);
+        let text = out(&output);
+        assert_eq!(output.status.code(), Some(0), "{text}{}", err(&output));
+        assert!(text.contains("each signature is by the key above"), "{text}");
+        assert!(text.contains("the bundle vouches for it") && !text.contains("FAIL"), "{text}");
+    }
+    let stranger = Files::new();
+    let foreign = stranger.path("ca.pem").display().to_string();
+    let output = files.cert(&["inspect", "chain.pem", "--bundle", &foreign]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("CERT_UNTRUSTED"), "{}", out(&output));
+    // The wrong root above the leaf is said by the chain's own items.
+    let mixed =
+        [std::fs::read(files.path("leaf.pem")).unwrap(), std::fs::read(stranger.path("ca.pem")).unwrap()];
+    files.write("mixed.pem", mixed.concat());
+    let output = files.cert(&["inspect", "mixed.pem", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    let failed: Vec<_> =
+        value[2]["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).collect();
+    assert_eq!((output.status.code(), value[2]["kind"].as_str()), (Some(1), Some("chain")));
+    assert!(failed.iter().any(|check| check["id"] == "AV-033"), "{failed:?}");
+}
+
+#[test]
+fn a_bundle_is_inspected_with_its_sequence_and_its_authorities() {
+    let files = Files::new();
+    let output = files.cert(&["inspect", "bundle.json"]);
+    let text = out(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("sequence       7") && text.contains("signing certificate"), "{text}");
+}
+
+#[test]
+fn a_file_wins_over_a_host_of_the_same_name() {
+    let files = Files::new();
+    std::fs::copy(files.path("leaf.pem"), files.path("localhost:1")).unwrap();
+    let output = files.cert(&["inspect", "localhost:1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("spiffe://market.example/orders"));
+}
+
+#[test]
+fn lint_says_one_finding_a_line_and_fails_on_errors_alone() {
+    let files = Files::new();
+    let output = files.cert(&["lint", "chain.pem"]);
+    let text = out(&output);
+    // What the library dates until 4096 is the warning.
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("chain.pem:1: warning: AV-066 ")), "{text}");
+    let twice = files.cert(&["lint", "leaf.pem", "ca.pem", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&out(&twice)).unwrap();
+    assert!(value.as_array().unwrap().iter().all(|finding| finding["severity"] != "error"), "{value}");
+    files.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let output = files.cert(&["lint", "broken.pem"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).starts_with("broken.pem:1: error: AV-000 "), "{}", out(&output));
+}
+
+#[test]
+fn the_exit_status_says_whether_it_is_time_to_renew_and_a_broken_file_is_neither() {
+    let files = Files::new();
+    for (words, code) in [
+        (&["needs-renewal", "leaf.pem"][..], 1),
+        (&["needs-renewal", "leaf.pem", "--within", "100%"], 0),
+        (&["needs-renewal", "none.pem"], 2),
+        (&["needs-renewal", "key.pem"], 2),
+        (&["needs-renewal", "leaf.pem", "--within", "1"], 2),
+    ] {
+        let output = files.cert(words);
+        assert_eq!(
+            (output.status.code(), out(&output).as_str()),
+            (Some(code), ""),
+            "{words:?}: {}",
+            err(&output)
+        );
+        assert_eq!(err(&output).is_empty(), code != 2, "quiet unless wrong: {words:?}");
+    }
+}
+
+#[test]
+fn certificates_go_through_every_form_and_come_back_the_same() {
+    let files = Files::new();
+    let pem = std::fs::read_to_string(files.path("leaf.pem")).unwrap().replace("\r\n", "\n");
+    let output = files.cert(&["convert", "leaf.pem", "--to", "der", "--out", "new.der"]);
+    assert!(output.status.success(), "{}", err(&output));
+    assert_eq!(std::fs::read(files.path("new.der")).unwrap(), std::fs::read(files.path("leaf.der")).unwrap());
+    assert_eq!(out(&files.cert(&["convert", "new.der", "--to", "pem"])), pem);
+    let bundle = std::fs::read_to_string(files.path("ca.pem")).unwrap().replace("\r\n", "\n");
+    assert_eq!(out(&files.cert(&["convert", "bundle.json", "--to", "pem"])), bundle);
+    let output = files.cert(&["convert", "chain.pem", "--to", "der", "--out", "chain.der"]);
+    assert!(
+        output.status.code() == Some(1) && err(&output).contains("a DER file holds one"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
+fn nothing_is_overwritten_unasked_and_nothing_is_left_half() {
+    let files = Files::new();
+    files.write("out", "old");
+    let before = files.names();
+    let refused = files.cert(&["convert", "leaf.pem", "--to", "pem", "--out", "out"]);
+    assert!(refused.status.code() == Some(1) && err(&refused).contains("--force"), "{}", err(&refused));
+    let foreign = ["convert", "leaf.pem", "--to", "pem", "--key", "other-key.pem", "--out", "new"];
+    let refused = files.cert(&foreign);
+    assert!(refused.status.code() == Some(1) && err(&refused).contains("does not fit"), "{}", err(&refused));
+    assert_eq!((files.names(), std::fs::read(files.path("out")).unwrap()), (before, b"old".to_vec()));
+    assert!(files.cert(&["convert", "leaf.pem", "--to", "pem", "--out", "out", "--force"]).status.success());
+    assert_eq!(std::fs::read(files.path("out")).unwrap(), std::fs::read(files.path("leaf.pem")).unwrap());
+}
+
+#[test]
+fn a_key_goes_into_a_file_of_its_owners_alone_even_over_one_of_everybodys() {
+    let files = Files::new();
+    files.write("out", "old");
+    std::fs::set_permissions(files.path("out"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let words = ["convert", "leaf.pem", "--to", "pem", "--key", "key.pem", "--out", "out", "--force"];
+    let output = files.cert(&words);
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", err(&output));
+    let text = std::fs::read_to_string(files.path("out")).unwrap();
+    assert!(
+        text.starts_with("-----BEGIN PRIVATE KEY-----\n") && text.contains("BEGIN CERTIFICATE"),
+        "{text}"
+    );
+    assert_eq!(mode(&files.path("out")), 0o600);
+    let inspected = files.cert(&["inspect", "out"]);
+    assert!(out(&inspected).contains("private key beside") && !out(&inspected).contains("PRIVATE KEY"));
+}
+
+fn openssl(files: &Files, words: &[&str]) -> Option<Output> {
+    Command::new("openssl").current_dir(files.directory.path()).args(words).output().ok()
+}
+
+#[test]
+fn openssl_reads_the_archive_with_the_password_alone() {
+    let files = Files::new();
+    let words = ["convert", "chain.pem", "--to", "pkcs12", "--password-file", "password", "--key", "key.pem"];
+    let output = files.cert(&[&words[..], &["--out", "svid.p12"]].concat());
+    assert!(output.status.success(), "{}", err(&output));
+    assert_eq!(mode(&files.path("svid.p12")), 0o600);
+    let archive = std::fs::read(files.path("svid.p12")).unwrap();
+    let leaf = std::fs::read(files.path("leaf.der")).unwrap();
+    assert!(
+        !archive.windows(32).any(|window| leaf.windows(32).any(|part| part == window)),
+        "it is encrypted"
+    );
+    assert!(err(&files.cert(&["inspect", "svid.p12"])).contains("openssl pkcs12 -in svid.p12 -nokeys"));
+
+    let read =
+        |password: &str| openssl(&files, &["pkcs12", "-in", "svid.p12", "-nodes", "-passin", password]);
+    let Some(read_well) = read("pass:correct horse ä") else { return }; // there is no openssl here
+    let text = out(&read_well);
+    assert!(read_well.status.success(), "{}", err(&read_well));
+    assert_eq!(text.matches("BEGIN CERTIFICATE").count(), 2, "{text}");
+    assert!(text.contains("friendlyName: spiffe://market.example/orders"), "{text}");
+    let body = |pem: &str| pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+    let key = std::fs::read_to_string(files.path("key.pem")).unwrap();
+    let (_, found) = text.split_once("-----BEGIN PRIVATE KEY-----").unwrap();
+    let (found, _) = found.split_once("-----END").unwrap();
+    assert_eq!(body(found), body(&key));
+    assert!(!read("pass:correct horse").unwrap().status.success(), "another password");
+}
+
+#[test]
+fn keys_of_older_forms_go_into_an_archive_too() {
+    let files = Files::new();
+    let Some(made) = openssl(&files, &["ec", "-in", "key.pem", "-out", "sec1.pem"]) else { return };
+    assert!(made.status.success(), "{}", err(&made));
+    assert!(std::fs::read_to_string(files.path("sec1.pem")).unwrap().contains("BEGIN EC PRIVATE KEY"));
+    let words = ["convert", "leaf.pem", "--to", "pkcs12", "--password-file", "password", "--key", "sec1.pem"];
+    let output = files.cert(&[&words[..], &["--out", "svid.p12"]].concat());
+    assert!(output.status.success(), "{}", err(&output));
+    let check = [
+        "pkcs12",
+        "-in",
+        "svid.p12",
+        "-nodes",
+        "-nocerts",
+        "-passin",
+        "pass:correct horse ä",
+        "-out",
+        "again.pem",
+    ];
+    assert!(openssl(&files, &check).unwrap().status.success());
+    let public = |file| openssl(&files, &["pkey", "-in", file, "-pubout"]).unwrap().stdout;
+    assert!(!public("again.pem").is_empty() && public("again.pem") == public("key.pem"));
+}
+
+#[test]
+fn an_archive_without_a_password_is_not_written() {
+    let files = Files::new();
+    files.write("empty", "\nsecond\n");
+    let words = ["convert", "chain.pem", "--to", "pkcs12", "--password-file", "empty", "--out", "svid.p12"];
+    let output = files.cert(&words);
+    assert!(output.status.code() == Some(1) && err(&output).contains("no password"), "{}", err(&output));
+    assert!(!files.path("svid.p12").exists());
+}
+
+#[test]
+fn completions_are_scripts_that_their_shell_understands() {
+    let avouch = |shell| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_avouch")).args(["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        out(&output)
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let script = avouch(shell);
+        assert!(script.contains("needs-renewal") && script.contains("handshake"), "{shell}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), script).unwrap();
+        // Of the shells only bash is everywhere.
+        match Command::new(shell).arg("-n").arg(file.path()).output() {
+            Ok(output) => assert!(output.status.success(), "{shell}: {}", err(&output)),
+            Err(_) => assert_ne!(shell, "bash", "bash is needed for this test"),
+        }
+    }
+}
