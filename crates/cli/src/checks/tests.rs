@@ -18,7 +18,7 @@ const BROKEN: &[Case] = &[
     ("AV-101", Level::Bad, |fleet| fleet.issuer = None),
     ("AV-101", Level::Warning, |fleet| fleet.issuer_problem = "it lists no workloads".to_owned()),
     ("AV-102", Level::Bad, |fleet| issuer_of(fleet).phase = "starting".to_owned()),
-    ("AV-102", Level::Bad, |fleet| issuer_of(fleet).phase.clear()),
+    ("AV-102", Level::Warning, |fleet| issuer_of(fleet).phase.clear()),
     ("AV-103", Level::Note, |fleet| signing(fleet, "2026-12-30T00:00:00Z")),
     ("AV-103", Level::Warning, |fleet| signing(fleet, "2026-12-01T00:00:00Z")),
     ("AV-103", Level::Bad, |fleet| signing(fleet, "2026-11-26T00:00:00Z")),
