@@ -12,6 +12,7 @@ mod entry;
 mod explain;
 mod fleet;
 mod handshake;
+mod policy;
 mod tap;
 mod token;
 mod whois;
@@ -29,6 +30,7 @@ pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
 pub(crate) use explain::Explain;
 pub(crate) use fleet::{Sources, is_address};
 pub(crate) use handshake::HandshakeArgs;
+pub(crate) use policy::{Api, PolicyCanI, PolicyCommand, PolicyDiff, PolicyFile, Who};
 use std::path::PathBuf;
 pub(crate) use tap::{Format, Tap};
 pub(crate) use token::{TokenCommand, TokenCreate};
@@ -89,6 +91,9 @@ pub(crate) enum Command {
     /// What everybody knows of an address, a certificate, an identity or a trace
     #[command(after_help = whois::EXAMPLES)]
     Whois(Whois),
+    /// Policies: check, test and compare them, and who may call what
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Everything there is to read in one file, for later or for somebody else
     #[command(after_help = dump::EXAMPLES)]
     Dump(Dump),

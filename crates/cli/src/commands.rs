@@ -10,6 +10,7 @@ pub(crate) mod edges;
 pub(crate) mod entry;
 pub(crate) mod explain;
 pub(crate) mod handshake;
+pub(crate) mod policy;
 mod record;
 pub(crate) mod tap;
 pub(crate) mod token;

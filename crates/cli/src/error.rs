@@ -57,6 +57,16 @@ pub(crate) enum CliError {
     Dump { path: PathBuf, why: String },
     #[error("nobody could be asked: {}", .silences.join("; "))]
     NobodyAnswers { silences: Vec<String> },
+    #[error("no methods are known to judge the policy by")]
+    NoApi,
+    #[error("there is no proto below {}", .0.display())]
+    NoProtos(PathBuf),
+    #[error("{0}")]
+    Api(String),
+    #[error("nobody who answers is {service}{}", names(.known))]
+    NoService { service: String, known: Vec<String> },
+    #[error("nobody who answers serves {method}")]
+    NobodyServes { method: String },
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
     #[error("{0}")]
@@ -68,6 +78,13 @@ pub(crate) enum CliError {
 fn paths(paths: &[PathBuf]) -> String {
     let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
     shown.join(", ")
+}
+
+fn names(known: &[String]) -> String {
+    let mut known: Vec<_> = known.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
 }
 
 impl CliError {
@@ -163,6 +180,12 @@ impl Diagnostic for CliError {
             Self::BinaryToTerminal => "write it into a file with --out FILE".to_owned(),
             Self::Program { .. } => {
                 "name a program of avouch by its path, as in ./target/debug/orders".to_owned()
+            }
+            Self::NoApi => "name the API: --proto DIR, --descriptors FILE, or --service NAME of a running one".to_owned(),
+            Self::NobodyServes { .. } => {
+                "a method is /package.Service/Method; `avouch edges` shows who calls what, and --policy FILE with --proto \
+                 DIR asks a file"
+                    .to_owned()
             }
             _ => return None,
         };

@@ -42,10 +42,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS, // as in `avouch cert list | head -1`
         Err(error) => {
-            // Unwrapped, so that paths and commands stay whole, to be copied. A second hook is refused; the first is the same.
-            let _ = miette::set_hook(Box::new(|_| {
-                Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())
-            }));
+            plain_reports();
             let report = miette::Report::new(error);
             let _ = writeln!(std::io::stderr().lock(), "{report:?}");
             failure(&arguments.command)
@@ -59,6 +56,12 @@ fn failure(command: &Command) -> ExitCode {
         Command::Cert(CertCommand::NeedsRenewal(_)) => ExitCode::from(2),
         _ => ExitCode::FAILURE,
     }
+}
+
+/// Unwrapped, so that paths and commands stay whole, to be copied. A second hook is refused; the first is the same.
+fn plain_reports() {
+    let _ =
+        miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
@@ -75,6 +78,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {
             Command::Edges(edges) => commands::edges::run(arguments, edges).await,
             Command::Tap(tap) => commands::tap::run(arguments, tap).await,
             Command::Whois(whois) => commands::whois::run(arguments, whois).await,
+            Command::Policy(command) => commands::policy::run(arguments, command).await,
             Command::Dump(dump) => commands::dump::run(arguments, dump).await,
             Command::Handshake(args) => commands::handshake::run(arguments, args).await,
             Command::Config(command) => commands::config::run(arguments, command),

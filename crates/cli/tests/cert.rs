@@ -1,10 +1,6 @@
 //! The certificate commands as a shell sees them: none of them needs an issuer.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests, outside of any test function"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of any test function")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -293,25 +289,4 @@ fn an_archive_without_a_password_is_not_written() {
     let output = files.cert(&words);
     assert!(output.status.code() == Some(1) && err(&output).contains("no password"), "{}", err(&output));
     assert!(!files.path("svid.p12").exists());
-}
-
-#[test]
-fn completions_are_scripts_that_their_shell_understands() {
-    let avouch = |shell| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_avouch")).args(["completions", shell]).output().unwrap();
-        assert!(output.status.success());
-        out(&output)
-    };
-    for shell in ["bash", "zsh", "fish"] {
-        let script = avouch(shell);
-        assert!(script.contains("needs-renewal") && script.contains("handshake"), "{shell}");
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), script).unwrap();
-        // Of the shells only bash is everywhere.
-        match Command::new(shell).arg("-n").arg(file.path()).output() {
-            Ok(output) => assert!(output.status.success(), "{shell}: {}", err(&output)),
-            Err(_) => assert_ne!(shell, "bash", "bash is needed for this test"),
-        }
-    }
 }

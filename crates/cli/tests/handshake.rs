@@ -160,6 +160,13 @@ async fn broken(address: SocketAddr, words: &[&str]) -> (String, String) {
     assert_eq!(output.status.code(), Some(1), "{value:#}");
     assert!(value["broke"]["help"].as_str().is_some_and(|help| help.len() > 20), "{value:#}");
     let word = |name: &str| value["broke"][name].as_str().unwrap().to_owned();
+    if word("step") != "connect" {
+        let explain = word("explain");
+        assert!(
+            explain.starts_with(&format!("avouch explain {} --at ", word("client_address"))),
+            "{explain}"
+        );
+    }
     (word("step"), word("reason"))
 }
 

@@ -139,12 +139,13 @@ async fn every_rpc_of_the_issuer_answers_exactly_whom_its_rule_names() {
             let attempt = attempt(market.address("issuer"), Approach::showing(credentials), &call).await;
             let answer = answered(attempt.unwrap().outcome, &what);
             let refused_by_rule =
-                ["NO_ALLOW_RULE", "NO_PEER_IDENTITY"].into_iter().find(|it| answer.says(it));
+                ["NO_ALLOW_RULE", "NO_PEER_IDENTITY", "ROLE_MISSING"].into_iter().find(|it| answer.says(it));
             let expected = match (method.rule, who) {
                 (Rule::LocalAdmin, _) => Some("NO_ALLOW_RULE"),
-                (Rule::AnyIdentity, "nobody") => Some("NO_PEER_IDENTITY"),
+                (Rule::AnyIdentity | Rule::Roles(_), "nobody") => Some("NO_PEER_IDENTITY"),
+                // Without a policy of its own nobody holds a role at the issuer.
+                (Rule::Roles(_), _) => Some("ROLE_MISSING"),
                 (Rule::AnyIdentity | Rule::Unauthenticated, _) => None,
-                (Rule::Roles(_), _) => panic!("{what}: the issuer asks for no roles"),
             };
             assert_eq!(refused_by_rule, expected, "{what}: {answer:?}");
         }
@@ -182,4 +183,33 @@ async fn every_rpc_refuses_no_certificate_and_every_wrong_role_and_answers_the_r
     }
     let rpcs = market_api::CONTRACT.methods.len();
     assert!(right >= rpcs && wrong >= 5 * rpcs, "{right} right and {wrong} wrong callers of {rpcs} RPCs");
+}
+
+/// What every process serves beside its own: who observes it, and nobody else.
+#[tokio::test]
+async fn every_service_tells_its_operator_what_it_remembers_and_nobody_else() {
+    let market = Market::up();
+    let observe: Vec<_> =
+        avouch_api::CONTRACT.methods.iter().filter(|rule| rule.path.starts_with("/avouch.observe.")).collect();
+    assert_eq!(observe.len(), 5);
+    let (operator, dev) = (market.identity("operator"), market.identity("dev"));
+    for service in ["inventory", "ledger", "orders", "payments", "reports", "storefront"] {
+        for rule in &observe {
+            let attempt = async |credentials| {
+                let call = Call { path: rule.path, ..Call::default() };
+                let approach = Approach::showing(credentials);
+                attempt(market.address(service), approach, &call).await.unwrap().outcome
+            };
+            let what = format!("{} of {service}", rule.path);
+            let nobody = attempt(None).await;
+            assert!(matches!(nobody, Outcome::Disconnected { alert: Some(_), .. }), "{what}: {nobody:?}");
+            let answer = answered(attempt(Some(&dev)).await, &what);
+            assert!(answer.status == 7 && answer.says("ROLE_MISSING"), "{what}: {answer:?}");
+            // An answer without an end is for another test.
+            if !rule.server_streaming {
+                let answer = answered(attempt(Some(&operator)).await, &what);
+                assert_eq!(answer.status, 0, "{what}: {answer:?}");
+            }
+        }
+    }
 }

@@ -42,7 +42,7 @@ impl TlsOffer {
         Self {
             versions: VERSIONS.iter().filter_map(|supported| supported.version.as_str()).collect(),
             groups: crypto_provider().kx_groups.iter().map(|group| format!("{:?}", group.name())).collect(),
-            resumption: TICKETS > 0,
+            resumption: TICKETS != 0,
         }
     }
 }

@@ -24,6 +24,8 @@ mod recorder;
 mod render;
 mod ring;
 mod service;
+#[cfg(test)]
+mod testing;
 pub mod text;
 mod watch;
 

@@ -97,7 +97,7 @@ fn check(name: &'static str, contracts: &[&'static Contract], flags: Flags) -> R
 
 /// `--show-config`.
 fn show(name: &'static str, flags: Flags, form: ShowConfig) -> Result<(), BoxError> {
-    let rows = origin::rows(name, &Launch::of_process(flags))?;
+    let rows = origin::rows(name, &Launch::of_process(flags)).map_err(BootError::from)?;
     let shown = match form {
         ShowConfig::Table => origin::to_text(&rows),
         ShowConfig::Json => origin::to_json(&rows),

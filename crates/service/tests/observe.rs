@@ -91,6 +91,15 @@ async fn list(client: &mut ObserveClient<Channel>, refused_only: bool, about: &s
     client.list_records(request).await.unwrap().into_inner().records
 }
 
+/// Calls what only a ledger serves.
+async fn append(channel: &Channel) -> tonic::Status {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+    let request = tonic::Request::new(HealthCheckRequest::default());
+    grpc.unary(request, http::uri::PathAndQuery::from_static(APPEND), codec).await.map(drop).unwrap_err()
+}
+
 fn decisions(records: Vec<Record>) -> Vec<Decision> {
     records.into_iter().filter_map(|record| record.decision).collect()
 }
@@ -183,6 +192,30 @@ async fn nobody_without_the_role_reads_anything_and_the_attempt_is_on_record_at_
     assert_eq!(of_address.len(), 1 + refusals.len());
     let of_serial = list(&mut operator, false, &of_id[0].peer_serial.to_ascii_uppercase()).await;
     assert_eq!(of_serial.len(), of_address.len());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_audit_mode_lets_through_is_on_record_as_that() {
+    let world = World::new("").await;
+    let mut operator = world.ask("operator").await;
+    let stranger = channel(&world.identity("stranger").await, world.grpc);
+    assert_eq!(reason(&append(&stranger).await), Some(Reason::RoleMissing));
+    world.ca.write("policy.toml", &format!("mode = \"audit\"\n{POLICY}"));
+    until("the policy only records", || {
+        let mut operator = operator.clone();
+        async move { status(&mut operator).await.policy.unwrap().audit }
+    })
+    .await;
+    // Nobody serves it here, which who is let through learns; what debugging asks for is never let through.
+    assert_eq!(append(&stranger).await.code(), tonic::Code::Unimplemented);
+    let seen = decisions(list(&mut operator, true, "spiffe://market.example/stranger").await);
+    let verdicts: Vec<_> = seen.iter().map(|seen| (seen.verdict.as_str(), seen.reason.as_str())).collect();
+    assert_eq!(verdicts, [("refused", "ROLE_MISSING"), ("audited", "ROLE_MISSING")]);
+    assert!(seen[1].id.starts_with("d-") && seen[1].need == ["ledger-writer"], "{seen:?}");
+    let edges = operator.list_edges(ListEdgesRequest {}).await.unwrap().into_inner().edges;
+    let edge = edges.iter().find(|edge| edge.peer_id.ends_with("/stranger")).unwrap();
+    assert_eq!((edge.allowed, edge.audited, edge.refused, edge.failed), (1, 1, 1, 1));
     world.end().await;
 }
 

@@ -20,6 +20,21 @@ pub(super) const WORDS: &[&str] = &[
     "debug = ",
     "caller = ",
     "methods = ",
+    "mode = \"audit\"\n",
+    "mode = \"enforce\"\n",
+    "[[audit]]\n",
+    "[[test]]\n",
+    "method = ",
+    "expect = \"allow\"\n",
+    "expect = \"deny\"\n",
+    "reason = \"ROLE_MISSING\"\n",
+    "max_certificate_age = \"1h\"",
+    "certificate_older_than = \"1h\"\n",
+    "spki_sha256 = ",
+    "issuer_key_id = \"0011223344556677\"",
+    "serial = \"0a\"",
+    "certificate_age = \"1m\"\n",
+    "\"anonymous\"",
     "[",
     "]",
     "\"",
@@ -100,57 +115,200 @@ fn names_places(error: &PolicyError, text: &str) {
     }
 }
 
-/// Who holds what, and whom is denied what, as the file says and nobody optimised.
+/// Who holds what, whom is denied what and what is only recorded, as the file says and nobody optimised. Callers are asked
+/// about without their certificate: what depends on it is never held, and always denied.
+#[derive(Default)]
 struct Naive {
     roles: Vec<(String, String)>,
-    denies: Vec<(String, Option<Vec<String>>)>,
+    denies: Vec<Deny>,
+    audit_all: bool,
+    /// Callers and methods; none: all.
+    audits: Vec<(Option<String>, Option<Vec<String>>)>,
+    tests: Vec<Test>,
+}
+
+struct Deny {
+    caller: String,
+    methods: Option<Vec<String>>,
+    audit: bool,
+}
+
+struct Test {
+    caller: String,
+    method: String,
+    allowed: bool,
+}
+
+const CONDITIONS: &[&str] = &[
+    "max_certificate_age",
+    "certificate_older_than",
+    "spki_sha256",
+    "cert_sha256",
+    "issuer_key_id",
+    "serial",
+];
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Allowed,
+    Audited,
+    Refused,
+}
+
+impl Answer {
+    fn of(policy: &Policy, caller: Caller<'_>, path: &str) -> Self {
+        match decide(policy, caller, path) {
+            Ok(permit) if permit.audited().is_some() => Self::Audited,
+            Ok(_) => Self::Allowed,
+            Err(_) => Self::Refused,
+        }
+    }
 }
 
 impl Naive {
     /// `None` for a file with anything else in it.
     fn read(text: &str) -> Option<Self> {
         let mut file: Table = toml::from_str(text).ok()?;
-        let strings = |value: &Value| -> Option<Vec<String>> {
-            value.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned())).collect()
-        };
-        let mut naive = Self { roles: Vec::new(), denies: Vec::new() };
+        let mut naive = Self::default();
+        if let Some(mode) = file.remove("mode") {
+            naive.audit_all = is_audit(&mode)?;
+        }
         if let Some(roles) = file.remove("roles") {
             for (role, callers) in roles.as_table()? {
-                naive.roles.extend(strings(callers)?.into_iter().map(|caller| (role.clone(), caller)));
+                for caller in callers.as_array()? {
+                    naive.roles.extend(unconditional(caller)?.map(|caller| (role.clone(), caller)));
+                }
             }
         }
-        if let Some(denies) = file.remove("deny") {
-            for deny in denies.as_array()? {
-                let mut deny = deny.as_table()?.clone();
-                let caller = deny.remove("caller")?.as_str()?.to_owned();
-                let methods = deny.remove("methods").map(|methods| strings(&methods));
-                naive.denies.push((caller, methods.map_or(Some(None), |methods| methods.map(Some))?));
-                deny.is_empty().then_some(())?;
-            }
+        for deny in tables(&mut file, "deny")? {
+            let deny = naive.read_deny(deny)?;
+            naive.denies.push(deny);
+        }
+        for mut audit in tables(&mut file, "audit")? {
+            let caller = audit.remove("caller").map(|caller| Some(caller.as_str()?.to_owned()));
+            let methods = audit.remove("methods").map(|methods| strings(&methods));
+            naive.audits.push((flat(caller)?, flat(methods)?));
+            audit.is_empty().then_some(())?;
+        }
+        for test in tables(&mut file, "test")? {
+            naive.tests.extend(read_test(test)?);
         }
         file.is_empty().then_some(naive)
     }
 
-    fn denies(&self, id: &str, path: &str) -> bool {
-        self.denies.iter().any(|(caller, methods)| {
-            let all = methods.is_none();
-            let named = methods.iter().flatten().any(|method| match method.strip_suffix('*') {
-                Some(service) => path.starts_with(service),
-                None => method == path,
-            });
-            means(caller, id) && (all || named)
+    fn read_deny(&self, mut deny: Table) -> Option<Deny> {
+        let caller = deny.remove("caller")?.as_str()?.to_owned();
+        let methods = flat(deny.remove("methods").map(|methods| strings(&methods)))?;
+        let audit = deny.remove("mode").map_or(Some(self.audit_all), |mode| is_audit(&mode))?;
+        deny.keys().all(|key| CONDITIONS.contains(&key.as_str())).then_some(())?;
+        Some(Deny { caller, methods, audit })
+    }
+
+    fn denies(&self, id: &str, path: &str, audit: bool) -> bool {
+        self.denies.iter().any(|deny| {
+            deny.audit == audit && means(&deny.caller, id) && names(deny.methods.as_deref(), path)
         })
     }
 
-    fn allows(&self, id: &str, rule: &MethodRule) -> bool {
+    fn answer(&self, id: &str, rule: &MethodRule) -> Answer {
+        if self.denies(id, rule.path, false) {
+            return Answer::Refused;
+        }
         let held = |role: &str| self.roles.iter().any(|(name, caller)| name == role && means(caller, id));
-        let allowed = match rule.rule {
-            Rule::Roles(names) => names.iter().any(|name| held(name)),
-            Rule::AnyIdentity | Rule::Unauthenticated => true,
-            Rule::LocalAdmin => false,
+        let by_contract = match rule.rule {
+            Rule::Roles(names) if names.iter().any(|name| held(name)) => Answer::Allowed,
+            Rule::Roles(names) if !names.contains(&"debug") && self.audits(id, rule.path) => Answer::Audited,
+            Rule::AnyIdentity | Rule::Unauthenticated => Answer::Allowed,
+            Rule::Roles(_) | Rule::LocalAdmin => Answer::Refused,
         };
-        allowed && !self.denies(id, rule.path)
+        let recorded = by_contract == Answer::Allowed && self.denies(id, rule.path, true);
+        if recorded { Answer::Audited } else { by_contract }
     }
+
+    fn audits(&self, id: &str, path: &str) -> bool {
+        let about = |(caller, methods): &(Option<String>, Option<Vec<String>>)| {
+            caller.as_ref().is_none_or(|caller| means(caller, id)) && names(methods.as_deref(), path)
+        };
+        self.audit_all || self.audits.iter().any(about)
+    }
+
+    /// A policy that was taken has no test that fails.
+    fn tests_hold(&self, text: &str) {
+        for test in &self.tests {
+            let Some(rule) = methods().iter().find(|rule| rule.path == test.method) else { continue };
+            let allowed = match test.caller.as_str() {
+                "anonymous" => rule.rule == Rule::Unauthenticated,
+                "local-admin" => matches!(rule.rule, Rule::Unauthenticated | Rule::LocalAdmin),
+                id => self.answer(id, rule) == Answer::Allowed,
+            };
+            assert_eq!(allowed, test.allowed, "{} {} under\n{text}", test.caller, test.method);
+        }
+    }
+}
+
+fn is_audit(mode: &Value) -> Option<bool> {
+    match mode.as_str()? {
+        "audit" => Some(true),
+        "enforce" => Some(false),
+        _ => None,
+    }
+}
+
+fn strings(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned())).collect()
+}
+
+/// An absent value is fine, a wrong one is not.
+#[expect(clippy::option_option, reason = "absent, wrong and right are three things")]
+fn flat<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(None) => None,
+        Some(Some(value)) => Some(Some(value)),
+    }
+}
+
+fn tables(file: &mut Table, key: &str) -> Option<Vec<Table>> {
+    let Some(value) = file.remove(key) else { return Some(Vec::new()) };
+    value.as_array()?.iter().map(|table| table.as_table().cloned()).collect()
+}
+
+/// The caller of a role if it holds it on no condition; the outer `None` for what is no caller.
+#[expect(clippy::option_option, reason = "no caller and a conditional one are two things")]
+fn unconditional(value: &Value) -> Option<Option<String>> {
+    if let Some(caller) = value.as_str() {
+        return Some(Some(caller.to_owned()));
+    }
+    let mut table = value.as_table()?.clone();
+    let caller = table.remove("caller")?.as_str()?.to_owned();
+    table.keys().all(|key| CONDITIONS.contains(&key.as_str())).then_some(())?;
+    Some(table.is_empty().then_some(caller))
+}
+
+/// A test that does not say anything of a certificate; the outer `None` for what is no test.
+#[expect(clippy::option_option, reason = "no test and one about a certificate are two things")]
+fn read_test(mut test: Table) -> Option<Option<Test>> {
+    let caller = test.remove("caller")?.as_str()?.to_owned();
+    let method = test.remove("method")?.as_str()?.to_owned();
+    let allowed = match test.remove("expect")?.as_str()? {
+        "allow" => true,
+        "deny" => false,
+        _ => return None,
+    };
+    test.remove("reason");
+    let known = |key: &String| key == "certificate_age" || CONDITIONS.contains(&key.as_str());
+    test.keys().all(known).then_some(())?;
+    Some(test.is_empty().then_some(Test { caller, method, allowed }))
+}
+
+fn names(methods: Option<&[String]>, path: &str) -> bool {
+    methods.is_none_or(|methods| {
+        methods.iter().any(|method| match method.strip_suffix('*') {
+            Some(service) => path.starts_with(service),
+            None => method == path,
+        })
+    })
 }
 
 /// Segment by segment.
@@ -166,11 +324,12 @@ fn agrees(policy: &Policy, text: &str) {
     let naive = Naive::read(text);
     assert!(naive.is_some(), "a policy with something that nobody has read:\n{text}");
     let Some(naive) = naive else { return };
+    naive.tests_hold(text);
     for caller in callers(&naive) {
         let Ok(id) = caller.parse::<SpiffeId>() else { continue };
         for rule in methods().iter() {
-            let decision = decide(policy, Caller::Peer(&id), rule.path);
-            assert_eq!(decision.is_ok(), naive.allows(&caller, rule), "{caller} {} under\n{text}", rule.path);
+            let answer = Answer::of(policy, Caller::Peer(&id), rule.path);
+            assert_eq!(answer, naive.answer(&caller, rule), "{caller} {} under\n{text}", rule.path);
         }
     }
     for rule in methods().iter() {
@@ -184,7 +343,7 @@ fn agrees(policy: &Policy, text: &str) {
 /// The fixed ones, and for each pattern of the file: itself, its parent, below it, beside it.
 fn callers(naive: &Naive) -> Vec<String> {
     let patterns =
-        naive.roles.iter().map(|(_, caller)| caller).chain(naive.denies.iter().map(|(caller, _)| caller));
+        naive.roles.iter().map(|(_, caller)| caller).chain(naive.denies.iter().map(|deny| &deny.caller));
     let near = patterns.take(16).flat_map(|pattern| {
         let stem = pattern.strip_suffix("/*").unwrap_or(pattern);
         [

@@ -146,5 +146,6 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
 }
 
 mod conditions;
+mod page;
 mod self_tests;
 mod unused;

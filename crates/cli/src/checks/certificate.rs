@@ -2,19 +2,20 @@
 
 use crate::output;
 
-/// One demand on a certificate, a chain, a bundle or a request.
+/// One demand on a certificate.
 pub(super) struct Item {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     pub(super) meaning: &'static str,
 }
 
-/// By id; the same ids as in [`inspect`](crate::inspect) and [`lint`](crate::lint).
+/// By id; the same ids as in [`inspect`](crate::inspect).
 pub(super) const ITEMS: &[Item] = &[
     Item {
         id: "AV-000",
         title: "accepted by the verifier",
-        meaning: "The parser that every verifier of avouch uses refuses it, for something that no other item names; its own words say what.",
+        meaning: "The parser that every verifier of avouch uses refuses it for something that no other item names; \
+                  its own words say what.",
     },
     Item {
         id: "AV-001",
@@ -105,72 +106,83 @@ pub(super) const ITEMS: &[Item] = &[
     Item {
         id: "AV-025",
         title: "a sequence number, if any, of 64 bits",
-        meaning: "By its sequence number a bundle is known to be newer than another (Bundle 4.1.1).",
+        meaning: "Consumers tell newer bundles from older ones by spiffe_sequence, an unsigned integer (Trust \
+                  Domain and Bundle 4.1.1).",
     },
     Item {
         id: "AV-026",
         title: "a refresh hint, if any, in whole seconds",
-        meaning: "It says how often whoever fetches the bundle should come again (Bundle 4.1.2).",
+        meaning: "spiffe_refresh_hint says in whole seconds how often to ask for the bundle again (Trust \
+                  Domain and Bundle 4.1.2).",
     },
     Item {
         id: "AV-027",
         title: "each key says its type",
-        meaning: "Without \"kty\" a key of the bundle is ignored (Bundle 4.2.1).",
+        meaning: "A key without kty is ignored, and with it everything that it vouches for (Trust Domain and \
+                  Bundle 4.2.1).",
     },
     Item {
         id: "AV-028",
         title: "no \"kid\" at an X.509 authority",
-        meaning: "A key identifier belongs to keys of JWTs only (X509-SVID 6.1).",
+        meaning: "kid is for JWT authorities; at an X.509 authority it must not be set (X509-SVID 6.1).",
     },
     Item {
         id: "AV-029",
         title: "one certificate per X.509 authority",
-        meaning: "\"x5c\" holds exactly one certificate, the authority's own (X509-SVID 6.1).",
+        meaning: "x5c holds exactly one CA certificate; readers use only the first, and one without is ignored \
+                  (X509-SVID 6.1, 6.2).",
     },
     Item {
         id: "AV-031",
         title: "each certificate is followed by the one that signed it",
-        meaning: "TLS asks for the leaf first, and behind each certificate its issuer's (RFC 8446 4.4.2). Others are CHAIN_INCOMPLETE for strict peers.",
+        meaning: "A chain goes from the leaf upwards. Some peers sort it, others refuse it (RFC 8446 4.4.2).",
     },
     Item {
         id: "AV-032",
         title: "key identifiers link each to the one above",
-        meaning: "By them the right one is found among authorities of the same name (RFC 5280 4.2.1.1).",
+        meaning: "By the authority key identifier the right one of several authorities of one name is found \
+                  (RFC 5280 4.2.1.1).",
     },
     Item {
         id: "AV-033",
         title: "each signature is by the key above",
-        meaning: "A chain in which one is not proves nothing (RFC 5280 6.1.3).",
+        meaning: "If it is not, the chain is of another authority of the same name, or a certificate was \
+                  changed (RFC 5280 6.1.3).",
     },
     Item {
         id: "AV-034",
         title: "all are valid now",
-        meaning: "By this machine's clock. One that has ended or not begun makes the whole chain refused (RFC 5280 6.1.3).",
+        meaning: "One certificate of the chain that has ended, or not begun, ends the whole chain. Compare the \
+                  clock first (RFC 5280 6.1.3).",
     },
     Item {
         id: "AV-035",
         title: "path lengths allow the chain",
-        meaning: "An authority may limit how many authorities may stand below it (RFC 5280 4.2.1.9).",
+        meaning: "An authority may limit how many authorities follow below it (RFC 5280 4.2.1.9).",
     },
     Item {
         id: "AV-036",
         title: "none outlives the one above",
-        meaning: "What lives longer than what signed it ends with that in truth, and surprises then.",
+        meaning: "What lives longer than its authority is worthless before its own end, which surprises \
+                  whoever reads only that.",
     },
     Item {
         id: "AV-038",
         title: "the bundle vouches for it",
-        meaning: "The verdict of the verifier that every avouch process uses, with the bundle that was given (X509-SVID 5.1).",
+        meaning: "The verdict of the verifier that every connection uses, against the bundle of --bundle, with \
+                  its reason (X509-SVID 5.1).",
     },
     Item {
         id: "AV-041",
         title: "at most 16 KiB",
-        meaning: "The issuer does not read larger certificate signing requests.",
+        meaning: "The issuer reads no larger certificate signing request; an honest one has some hundred \
+                  bytes.",
     },
     Item {
         id: "AV-042",
         title: "the DER of a PKCS#10 request",
-        meaning: "Nothing else is read, and nothing may stand behind it that a parser would overlook (RFC 2986 4).",
+        meaning: "The issuer reads one request and nothing behind it: a second name could hide there (RFC 2986 \
+                  4).",
     },
     Item {
         id: "AV-043",
@@ -180,124 +192,138 @@ pub(super) const ITEMS: &[Item] = &[
     Item {
         id: "AV-044",
         title: "a key of ECDSA P-256 or P-384",
-        meaning: "The issuer signs no other kind of key.",
+        meaning: "The issuer's profiles issue for no other keys.",
     },
     Item {
         id: "AV-045",
         title: "signed by ECDSA with SHA-256, 384 or 512",
-        meaning: "Other algorithms are not accepted for the proof of possession.",
+        meaning: "The issuer verifies no other proof of possession.",
     },
     Item {
         id: "AV-046",
         title: "proof of possession: signed by its own key",
-        meaning: "Otherwise somebody could ask for a certificate for another's key (RFC 2986 4.2).",
+        meaning: "Otherwise somebody could have a stranger's key certified as an own one (RFC 2986 4.2).",
     },
     Item {
         id: "AV-047",
         title: "the names it asks for are readable",
-        meaning: "Names that parsers read differently could mean somebody else (RFC 5280 4.2.1.6).",
+        meaning: "A name that one program reads and another does not is refused (RFC 5280 4.2.1.6).",
     },
-    Item { id: "AV-048", title: "at most one URI", meaning: "An SVID has one identity (X509-SVID 2)." },
+    Item {
+        id: "AV-048",
+        title: "at most one URI",
+        meaning: "The URI is compared with the identity that will be issued; of two nobody knows which is \
+                  meant (X509-SVID 2).",
+    },
     Item {
         id: "AV-049",
         title: "the URI, if any, is a SPIFFE ID",
-        meaning: "The request may name its identity, and must do so in the grammar; the entry decides (SPIFFE-ID 2).",
+        meaning: "It must be the identity that will be issued, or be left out (SPIFFE-ID 2).",
     },
     Item {
         id: "AV-051",
-        title: "the issuer has a name",
-        meaning: "A certificate names who issued it (RFC 5280 4.1.2.4).",
+        title: "the issuer's name is not empty",
+        meaning: "Without it nobody finds the certificate above (RFC 5280 4.1.2.4).",
     },
     Item {
         id: "AV-052",
         title: "a CA has a subject",
-        meaning: "What it signs names it by that (RFC 5280 4.1.2.6).",
+        meaning: "What it signs names it by its subject (RFC 5280 4.1.2.6).",
     },
     Item {
         id: "AV-053",
-        title: "names are critical exactly where there is no subject",
-        meaning: "With a subject the alternative names are an addition, without one they are all there is (RFC 5280 4.2.1.6).",
+        title: "names are critical only where there is no subject",
+        meaning: "Beside a subject the subject alternative name should not be critical; without one it must be \
+                  (RFC 5280 4.2.1.6).",
     },
     Item {
         id: "AV-054",
         title: "a CA bears the SPIFFE ID of its trust domain",
-        meaning: "It says which trust domain it is meant for (SPIFFE-ID 3.1).",
+        meaning: "It should say which trust domain it signs for (SPIFFE-ID 3.1).",
     },
     Item {
         id: "AV-055",
         title: "a workload's certificate is not issued by itself",
-        meaning: "No bundle can vouch for it (X509-SVID 3).",
+        meaning: "No bundle vouches for one that is: a bundle holds authorities.",
     },
     Item {
         id: "AV-056",
         title: "there is an authority key identifier",
-        meaning: "By it the signer is found (RFC 5280 4.2.1.1).",
+        meaning: "It must be in every certificate but one that signs itself (RFC 5280 4.2.1.1).",
     },
     Item {
         id: "AV-057",
         title: "there is a subject key identifier",
-        meaning: "A CA must have one, others should (RFC 5280 4.2.1.2).",
+        meaning: "It must be in every CA and should be in every other certificate (RFC 5280 4.2.1.2).",
     },
     Item {
         id: "AV-058",
         title: "key identifiers are not critical",
-        meaning: "They help to find, and decide nothing (RFC 5280 4.2.1.1, 4.2.1.2).",
+        meaning: "Neither of the two may be (RFC 5280 4.2.1.1, 4.2.1.2).",
     },
     Item {
         id: "AV-059",
         title: "an elliptic key is not said to encipher",
-        meaning: "It cannot; libraries refuse such certificates (RFC 8813 3).",
+        meaning: "keyEncipherment and dataEncipherment are for RSA keys (RFC 8813 3).",
     },
     Item {
         id: "AV-060",
         title: "only a CA has a path length",
-        meaning: "It means nothing elsewhere, and is forbidden (RFC 5280 4.2.1.9).",
+        meaning: "It limits what a CA may sign, and means nothing elsewhere (RFC 5280 4.2.1.9).",
     },
     Item {
         id: "AV-061",
         title: "a CA only signs certificates",
-        meaning: "With digitalSignature its key could be used in handshakes too (X509-SVID 4.3).",
+        meaning: "A CA that may also sign handshakes invites its key to where connections are (X509-SVID 3.2, \
+                  4.3).",
     },
     Item {
         id: "AV-062",
         title: "a CA has no extended key usage",
-        meaning: "Many verifiers apply it to all that is below (RFC 5280 4.2.1.12).",
+        meaning: "Where it has, path validation binds all below it to that usage (RFC 5280 4.2.1.12).",
     },
     Item {
         id: "AV-063",
-        title: "the serial is unguessable",
-        meaning: "8 random bytes at least keep a forger of hashes from preparing a certificate (CA/B BR 7.1).",
+        title: "the serial cannot be guessed",
+        meaning: "Eight random bytes at least: whoever can guess a serial can prepare a collision (CA/B BR \
+                  7.1).",
     },
     Item {
         id: "AV-064",
-        title: "dates are in the form for their year",
+        title: "dates are encoded as they must be",
         meaning: "UTCTime until 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5).",
     },
     Item {
         id: "AV-065",
-        title: "it is signed with a strong hash",
-        meaning: "MD5 and SHA-1 can be forged (RFC 9155).",
+        title: "no broken signature algorithm",
+        meaning: "Signatures with MD5 or SHA-1 can be forged (RFC 9155).",
     },
     Item {
         id: "AV-066",
-        title: "it lives as long as it is meant to",
-        meaning: "An SVID lives hours, so that a stolen key is soon worth nothing; a CA at most ten years.",
+        title: "it lives no longer than it must",
+        meaning: "A stolen key is worth what is left of its certificate's life. SVIDs live hours, roots years, \
+                  not decades.",
     },
-    Item { id: "AV-067", title: "it is valid now", meaning: "By this machine's clock (RFC 5280 4.1.2.5)." },
+    Item {
+        id: "AV-067",
+        title: "it is valid now",
+        meaning: "It has ended, or not begun. Compare the clock first (RFC 5280 4.1.2.5).",
+    },
     Item {
         id: "AV-068",
-        title: "defaults are left out",
-        meaning: "DER has one encoding of everything; what is the default is not spelt out (X.690 11.5).",
+        title: "no default value is spelt out",
+        meaning: "DER leaves out what is the default; strict readers refuse the certificate (X.690 11.5).",
     },
     Item {
         id: "AV-071",
-        title: "a key belongs to one owner",
-        meaning: "Whoever shares a key can pretend to be the other. A renewal should have a new one (NIST SP 800-57 5.2).",
+        title: "a key has one owner",
+        meaning: "A key that two identities share, or an authority and a workload, makes one of them the \
+                  other. A renewal should change the key.",
     },
     Item {
         id: "AV-072",
-        title: "a serial is used once by an issuer",
-        meaning: "By issuer and serial a certificate is named in records and revocation lists (RFC 5280 4.1.2.2).",
+        title: "a serial is used once",
+        meaning: "An authority must never give out one serial twice (RFC 5280 4.1.2.2).",
     },
 ];
 
@@ -306,8 +332,8 @@ pub(super) fn page(id: &str) -> Option<String> {
     let item = ITEMS.iter().find(|item| item.id == id)?;
     let mut text = format!("{} (certificate): {}\n\n", item.id, item.title);
     text.push_str(&output::paragraph("It means: ", item.meaning));
-    let remedy = "Look into it with `avouch cert inspect FILE`, and have it made again: certificates by the issuer of \
-                  this project, or by another SPIFFE issuer.";
+    let remedy = "Look into the certificate with `avouch cert inspect FILE`, and have it issued again: by the issuer \
+                  of this project, or by another SPIFFE issuer.";
     text.push_str(&output::paragraph("What to do: ", remedy));
     Some(text)
 }

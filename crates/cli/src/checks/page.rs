@@ -23,7 +23,7 @@ fn page() -> String {
         write_check(&mut text, check);
     }
     text.push_str(&format!("\n## {}\n\n", Category::Certificate.name()));
-    text.push_str("What `avouch cert inspect` and `avouch cert lint` ask of certificates, chains, bundles and requests.\n\n| Id | Demand | Why |\n|---|---|---|\n");
+    text.push_str("The items of `avouch cert inspect` and `avouch cert lint`: what certificates, requests and bundles must or should be.\n\n| Id | Demand | Why |\n|---|---|---|\n");
     for item in certificate::ITEMS {
         text.push_str(&format!("| {} | {} | {} |\n", item.id, item.title, item.meaning));
     }

@@ -5,11 +5,9 @@ use avouch_spiffe::Reason;
 
 /// One or two commands, or what to change.
 pub(super) fn of(broken: &Broken, target: &str) -> String {
-    let record = match &broken.connection {
-        Some((local, _)) => {
-            format!("the server's connection record for {local} says the cause; its log has it too")
-        }
-        None => "the server's log says the cause".to_owned(),
+    let record = match broken.command() {
+        Some(command) => format!("the server's record says why: `{command}`"),
+        None => "the server's log says why".to_owned(),
     };
     match broken.reason {
         Reason::PeerConnectionClosed if broken.step == "resolve" => {

@@ -9,6 +9,7 @@ use avouch_spiffe::clock::{Clock, SystemClock};
 use rustls::AlertDescription;
 use std::io;
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 /// What works.
 #[derive(Debug)]
@@ -20,8 +21,9 @@ pub(crate) struct Broken {
     pub(crate) step: &'static str,
     pub(crate) reason: Reason,
     pub(crate) detail: String,
-    /// By which the server's own record is found.
+    /// Our end and the server's: by them and the time the server's own record is found.
     pub(crate) connection: Option<(SocketAddr, SocketAddr)>,
+    pub(crate) at: SystemTime,
 }
 
 impl Ending {
@@ -41,7 +43,14 @@ impl Ending {
 
 impl Broken {
     pub(super) fn new(step: &'static str, reason: Reason, detail: String) -> Self {
-        Self { step, reason, detail, connection: None }
+        Self { step, reason, detail, connection: None, at: SystemClock.now() }
+    }
+
+    /// What finds the server's record, as a channel of ours says it too.
+    pub(super) fn command(&self) -> Option<String> {
+        let (local, _) = self.connection?;
+        let seconds = self.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        Some(format!("avouch explain {local} --at {seconds}"))
     }
 
     pub(super) fn between(mut self, local: Option<SocketAddr>, remote: Option<SocketAddr>) -> Self {

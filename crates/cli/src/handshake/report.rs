@@ -125,6 +125,7 @@ impl Report {
                     "step": broken.step, "reason": broken.reason.as_str(), "detail": broken.detail,
                     "help": advice::of(broken, &self.target),
                     "client_address": broken.connection.map(|(local, _)| local.to_string()),
+                    "explain": broken.command(),
                     "server_address": broken.connection.map(|(_, remote)| remote.to_string()),
                 }),
             ),

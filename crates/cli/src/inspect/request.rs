@@ -89,7 +89,8 @@ pub(crate) fn inspect(der: &[u8]) -> RequestInspection {
         check("AV-049", "SPIFFE-ID 2", "the URI, if any, is a SPIFFE ID", not_id),
     ]);
     let ignored = names.map(|names| names.ignored).unwrap_or_default();
-    let subject = info.subject.to_string();
+    // A stranger chose it, and it may end up on a terminal.
+    let subject = info.subject.to_string().escape_debug().to_string();
     RequestInspection { facts: Some(Facts { subject, key, signature, uris, ignored }), checks }
 }
 

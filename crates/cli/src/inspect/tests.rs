@@ -170,6 +170,20 @@ fn what_the_issuer_does_not_read_of_a_request_is_said() {
 }
 
 #[test]
+fn what_a_stranger_names_itself_reaches_no_terminal_as_it_is() {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "a\u{1b}[2Jb\nserver\u{202e}x");
+    params.subject_alt_names = vec![SanType::DnsName("a\u{1b}[2Jb".try_into().unwrap())];
+    let request = params.serialize_request(&KeyPair::generate().unwrap()).unwrap();
+    let (request, leaf) = (inspect_request(request.der()), inspect(&der(&params)));
+    let now = SystemTime::UNIX_EPOCH;
+    for text in [request.to_text(1, 1), leaf.to_text(1, 1, now), leaf.to_line(now)] {
+        assert!(text.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("server")), "{text:?}");
+    }
+}
+
+#[test]
 fn each_broken_rule_of_a_bundle_is_named() {
     let of = |json: &str| {
         let bundle = serde_json::from_str(json).unwrap();

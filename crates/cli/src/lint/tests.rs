@@ -162,6 +162,24 @@ fn a_chain_is_linted_as_one_and_a_bundle_is_not() {
     assert!(!found(&[bundle]).contains(&("error", "AV-033")));
 }
 
+#[test]
+fn every_item_and_every_finding_can_be_explained() {
+    let sources = [
+        include_str!("one.rs"),
+        include_str!("many.rs"),
+        include_str!("../inspect/bundle.rs"),
+        include_str!("../inspect/chain.rs"),
+        include_str!("../inspect/request.rs"),
+    ];
+    let numbers =
+        sources.iter().flat_map(|source| source.split("\"AV-").skip(1)).filter_map(|rest| rest.get(..3));
+    let ids: std::collections::BTreeSet<_> = numbers.map(|number| format!("AV-{number}")).collect();
+    assert!(ids.len() >= 40, "{ids:?}");
+    for id in ids.into_iter().filter(|id| id != "AV-000") {
+        assert!(crate::checks::page(&id).is_some(), "{id} has no page");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

@@ -102,10 +102,10 @@ async fn each_silence_is_explained_and_hides_nobody_else() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     world.register("silent").await;
     let silent_address = silent.local_addr().unwrap().to_string();
-    let _silent = world.identity("silent", &[silent_address.clone()], None).await;
+    let _silent = world.identity("silent", std::slice::from_ref(&silent_address), None).await;
     // Says that it is where somebody else is.
     world.register("liar").await;
-    let _liar = world.identity("liar", &[closed.address.clone()], None).await;
+    let _liar = world.identity("liar", std::slice::from_ref(&closed.address), None).await;
     // Serves nobody: there is nothing to ask.
     world.register("shy").await;
     let _shy = world.identity("shy", &[], None).await;

@@ -77,6 +77,12 @@ async fn rest(shared: &Shared, backoff: &mut Duration) {
     tokio::time::sleep(jitter::around(*backoff, 0.2)).await;
     *backoff = (*backoff * 2).min(LONGEST_BACKOFF);
     if shared.current().is_none() {
+        // Whoever still waits asks again now; a demand of those who have their answer opens nothing.
+        tokio::select! {
+            biased;
+            () = shared.demand.notified() => {}
+            () = std::future::ready(()) => {}
+        }
         shared.phase.send_replace(Phase::Idle);
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Refused {
     pub(super) rejection: Rejection,
     pub(super) tcp: Option<TcpStream>,
     /// What had been agreed on before.
-    pub(super) tls: Option<Agreed>,
+    pub(super) tls: Option<Box<Agreed>>,
 }
 
 /// What a handshake agreed on, as far as it came.
@@ -95,7 +95,11 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
         Ok(stream) => stream,
         Err((error, tcp)) => {
             let tls = Agreed::by_verdict(&verifier);
-            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp), tls });
+            return Err(Refused {
+                rejection: explain(&verifier, &error),
+                tcp: Some(tcp),
+                tls: tls.map(Box::new),
+            });
         }
     };
     let peer = match verifier.verdict() {
@@ -112,7 +116,9 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     };
     let http1 = match application_protocol(shared, &stream) {
         Ok(http1) => http1,
-        Err(rejection) => return Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&stream)) }),
+        Err(rejection) => {
+            return Err(Refused { rejection, tcp: None, tls: Some(Box::new(Agreed::of(&stream))) });
+        }
     };
     Ok(Established {
         stream,

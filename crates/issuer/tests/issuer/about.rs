@@ -75,6 +75,49 @@ async fn workloads_are_listed_with_where_they_say_they_are() {
     }
 }
 
+#[tokio::test]
+async fn a_workload_that_learns_its_address_later_tells_it_on_the_stream_that_is_open() {
+    let world = World::new().await;
+    world.entry(ORDERS).await;
+    let list = async || {
+        let answer = world.admin().await.list_workloads(ListWorkloadsRequest {}).await.unwrap();
+        answer.into_inner().workloads
+    };
+    let (late, told) = (workload(&world, &[]).await, workload(&world, &["127.0.0.1:7001"]).await);
+    eventually("the stream is open", async || (list().await.len() == 2).then_some(())).await;
+    late.advertise(vec!["127.0.0.1:7002".to_owned()]);
+    // What the configuration says stays.
+    told.advertise(vec!["127.0.0.1:7003".to_owned()]);
+    let found = eventually("the late address", async || {
+        let addresses: Vec<_> = list().await.into_iter().flat_map(|workload| workload.addresses).collect();
+        addresses.contains(&"127.0.0.1:7002".to_owned()).then_some(addresses)
+    })
+    .await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.contains(&"127.0.0.1:7001".to_owned()), "{found:?}");
+}
+
+#[tokio::test]
+async fn what_the_issuer_refuses_is_among_the_records_with_what_its_caller_is_not_told() {
+    use avouch_records::{Matcher, Recorder, RecordsConfig};
+    let world = World::new().await;
+    let methods = avouch_authz::Methods::new(&[&avouch_api::CONTRACT]).unwrap();
+    let recorder = Recorder::builder(RecordsConfig::default(), methods).start().unwrap();
+    world.issuer().record_with(recorder.clone());
+    let token = world.invited(ORDERS).await;
+    world.enroll(&token).await.unwrap();
+    let refusal = world.enroll(&token).await.map(|held| held.serial()).unwrap_err();
+    let records = recorder.list(&Matcher::default(), usize::MAX);
+    let decision = records.last().unwrap().decision.clone().unwrap();
+    assert_eq!(decision.method, "/avouch.issuer.v1.Issuer/Enroll");
+    assert_eq!((decision.peer.as_str(), decision.verdict.as_str()), ("anonymous", "refused"));
+    assert_eq!(decision.reason, "JOIN_TOKEN_ALREADY_USED");
+    let details = tonic_types::StatusExt::get_details_request_info(&refusal).unwrap();
+    assert_eq!(decision.id, details.request_id);
+    assert!(decision.connection_id.starts_with("conn-") && !decision.detail.is_empty(), "{decision:?}");
+    assert!(!decision.detail.contains(token.secret()), "{decision:?}");
+}
+
 /// A process with one record, which says what it was asked.
 #[derive(Debug)]
 struct Recorder;

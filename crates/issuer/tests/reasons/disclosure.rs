@@ -196,7 +196,7 @@ async fn an_alert_gives_away_a_class_of_reasons_and_not_whom_the_server_admits()
         let attempt = attempt(place.address, Approach::showing(Some(&shown)), &call).await.unwrap();
         let Outcome::Disconnected { alert: Some(seen), .. } = attempt.outcome else { panic!("{attempt:?}") };
         assert!(alert(expected).split(" or ").any(|alert| alert == seen), "{expected}: {seen}");
-        let record = place.records.the_one(attempt.local).await.1;
+        let record = place.records.latest(attempt.local).await;
         assert_eq!(record.reason.map(Reason::as_str), Some(expected), "{record:?}");
         classes.insert(seen);
     }

@@ -51,23 +51,27 @@ impl Records {
         self.0.lock().unwrap().iter().map(|(_, record)| record.clone()).collect()
     }
 
-    fn of(&self, address: SocketAddr) -> Vec<(SystemTime, ConnectionRecord)> {
-        let all = self.0.lock().unwrap();
-        all.iter().filter(|(_, record)| record.peer_addr == address).cloned().collect()
-    }
-
-    /// The one record that an address leads to: no more, no less.
-    pub(crate) async fn the_one(&self, address: SocketAddr) -> (SystemTime, ConnectionRecord) {
+    /// The record that an address and a time lead to. A port may be used again, though hardly within seconds: what lies
+    /// further away than the nearest is another connection's.
+    pub(crate) async fn near(&self, address: SocketAddr, at: SystemTime) -> ConnectionRecord {
+        let apart = |then: SystemTime| then.duration_since(at).unwrap_or_else(|earlier| earlier.duration());
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         loop {
-            let found = self.of(address);
-            assert!(found.len() <= 1, "{address} leads to several: {found:?}");
-            if let Some(found) = found.into_iter().next() {
-                return found;
+            let all = self.0.lock().unwrap().clone();
+            let of_the_address = all.iter().filter(|(_, record)| record.peer_addr == address);
+            let nearest = of_the_address.min_by_key(|(then, _)| apart(*then));
+            if let Some((then, record)) = nearest {
+                assert!(apart(*then) < APART, "{:?} apart: {record:?}", apart(*then));
+                return record.clone();
             }
-            assert!(tokio::time::Instant::now() < deadline, "{address} leads nowhere: {self:?}");
+            assert!(tokio::time::Instant::now() < deadline, "{address} leads nowhere: {all:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// The record of a connection that has just ended.
+    pub(crate) async fn latest(&self, address: SocketAddr) -> ConnectionRecord {
+        self.near(address, SystemClock.now()).await
     }
 }
 
@@ -152,7 +156,7 @@ impl Place {
 
     /// What one failed attempt of one of our channels says.
     pub(crate) async fn attempt(&self, client: &Identity, expect: &str) -> Told {
-        Told::of(attempt(client, self.address, expect, Duration::from_secs(3)).await)
+        Told::of(attempt(client, self.address, expect, Duration::from_secs(20)).await)
     }
 }
 
@@ -166,7 +170,7 @@ pub(crate) async fn attempt(
     let channel = client
         .channel(&format!("https://{address}"), id(expect))
         .connect_timeout(connect_timeout)
-        .patience(Duration::from_millis(50))
+        .patience(Duration::from_secs(1))
         .build()
         .unwrap();
     let call = IssuerClient::new(channel).begin_recovery(BeginRecoveryRequest {}).await;
@@ -202,10 +206,7 @@ impl Told {
 
     /// The server's record, found as the command finds it.
     pub(crate) async fn record(&self, records: &Records) -> ConnectionRecord {
-        let (at, record) = records.the_one(self.local).await;
-        let apart = at.duration_since(self.at).unwrap_or_else(|earlier| earlier.duration());
-        assert!(apart < APART, "{apart:?} apart: {record:?}");
-        record
+        records.near(self.local, self.at).await
     }
 }
 

@@ -162,7 +162,7 @@ async fn too_late(place: Arc<Place>) -> Seen {
     let tcp = TcpStream::connect(place.address).await.unwrap();
     // Served in the order of arrival: with this one's record the first is in its place, and may stay there.
     let (local, _) = scanner(Arc::clone(&place)).await;
-    place.records.the_one(local).await;
+    place.records.latest(local).await;
     place.stop.cancel();
     ended(tcp).await
 }
@@ -178,7 +178,7 @@ async fn produce(row: &'static Row) {
         };
         attempts.spawn(async move {
             let (local, seen) = (row.produce)(Arc::clone(&place)).await;
-            (seen, place.records.the_one(local).await.1)
+            (seen, place.records.latest(local).await)
         });
     }
     for (seen, record) in attempts.join_all().await {

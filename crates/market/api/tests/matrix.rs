@@ -14,7 +14,7 @@ fn demo(file: &str) -> PathBuf {
 }
 
 fn policy() -> Policy {
-    let methods = Methods::new(&[&market_api::CONTRACT]).unwrap();
+    let methods = Methods::new(&[&market_api::CONTRACT, avouch_records::contract()]).unwrap();
     let text = std::fs::read_to_string(demo("policy.toml")).unwrap();
     Policy::parse("policy.toml", &text, &methods).unwrap()
 }

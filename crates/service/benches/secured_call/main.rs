@@ -7,6 +7,9 @@
 //! * `tonic`: tonic's server and channel over tokio-rustls, mutual TLS by webpki, no identity, no authorization;
 //! * `avouch`: the accept loop, the channel, peer identity, deadline and the role check of every call.
 //!
+//! And the same call as a process serves it, telemetry included, without and with records: in memory, and with every
+//! decision written to a file. There the CPU time of the whole process counts, since another thread collects and writes.
+//!
 //! Run with `./just bench`.
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +20,7 @@
 
 mod bare;
 mod pki;
+mod recorded;
 mod secured;
 
 use std::time::Duration;
@@ -64,6 +68,7 @@ fn main() {
             100.0 * low,
             100.0 * high
         );
+        recorded::compare(&pki).await;
     });
 }
 
@@ -84,6 +89,11 @@ where
 
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("nanoseconds"))
+}
+
+fn process_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("nanoseconds"))
 }
 

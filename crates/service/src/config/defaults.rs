@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use avouch_identity::IdentityConfig;
+use avouch_records::RecordsConfig;
 use serde_json::Value;
 
 use super::error::ConfigError;
 use super::layers::Layers;
 use super::origin::flat;
+use super::sections::RawRecords;
 use super::{Config, Period};
 use crate::launch::Launch;
 
@@ -21,6 +23,7 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
         ("service.federated".to_owned(), service.federated.into()),
         ("health.listen".to_owned(), text(empty.health_listen)),
         ("authz.watch_interval".to_owned(), time(empty.authz.watch_interval)),
+        ("records.keep".to_owned(), empty.records.keep.into()),
     ];
     let options = &service.options;
     let limits = [
@@ -42,7 +45,15 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
         let set = flat(&telemetry).into_iter().filter(|(_, value)| !value.is_null());
         all.extend(set.map(|(key, value)| (format!("telemetry.{key}"), value)));
     }
-    // Two sections have defaults only where they are there; a wrong one is for the check to say.
+    // Some keys have defaults only where others are there; a wrong section is for the check to say.
+    if let Ok(Some(records)) = layers.section::<RawRecords>("records")
+        && let Ok(RecordsConfig { file: Some(file), .. }) = records.check()
+    {
+        let decisions = if file.allowed { "all" } else { "refused" };
+        all.push(("records.rotate_bytes".to_owned(), file.rotate_bytes.into()));
+        all.push(("records.rotate_keep".to_owned(), file.rotate_keep.into()));
+        all.push(("records.decisions".to_owned(), decisions.into()));
+    }
     match layers.section("identity") {
         Ok(Some(IdentityConfig::Issuer(issuer))) => {
             all.push(("identity.timeout_ms".to_owned(), issuer.timeout_ms.into()));

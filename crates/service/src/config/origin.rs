@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn each_value_is_said_with_the_layer_that_had_the_last_word() {
-        let file = "[service]\nlisten = \"127.0.0.1:1\"\n\n[service.limits]\nmax_connections = 7\n\n[orders]\nqueue = 1\n";
+        let file = "[service]\nlisten = \"127.0.0.1:1\"\n\n[service.limits]\nmax_connections = 7\n\n[orders]\nqueue = 1\n\n[records]\nfile = \"r\"\n";
         let env = [
             ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:2"),
             ("AVOUCH_ORDERS__QUEUE", "2"),
@@ -191,14 +191,14 @@ mod tests {
             ("service.limits.max_connections", "7", "orders.toml:5"),
             ("service.listen", "\"127.0.0.1:2\"", "AVOUCH_SERVICE__LISTEN"),
             ("orders.queue", "3", "--set orders.queue"),
-            ("upstreams.a.id", "\"spiffe://b/c\"", "c"),
+            ("upstreams.a.id", "\"spiffe://b/c\"", "--set upstreams.a"),
             ("service.drain_timeout", "\"10s\"", "default"),
             ("health.listen", "\"127.0.0.1:0\"", "default"),
             ("telemetry.log", "\"info\"", "default"),
+            ("records.rotate_keep", "4", "default"),
             ("service.limits.max_handshakes", "1024", "default"),
         ] {
             let (shown, from) = found(&launch, key);
-            let from = if key == "upstreams.a.id" { "c".to_owned() } else { from };
             assert_eq!((shown.as_str(), from.as_str()), (value, origin), "{key}");
         }
         let all = rows("orders", &launch).unwrap();

@@ -19,6 +19,10 @@ const MAX_DRAIN: Duration = Duration::from_secs(300);
 /// Records in memory, of each kind, at half a kilobyte.
 const MAX_RECORDS: usize = 16 * 1024;
 
+/// Defaults of a record file.
+pub(super) const ROTATE_BYTES: u64 = 16 * 1024 * 1024;
+pub(super) const ROTATE_KEEP: u32 = 4;
+
 /// A record file is at least this long before it is followed by another.
 const MIN_ROTATE: u64 = 64 * 1024;
 
@@ -269,12 +273,12 @@ impl RawRecords {
             let expected = "from 1 to 16384; longer ago than that is for the file";
             Err(ConfigFault::value("records.keep", keep.to_string(), expected))?;
         }
-        let rotate_bytes = self.rotate_bytes.unwrap_or(16 * 1024 * 1024);
+        let rotate_bytes = self.rotate_bytes.unwrap_or(ROTATE_BYTES);
         if rotate_bytes < MIN_ROTATE {
             let expected = "at least 65536; a file of less is nothing but renaming";
             Err(ConfigFault::value("records.rotate_bytes", rotate_bytes.to_string(), expected))?;
         }
-        let rotate_keep = self.rotate_keep.unwrap_or(4);
+        let rotate_keep = self.rotate_keep.unwrap_or(ROTATE_KEEP);
         if rotate_keep > MAX_OLDER {
             Err(ConfigFault::value(
                 "records.rotate_keep",

@@ -178,6 +178,30 @@ fn a_file_that_is_no_toml_or_not_there_is_refused_with_its_place() {
 }
 
 #[test]
+fn records_are_kept_in_memory_unless_a_file_is_named_and_every_key_can_be_set() {
+    assert_eq!(load("", &[], &[]).unwrap().records, RecordsConfig { keep: 1024, file: None });
+    let file =
+        "[records]\nkeep = 7\nfile = '/r.jsonl'\nrotate_bytes = 65536\nrotate_keep = 0\ndecisions = 'all'\n";
+    let records = load(file, &[], &[]).unwrap().records;
+    let file = records.file.unwrap();
+    assert_eq!((records.keep, file.path.to_str(), file.allowed), (7, Some("/r.jsonl"), true));
+    assert_eq!((file.rotate_bytes, file.rotate_keep), (65_536, 0));
+    let file = load("[records]\nfile = 'r'\n", &[], &[]).unwrap().records.file.unwrap();
+    assert_eq!((file.allowed, file.rotate_bytes, file.rotate_keep), (false, 16 * 1024 * 1024, 4));
+    for (line, key) in [
+        ("keep = 0", "records.keep"),
+        ("keep = 16385", "records.keep"),
+        ("rotate_bytes = 65535", "records.rotate_bytes"),
+        ("rotate_keep = 1001", "records.rotate_keep"),
+        ("decisions = 'some'", "records"),
+        ("files = 'r'", "records"),
+    ] {
+        let fault = fault(&format!("[records]\n{line}\n"), &[], &[]);
+        assert!(fault.contains(key), "{line}: {fault}");
+    }
+}
+
+#[test]
 fn an_override_that_is_no_key_and_value_is_refused() {
     for text in
         ["", "service", "service.listen", "listen=1", "=1", ".a=1", "a.=1", "a b.c=1", "a.b\n[x]\nc=1"]

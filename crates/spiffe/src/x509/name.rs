@@ -1,5 +1,5 @@
-//! Distinguished names as text (RFC 4514): last component first, special and control characters escaped, so that a
-//! hostile name cannot break a log line apart.
+//! Distinguished names as text (RFC 4514): last component first; special and control characters are escaped, and those
+//! that hide or reorder others, so that a hostile name can neither break a log line apart nor look like another.
 
 use std::fmt::Write as _;
 
@@ -74,13 +74,33 @@ pub(super) fn printable(text: &str) -> String {
     out
 }
 
+/// Shown as itself, and only as itself: neither a control character, nor one that hides or reorders those around it.
+fn is_plain(c: char) -> bool {
+    !(c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}'))
+}
+
 fn push_printable(out: &mut String, c: char) {
-    if c.is_control() {
+    if !is_plain(c) {
         let mut bytes = [0; 4];
         for byte in c.encode_utf8(&mut bytes).bytes() {
             let _infallible = write!(out, "\\{byte:02x}");
         }
     } else {
         out.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_or_reorders_is_escaped_and_letters_are_not() {
+        assert_eq!(printable("grün 订单"), "grün 订单");
+        assert_eq!(printable("a\u{1b}[2J\nb"), "a\\1b[2J\\0ab");
+        assert_eq!(printable("a\u{202e}b\u{200b}"), "a\\e2\\80\\aeb\\e2\\80\\8b");
     }
 }

@@ -1,0 +1,153 @@
+//! The methods and rules that a policy is judged under.
+
+use crate::args::{Api, Arguments};
+use crate::error::CliError;
+use crate::fleet::{self, Fleet, Member};
+use crate::{contract, output};
+use avouch_api::observe::v1::Method;
+use avouch_authz::Methods;
+use avouch_build::{DeclaredRpc, Rule};
+use std::path::{Path, PathBuf};
+
+/// Deeper folders than anybody has; a loop of mounts ends here.
+const MAX_DEPTH: usize = 32;
+
+/// The methods that `api` names, with those that every service has.
+pub(super) async fn methods(arguments: &Arguments, api: &Api) -> Result<Methods, CliError> {
+    let said = match &api.service {
+        Some(service) => {
+            let fleet = fleet::gather(arguments, &api.sources).await?;
+            crate::commands::say_silences(&fleet)?;
+            of_service(&fleet, service)?
+        }
+        None if api.proto.is_empty() && api.descriptors.is_empty() => return Err(CliError::NoApi),
+        None => declared(api)?,
+    };
+    of(&said)
+}
+
+/// What a process said, or protos declare, with avouch's own methods that every process serves.
+pub(super) fn of(said: &[Method]) -> Result<Methods, CliError> {
+    let mut all = said.to_vec();
+    for own in avouch_api::CONTRACT.methods {
+        let missing = !said.iter().any(|method| method.path == own.path);
+        if own.path.starts_with("/avouch.observe.v1.") && missing {
+            let mut method = Method { path: own.path.to_owned(), ..Method::default() };
+            match own.rule {
+                avouch_spiffe::contract::Rule::Roles(roles) => {
+                    method.roles = roles.iter().map(|role| (*role).to_owned()).collect();
+                }
+                avouch_spiffe::contract::Rule::AnyIdentity => method.any_identity = true,
+                avouch_spiffe::contract::Rule::Unauthenticated => method.unauthenticated = true,
+                avouch_spiffe::contract::Rule::LocalAdmin => method.local_admin = true,
+            }
+            all.push(method);
+        }
+    }
+    contract::methods(&all).map_err(|error| CliError::Api(error.to_string()))
+}
+
+/// Whether somebody answers to a service's name or SPIFFE ID.
+pub(super) fn is(member: &Member, service: &str) -> bool {
+    let name = member.status.as_ref().map_or("", |status| &status.service);
+    name == service || member.workload.spiffe_id == service
+}
+
+fn of_service(fleet: &Fleet, service: &str) -> Result<Vec<Method>, CliError> {
+    let mut known = fleet.members.iter().filter(|member| is(member, service));
+    let found = known.find_map(|member| member.policy.as_ref());
+    found.map(|policy| policy.methods.clone()).ok_or_else(|| {
+        let names = fleet.members.iter().filter_map(|member| Some(member.status.as_ref()?.service.clone()));
+        CliError::NoService { service: service.to_owned(), known: names.collect() }
+    })
+}
+
+fn declared(api: &Api) -> Result<Vec<Method>, CliError> {
+    let mut all: Vec<Method> = Vec::new();
+    let mut add = |rpcs: Vec<DeclaredRpc>| all.extend(rpcs.into_iter().map(method));
+    for dir in &api.proto {
+        let includes = if api.include.is_empty() { std::slice::from_ref(dir) } else { &api.include };
+        let mut protos = Vec::new();
+        protos_below(dir, includes, 0, &mut protos)?;
+        protos.sort();
+        let rules = avouch_build::rules_of_protos(&protos, includes, api.rules.as_deref());
+        add(rules.map_err(|error| match error {
+            avouch_build::Error::NoProtos => CliError::NoProtos(dir.clone()),
+            error => CliError::Api(format!("{error:?}")),
+        })?);
+    }
+    for path in &api.descriptors {
+        let encoded = std::fs::read(path).map_err(|source| CliError::Read { path: path.clone(), source })?;
+        let rules = avouch_build::rules_of_descriptors(&encoded);
+        add(rules.map_err(|error| CliError::Api(format!("{}: {error:?}", path.display())))?);
+    }
+    Ok(all)
+}
+
+/// All protos below a folder but avouch's own declaration of the rule, which is built in. Links to folders are not followed.
+fn protos_below(
+    dir: &Path,
+    includes: &[PathBuf],
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+) -> Result<(), CliError> {
+    let unreadable = |source| CliError::Read { path: dir.to_owned(), source };
+    for entry in std::fs::read_dir(dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = entry.path();
+        let built_in = includes.iter().any(|include| {
+            path.strip_prefix(include).is_ok_and(|name| name.to_str().is_some_and(avouch_build::is_built_in))
+        });
+        if entry.file_type().map_err(unreadable)?.is_dir() {
+            if depth < MAX_DEPTH {
+                protos_below(&path, includes, depth + 1, found)?;
+            } else {
+                output::warn(&format!("{} is too deep; what is in it is left out", path.display()));
+            }
+        } else if path.extension().is_some_and(|extension| extension == "proto") && !built_in {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn method(rpc: DeclaredRpc) -> Method {
+    let mut method = Method { path: rpc.path, ..Method::default() };
+    match rpc.rule {
+        Rule::Roles(roles) => method.roles = roles,
+        Rule::AnyIdentity => method.any_identity = true,
+        Rule::Unauthenticated => method.unauthenticated = true,
+        Rule::LocalAdmin => method.local_admin = true,
+    }
+    method
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avouch_api::observe::v1::{GetPolicyResponse, Status};
+
+    #[test]
+    fn a_running_services_methods_are_its_own_and_an_unknown_one_is_told_who_there_is() {
+        let said = Method { path: "/p.S/M".to_owned(), any_identity: true, ..Method::default() };
+        let member = Member {
+            status: Some(Status { service: "orders".to_owned(), ..Status::default() }),
+            policy: Some(GetPolicyResponse { methods: vec![said.clone()], ..GetPolicyResponse::default() }),
+            ..Member::default()
+        };
+        let fleet = Fleet { members: vec![member], ..Fleet::default() };
+        assert_eq!(of_service(&fleet, "orders").unwrap(), [said]);
+        let error = of_service(&fleet, "ordres").unwrap_err();
+        assert_eq!(error.to_string(), "nobody who answers is ordres; there are orders");
+    }
+
+    #[test]
+    fn avouchs_own_methods_join_and_a_process_that_rules_one_otherwise_is_believed_about_itself() {
+        let path = "/avouch.observe.v1.Observe/GetPolicy";
+        let rule = |methods: &Methods| methods.rule(methods.index_of(path).unwrap()).unwrap().rule;
+        let own = avouch_api::CONTRACT.rule(path).unwrap().rule;
+        assert_eq!(rule(&of(&[]).unwrap()), own);
+        let said = Method { path: path.to_owned(), roles: vec!["other".to_owned()], ..Method::default() };
+        assert_eq!(rule(&of(&[said]).unwrap()), avouch_spiffe::contract::Rule::Roles(&["other"]));
+    }
+}
