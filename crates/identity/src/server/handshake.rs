@@ -95,11 +95,7 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
         Ok(stream) => stream,
         Err((error, tcp)) => {
             let tls = Agreed::by_verdict(&verifier);
-            return Err(Refused {
-                rejection: explain(&verifier, &error),
-                tcp: Some(tcp),
-                tls: tls.map(Box::new),
-            });
+            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp), tls });
         }
     };
     let peer = match verifier.verdict() {
@@ -117,7 +113,7 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     let http1 = match application_protocol(shared, &stream) {
         Ok(http1) => http1,
         Err(rejection) => {
-            return Err(Refused { rejection, tcp: None, tls: Some(Box::new(Agreed::of(&stream))) });
+            return Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&stream)) });
         }
     };
     Ok(Established {
