@@ -336,7 +336,7 @@ fn refused(
     handshake: Duration,
 ) -> ConnectionRecord {
     let handshake::Refused { rejection, tls, .. } = refusal;
-    let tls = tls.as_deref().cloned().unwrap_or_default();
+    let tls = tls.clone().unwrap_or_default();
     ConnectionRecord {
         id,
         at: shared.identity.clock().now(),

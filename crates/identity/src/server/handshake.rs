@@ -40,18 +40,18 @@ pub(super) struct Agreed {
 }
 
 impl Agreed {
-    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Box<Self> {
+    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
         let session = stream.get_ref().1;
-        Box::new(Self {
+        Self {
             version: session.protocol_version().and_then(|version| version.as_str()),
             cipher: Some(tls::cipher_name(session.negotiated_cipher_suite())),
             group: Some(tls::group_name(session.negotiated_key_exchange_group())),
-        })
+        }
     }
 
     /// A peer whose certificate was judged had agreed on the one version there is; the rest is lost with the session.
-    fn by_verdict(verifier: &ConnectionVerifier) -> Option<Box<Self>> {
-        verifier.verdict().map(|_| Box::new(Self { version: Some("TLSv1_3"), ..Self::default() }))
+    fn by_verdict(verifier: &ConnectionVerifier) -> Option<Self> {
+        verifier.verdict().map(|_| Self { version: Some("TLSv1_3"), ..Self::default() })
     }
 }
 
