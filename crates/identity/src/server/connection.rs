@@ -68,7 +68,9 @@ where
     };
     let outcome = outcome.and_then(|established| match gate.open(&shared.options) {
         Ok(open) => Ok((open, established)),
-        Err(rejection) => Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&established.stream)) }),
+        Err(rejection) => {
+            Err(Refused { rejection, tcp: None, tls: Some(Box::new(Agreed::of(&established.stream))) })
+        }
     });
     let (open, established) = match outcome {
         Ok(admitted) => admitted,

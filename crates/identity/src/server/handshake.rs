@@ -95,7 +95,11 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
         Ok(stream) => stream,
         Err((error, tcp)) => {
             let tls = Agreed::by_verdict(&verifier);
-            return Err(Refused { rejection: explain(&verifier, &error), tcp: Some(tcp), tls });
+            return Err(Refused {
+                rejection: explain(&verifier, &error),
+                tcp: Some(tcp),
+                tls: tls.map(Box::new),
+            });
         }
     };
     let peer = match verifier.verdict() {
@@ -113,7 +117,7 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     let http1 = match application_protocol(shared, &stream) {
         Ok(http1) => http1,
         Err(rejection) => {
-            return Err(Refused { rejection, tcp: None, tls: Some(Agreed::of(&stream)) });
+            return Err(Refused { rejection, tcp: None, tls: Some(Box::new(Agreed::of(&stream))) });
         }
     };
     Ok(Established {
