@@ -4,6 +4,7 @@
 //! The table of `docs/when-a-call-is-refused.md` says which line, which command and which answer, and is held to it.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests and their helpers")]
+#![allow(clippy::print_stdout, reason = "what a person reads is shown where a test fails")]
 
 mod caller;
 mod person;

@@ -152,7 +152,7 @@ mod tests {
             ..Member::default()
         };
         let fleet = Fleet { members: vec![member], ..Fleet::default() };
-        assert_eq!(of_service(&fleet, "orders").unwrap(), [said.clone()]);
+        assert_eq!(of_service(&fleet, "orders").unwrap(), std::slice::from_ref(&said));
         assert_eq!(of_everybody(&fleet), Some(vec![said]));
         assert_eq!(of_everybody(&Fleet::default()), None, "a policy is not judged by nothing");
         let error = of_service(&fleet, "ordres").unwrap_err();
