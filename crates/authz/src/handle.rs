@@ -215,6 +215,7 @@ impl PolicyHandle {
                     if last_failure.as_ref() != Some(&failure) {
                         tracing::error!(
                             error = %failure,
+                            help = error.file().map(|file| format!("`avouch policy check {file}` shows each place")),
                             policy_in_force = self.current().as_ref().map(|policy| policy.version()),
                             "the policy file is not good; the last good policy stays in force"
                         );

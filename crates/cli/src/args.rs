@@ -104,7 +104,7 @@ Examples:
   avouch handshake localhost:7001 --identity state/orders --expect spiffe://market.example/ledger
   avouch handshake localhost:7001 --bundle bundle.pem
 
-Without --identity or --bundle the server is not verified. Makes no call. Exit status 1 if the connection breaks.")]
+Without --identity, --bundle and an issuer the server is not verified. Makes no call. Exit status 1 if the connection breaks.")]
     Handshake(HandshakeArgs),
     /// The configuration of a program, and where each value comes from
     #[command(subcommand)]

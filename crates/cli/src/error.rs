@@ -181,7 +181,7 @@ impl Diagnostic for CliError {
             Self::Program { .. } => {
                 "name a program of avouch by its path, as in ./target/debug/orders".to_owned()
             }
-            Self::NoApi => "name the API: --proto DIR, --descriptors FILE, or --service NAME of a running one".to_owned(),
+            Self::NoApi => "no service answers that could tell its methods; name them: --proto DIR, --descriptors FILE, or --service NAME".to_owned(),
             Self::NobodyServes { .. } => {
                 "a method is /package.Service/Method; `avouch edges` shows who calls what, and --policy FILE with --proto \
                  DIR asks a file"

@@ -103,7 +103,7 @@ async fn walk(plan: &Plan, recorder: Arc<Recorder>, report: &mut Report) -> Resu
     if let Some(negotiated) = negotiated {
         report.push(Step::done("server hello", started, negotiated));
     }
-    server(&recorder, report);
+    server(plan, &recorder, report);
     let ended = match shaken {
         Ok(mut stream) => finish(plan, &recorder, &mut stream, report).await,
         Err(error) => Err(Broken::handshake(plan, &recorder, &error)),
@@ -179,7 +179,7 @@ fn negotiated(connection: &ClientConnection) -> String {
 }
 
 /// The server's chain, with the items that come of it.
-fn server(recorder: &Recorder, report: &mut Report) {
+fn server(plan: &Plan, recorder: &Recorder, report: &mut Report) {
     let Some(presented) = recorder.presented() else { return };
     let now = SystemClock.now();
     let certificates: Vec<_> = presented.chain.iter().map(|der| inspect::inspect(der)).collect();
@@ -188,9 +188,12 @@ fn server(recorder: &Recorder, report: &mut Report) {
     let mut checks: Vec<_> =
         certificates.into_iter().next().map(|leaf| leaf.into_checks()).unwrap_or_default();
     checks.extend(inspect::chain_checks(&presented.chain, now));
+    let whose = plan.roots.as_ref().map(Roots::whose).unwrap_or_default();
     let (ok, words) = match &presented.verdict {
         None => (None, "not verified: there is no --bundle and no --identity to verify it with".to_owned()),
-        Some(Ok(peer)) => (Some(true), format!("accepted as {}", peer.spiffe_id())),
+        Some(Ok(peer)) => {
+            (Some(true), format!("accepted as {}, by {whose} and this machine's clock", peer.spiffe_id()))
+        }
         Some(Err(rejection)) => (Some(false), rejection.to_string()),
     };
     report.push(Step::judged("verify", ok, words, checks));

@@ -21,6 +21,8 @@ pub(crate) struct Roots {
     authorities: Vec<Authority>,
     /// Whose they are; `None`: nobody said, so they are taken for those of the peer's trust domain.
     domain: Option<TrustDomain>,
+    /// Nobody named them: they are the issuer's own, and say nothing of another trust domain.
+    of_issuer: bool,
 }
 
 impl Roots {
@@ -42,7 +44,23 @@ impl Roots {
             document.certificates.iter().map(|der| Authority::parse(der)).collect();
         let authorities = authorities.map_err(|error| unusable(error.to_string()))?;
         let said = authorities.iter().find_map(Authority::spiffe_id).map(|id| id.trust_domain().clone());
-        Ok(Self { authorities, domain: domain.or(said) })
+        Ok(Self { authorities, domain: domain.or(said), of_issuer: false })
+    }
+
+    /// The bundle that the issuer gives out at this moment.
+    pub(crate) fn of_issuer(bundle: &Bundle) -> Self {
+        let domain = Some(bundle.trust_domain().clone());
+        Self { authorities: bundle.authorities().to_vec(), domain, of_issuer: true }
+    }
+
+    /// Whose they are, for people.
+    pub(crate) fn whose(&self) -> &'static str {
+        if self.of_issuer { "the issuer's bundle" } else { "the bundle" }
+    }
+
+    /// Whether this leaf is to be judged by them.
+    pub(crate) fn judge(&self, leaf: &[u8]) -> bool {
+        !self.of_issuer || claimed_domain(leaf) == self.domain
     }
 
     /// What to verify the chain of this leaf with.

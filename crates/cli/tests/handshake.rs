@@ -140,7 +140,12 @@ async fn serve_tls(config: ServerConfig, first: &'static [u8]) -> SocketAddr {
 
 async fn avouch(words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command.env_clear().env("NO_COLOR", "1").stdin(Stdio::null()).args(words);
+    command
+        .env_clear()
+        .env("NO_COLOR", "1")
+        .env("AVOUCH_ADMIN_SOCKET", "/nonexistent/admin.sock")
+        .stdin(Stdio::null())
+        .args(words);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 

@@ -35,6 +35,14 @@ impl IdentityFilter {
         Self(Kind::OneOf(ids.into_iter().collect()))
     }
 
+    /// The one identity that is admitted, where it is only one.
+    pub(crate) fn only(&self) -> Option<&SpiffeId> {
+        match &self.0 {
+            Kind::OneOf(ids) => ids.first().filter(|_| ids.len() == 1),
+            _ => None,
+        }
+    }
+
     /// Whether the filter admits this identity.
     pub fn admits(&self, id: &SpiffeId) -> bool {
         match &self.0 {

@@ -37,6 +37,11 @@ impl ClockDifference {
         Self { ahead_millis, measured_at: own }
     }
 
+    /// Whether it is too small to be one.
+    pub fn is_none(&self) -> bool {
+        self.size() < IN_STEP
+    }
+
     /// The difference without its direction.
     pub fn size(&self) -> Duration {
         Duration::from_millis(self.ahead_millis.unsigned_abs())
@@ -47,7 +52,7 @@ impl ClockDifference {
 impl fmt::Display for ClockDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = self.size();
-        if size < IN_STEP {
+        if self.is_none() {
             return f.write_str("in step with the issuer's");
         }
         let way = if self.ahead_millis > 0 { "ahead of" } else { "behind" };
@@ -84,6 +89,7 @@ mod tests {
         assert_eq!(clock.latest(), None);
         let difference = clock.measure(own, issuer);
         assert_eq!(clock.clone().latest(), Some(difference));
+        assert_eq!(difference.is_none(), difference.to_string().starts_with("in step"));
         (difference.ahead_millis, difference.to_string())
     }
 

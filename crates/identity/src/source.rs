@@ -90,20 +90,14 @@ pub enum IdentityError {
     Crypto(String),
 }
 
+/// The issuer names its reason and the command that shows its record by itself, and so does a failure to connect.
 fn message(status: &tonic::Status) -> String {
     match crate::status::reason(status) {
-        Some(
-            reason @ (Reason::JoinTokenInvalid | Reason::JoinTokenExpired | Reason::JoinTokenAlreadyUsed),
-        ) => format!(
-            "{reason}: {}; `avouch token create SPIFFE-ID` makes a new token for the join_token_file",
-            status.message()
-        ),
-        // A failure to connect names its reason by itself.
         Some(reason) if !status.message().starts_with(reason.as_str()) => {
             format!("{reason}: {}", status.message())
         }
         Some(_) => status.message().to_owned(),
-        None => format!("{:?}: {}", status.code(), status.message()),
+        None => format!("{:?}: {}; `avouch check` says how the issuer is", status.code(), status.message()),
     }
 }
 

@@ -29,8 +29,11 @@ pub enum IssueError {
     #[error("the join token has expired")]
     TokenExpired,
     /// The join token was used by another key.
-    #[error("the join token was used with another key")]
-    TokenAlreadyUsed,
+    #[error("the join token for {spiffe_id} was used with another key")]
+    TokenAlreadyUsed {
+        /// Whom it was made for.
+        spiffe_id: SpiffeId,
+    },
     /// The identity is not registered (any more).
     #[error("there is no entry for {0}")]
     NoEntry(SpiffeId),
@@ -70,7 +73,7 @@ impl IssueError {
             Self::NoEvidence | Self::NoEntry(_) | Self::OtherRegistration { .. } => Reason::NoMatchingEntry,
             Self::TokenInvalid => Reason::JoinTokenInvalid,
             Self::TokenExpired => Reason::JoinTokenExpired,
-            Self::TokenAlreadyUsed => Reason::JoinTokenAlreadyUsed,
+            Self::TokenAlreadyUsed { .. } => Reason::JoinTokenAlreadyUsed,
             Self::NoPeer => Reason::NoPeerIdentity,
             Self::Recovery(error) => error.reason(),
             Self::Nonce(NonceError::NoRandomness) => Reason::NotReady,
@@ -121,10 +124,14 @@ mod tests {
         let id: SpiffeId = "spiffe://market.example/orders".parse().unwrap();
         let decision = DecisionIds::seeded(1).next();
         for (error, reason, code) in [
-            (IssueError::NoEntry(id), Reason::NoMatchingEntry, Code::PermissionDenied),
+            (IssueError::NoEntry(id.clone()), Reason::NoMatchingEntry, Code::PermissionDenied),
             (IssueError::TokenInvalid, Reason::JoinTokenInvalid, Code::Unauthenticated),
             (IssueError::TokenExpired, Reason::JoinTokenExpired, Code::Unauthenticated),
-            (IssueError::TokenAlreadyUsed, Reason::JoinTokenAlreadyUsed, Code::Unauthenticated),
+            (
+                IssueError::TokenAlreadyUsed { spiffe_id: id.clone() },
+                Reason::JoinTokenAlreadyUsed,
+                Code::Unauthenticated,
+            ),
             (IssueError::Csr(CsrError::NotDer), Reason::CsrInvalid, Code::InvalidArgument),
             (IssueError::Store(StoreError::Stopped), Reason::StoreUnavailable, Code::Unavailable),
             (IssueError::Recovery(RecoveryError::Proof), Reason::CertSignatureInvalid, Code::Unauthenticated),

@@ -150,11 +150,9 @@ impl Issuing {
                 let spiffe_id = entry.entry.spiffe_id.clone();
                 Err(IssueError::OtherRegistration { spiffe_id, serial })
             }
-            CommitOutcome::TokenRefused(state) => match crate::attest::usable_token(state) {
-                // Usable, but for another entry than the one the certificate is for: cannot be; refused.
-                Ok(_) => Err(IssueError::TokenInvalid),
-                Err(error) => Err(error),
-            },
+            CommitOutcome::TokenRefused(state) => {
+                Err(crate::attest::usable_token(state, entry).err().unwrap_or(IssueError::TokenInvalid))
+            }
         }
     }
 

@@ -173,8 +173,8 @@ pub enum TokenState {
     Unknown,
     /// Its time is over.
     Expired,
-    /// Another key has used it.
-    UsedByAnotherKey,
+    /// Another key has used it, for this entry.
+    UsedByAnotherKey(EntryId),
     /// This key may use it, for this entry.
     Usable(EntryId),
 }

@@ -3,6 +3,7 @@
 //! [`Boot`] is a process that has its configuration, its telemetry and its health port, and waits for its identity.
 //! Most services never see it; the issuer, which issues its own identity, does.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -90,12 +91,18 @@ impl BootError {
     }
 
     /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
             Self::Config(_) => Some(
                 "configuration is read from --config FILE, then AVOUCH_SECTION__KEY, then --set SECTION.KEY=VALUE",
             ),
-            Self::Policy(_) => Some("the policy file is named by [authz] policy"),
+            Self::Policy(error) => {
+                let named = "the policy file is named by [authz] policy";
+                return Some(match error.file() {
+                    Some(file) => format!("`avouch policy check {file}` shows each place; {named}").into(),
+                    None => named.into(),
+                });
+            }
             Self::NoUpstream(_) => {
                 Some("an upstream needs url = \"https://host:port\" and id = \"spiffe://...\"")
             }
@@ -104,7 +111,8 @@ impl BootError {
             }
             Self::HealthPort { .. } => Some("[health] listen says where; port 0 lets the system choose"),
             _ => None,
-        }
+        };
+        hint.map(Cow::Borrowed)
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn record(
         policy = denial.place().map(tracing::field::display),
         audit = denial.audit_place().map(tracing::field::display),
         policy_version = denial.policy_version(),
-        help = denial.help(),
+        help = format!("`avouch explain {}`; {}", refusal.decision_id, denial.help()),
         suppressed = (suppressed > 0).then_some(suppressed),
         "{message}"
     );

@@ -54,6 +54,16 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
+    /// The file that it is about, as it was named.
+    #[must_use]
+    pub fn file(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { path, .. } => Some(path.display().to_string()),
+            Self::Invalid(problems) => problems.first().map(|problem| problem.place.source.to_string()),
+            Self::NoFile => None,
+        }
+    }
+
     /// The problems of the content.
     #[must_use]
     pub fn problems(&self) -> &[PolicyProblem] {

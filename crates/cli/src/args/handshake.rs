@@ -16,7 +16,8 @@ pub(crate) struct HandshakeArgs {
     /// Who the server must be [default: anybody of the bundle's trust domain]
     #[arg(long, value_name = "SPIFFE_ID")]
     pub(crate) expect: Option<SpiffeId>,
-    /// The roots to judge the server by, in PEM or as a SPIFFE bundle [default: those beside the identity]
+    /// The roots to judge the server by, in PEM or as a SPIFFE bundle [default: those beside the
+    /// identity; without one, those of the issuer whose socket this user may use]
     #[arg(long, value_name = "FILE")]
     pub(crate) bundle: Option<PathBuf>,
 }

@@ -5,10 +5,12 @@ use crate::args::{Arguments, BundleCommand, BundleShow};
 use crate::error::CliError;
 use crate::{client, output, timespan};
 use avouch_api::admin::v1::GetBundleRequest;
+use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_spiffe::{Bundle, TrustDomain};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::process::ExitCode;
+use tonic::transport::Channel;
 
 pub(crate) async fn run(arguments: &Arguments, command: &BundleCommand) -> Result<ExitCode, CliError> {
     match command {
@@ -19,16 +21,10 @@ pub(crate) async fn run(arguments: &Arguments, command: &BundleCommand) -> Resul
 
 async fn show(arguments: &Arguments, show: &BundleShow) -> Result<(), CliError> {
     let mut client = client::connect(arguments).await?;
-    let answer = client.get_bundle(GetBundleRequest {}).await;
-    let answer = answer.map_err(|status| CliError::refused(&status, None))?.into_inner();
-    let not_understood = |error: String| CliError::Answer(error);
-    let trust_domain: TrustDomain =
-        answer.trust_domain.parse().map_err(|error| not_understood(format!("{error}")))?;
-    let bundle = Bundle::from_json(trust_domain, &answer.spiffe_bundle)
-        .map_err(|error| not_understood(error.to_string()))?;
+    let (bundle, encoded) = get(&mut client).await?;
     if arguments.json {
-        let document: serde_json::Value = serde_json::from_slice(&answer.spiffe_bundle)
-            .map_err(|error| not_understood(error.to_string()))?;
+        let document: serde_json::Value =
+            serde_json::from_slice(&encoded).map_err(|error| CliError::Answer(error.to_string()))?;
         output::json(&document)?;
     } else if show.pem {
         output::text(&bundle.authorities().iter().map(|root| pem(root.der())).collect::<String>())?;
@@ -36,6 +32,17 @@ async fn show(arguments: &Arguments, show: &BundleShow) -> Result<(), CliError> 
         output::text(&describe(&bundle))?;
     }
     Ok(())
+}
+
+/// The bundle that the issuer gives out, read and as it was sent.
+pub(super) async fn get(client: &mut AdminClient<Channel>) -> Result<(Bundle, Vec<u8>), CliError> {
+    let answer = client.get_bundle(GetBundleRequest {}).await;
+    let answer = answer.map_err(|status| CliError::refused(&status, None))?.into_inner();
+    let trust_domain: TrustDomain =
+        answer.trust_domain.parse().map_err(|error| CliError::Answer(format!("{error}")))?;
+    let bundle = Bundle::from_json(trust_domain, &answer.spiffe_bundle)
+        .map_err(|error| CliError::Answer(error.to_string()))?;
+    Ok((bundle, answer.spiffe_bundle))
 }
 
 fn describe(bundle: &Bundle) -> String {

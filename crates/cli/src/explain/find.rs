@@ -131,7 +131,9 @@ pub(super) fn of_peer<'a>(
 
 fn may_be(connection: &Connection, peer: &Peer) -> bool {
     let Some(at) = peer.at else { return false };
-    let same_host = address(connection).is_some_and(|address| address.ip() == canonical(peer.address).ip());
+    // On a loopback everybody is the same host.
+    let same_host = !canonical(peer.address).ip().is_loopback()
+        && address(connection).is_some_and(|address| address.ip() == canonical(peer.address).ip());
     same_host && connection.verdict == "refused" && apart(connection, at).is_some_and(|apart| apart <= NEAR)
 }
 

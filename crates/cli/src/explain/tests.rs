@@ -405,6 +405,17 @@ fn a_client_finds_the_record_by_its_own_address_and_the_time() {
     for unknown in ["10.0.0.7:1", "10.0.0.7:1,2026-11-25T12:30:00Z", "10.0.0.8:41234"] {
         assert!(explain(&fleet, &unknown.parse().unwrap()).is_err(), "{unknown}");
     }
+    // On a loopback that would be somebody else's.
+    let time = "2026-11-25T11:30:00.000Z";
+    let record = Connection {
+        peer_address: "127.0.0.1:50000".to_owned(),
+        time: time.to_owned(),
+        verdict: "refused".to_owned(),
+        ..connection("conn-0000000000000005", "CERT_UNTRUSTED")
+    };
+    let fleet = ledger([of_connection(record)]);
+    assert!(explain(&fleet, &format!("127.0.0.1:1,{time}").parse().unwrap()).is_err());
+    assert!(explain(&fleet, &format!("127.0.0.1:50000,{time}").parse().unwrap()).is_ok());
 }
 
 #[test]

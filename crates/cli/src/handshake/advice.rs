@@ -14,7 +14,8 @@ pub(super) fn of(broken: &Broken, target: &str) -> String {
             "look at the name, and at the resolver of this machine: `getent hosts NAME`".to_owned()
         }
         Reason::PeerConnectionClosed if broken.step == "connect" => {
-            "see whether the server runs and on which address: its address file or its log names it".to_owned()
+            "see whether the server runs, and where: `avouch check` says who answers, and at which address; so does its log"
+                .to_owned()
         }
         Reason::HandshakeTimeout if broken.step == "connect" => {
             "look at the route, firewalls and network policies between here and there".to_owned()
@@ -27,7 +28,10 @@ pub(super) fn of(broken: &Broken, target: &str) -> String {
              another program?"
         ),
         Reason::ClientCertMissing => {
-            "present one with --identity DIR, such as the state_dir of a workload".to_owned()
+            "up to here all is well; to be let in, present one with --identity DIR, such as the state_dir of a workload. A \
+             client that refuses this server all the same has an old bundle (compare `avouch bundle show` with its own), a \
+             wrong clock, or the wrong address"
+                .to_owned()
         }
         Reason::ServerIdentityMismatch => {
             "the address leads to another service than expected: compare the caller's [upstreams] address and \

@@ -80,8 +80,9 @@ impl Recorder {
     }
 
     fn judge(&self, chain: &[CertificateDer<'_>]) -> Option<Result<PeerIdentity, Rejection>> {
-        let roots = self.manner.roots.as_ref()?;
-        let store = roots.store_for(chain.first()?);
+        let leaf = chain.first()?;
+        let roots = self.manner.roots.as_ref().filter(|roots| roots.judge(leaf))?;
+        let store = roots.store_for(leaf);
         let filter = match &self.manner.expect {
             Some(expected) => expected.clone().into(),
             None => IdentityFilter::any_trusted(),

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use avouch_spiffe::Reason;
 use avouch_spiffe::clock::SharedClock;
+use avouch_spiffe::{Reason, SpiffeId};
 use rustls::AlertDescription;
 
 use super::failure::ConnectFailure;
@@ -41,6 +41,8 @@ enum Heard {
 #[derive(Debug)]
 pub(crate) struct Circumstances {
     pub(super) target: String,
+    /// Who alone the server may be.
+    pub(super) expect: Option<SpiffeId>,
     pub(super) svid: Option<Svid>,
     pub(super) bundle_sequence: Option<u64>,
     pub(super) clock: SharedClock,
@@ -52,13 +54,15 @@ pub(crate) struct Circumstances {
 impl Circumstances {
     pub(super) fn new(
         target: String,
+        expect: Option<&SpiffeId>,
         svid: Option<&Svid>,
         bundle_sequence: Option<u64>,
         clock: SharedClock,
         difference: Option<ClockDifference>,
     ) -> Self {
         let (addresses, heard) = (OnceLock::new(), OnceLock::new());
-        Self { target, svid: svid.cloned(), bundle_sequence, clock, difference, addresses, heard }
+        let expect = expect.cloned();
+        Self { target, expect, svid: svid.cloned(), bundle_sequence, clock, difference, addresses, heard }
     }
 
     /// A TCP connection is open: from here on the server has something to record.
@@ -121,6 +125,12 @@ impl Circumstances {
                 Reason::CertNotYetValid,
                 "the server refused our SVID, which is not valid yet by our own clock",
             ),
+            (AlertDescription::CertificateExpired, Some(_)) if self.in_step(now) => (
+                Reason::HandshakeRefused,
+                "to the server a certificate of our chain is outside its dates, by our clock our SVID is not: a clock \
+                 is off, and ours agrees with the issuer's, so the server's has to be set; or an authority above it has \
+                 ended",
+            ),
             (AlertDescription::CertificateExpired, Some(_)) => (
                 Reason::HandshakeRefused,
                 "to the server a certificate of our chain is outside its dates, by our clock our SVID is not: a clock \
@@ -139,6 +149,13 @@ impl Circumstances {
         }
     }
 
+    /// Whether our clock has lately been found to agree with the issuer's.
+    fn in_step(&self, now: SystemTime) -> bool {
+        self.difference.is_some_and(|difference| {
+            difference.is_none() && now.duration_since(difference.measured_at).is_ok_and(|age| age <= FRESH)
+        })
+    }
+
     /// Who we are and by which clock, in a sentence.
     pub(super) fn sentence(&self) -> String {
         let now = self.clock.now();
@@ -152,8 +169,16 @@ impl Circumstances {
             ),
         };
         if let Some(difference) = &self.difference {
-            sentence.push_str(&format!("; our clock is {difference}"));
-            if now.duration_since(difference.measured_at).is_ok_and(|age| age > FRESH) {
+            let age = now.duration_since(difference.measured_at);
+            match &age {
+                // It was set since: what was measured before says nothing any more.
+                Err(_) => sentence.push_str(&format!(
+                    "; our clock was put back by at least {} since it was compared with the issuer's",
+                    apart(now, difference.measured_at)
+                )),
+                Ok(_) => sentence.push_str(&format!("; our clock is {difference}")),
+            }
+            if age.is_ok_and(|age| age > FRESH) {
                 sentence.push_str(&format!(" (measured {} ago)", apart(difference.measured_at, now)));
             }
         }

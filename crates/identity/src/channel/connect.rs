@@ -87,7 +87,14 @@ impl Dial<'_> {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
         };
-        Circumstances::new(target, self.svid, sequence, self.clock.clone(), self.difference)
+        Circumstances::new(
+            target,
+            self.filter.only(),
+            self.svid,
+            sequence,
+            self.clock.clone(),
+            self.difference,
+        )
     }
 
     async fn attempt(&self, attempt: &Arc<Circumstances>) -> Result<Connected, ConnectFailure> {
@@ -109,12 +116,12 @@ impl Dial<'_> {
             Some(Ok(peer)) => peer.clone(),
             _ => {
                 let detail = format!("the server presented no certificate; expected {}", self.filter);
-                return Err(attempt.failure(Reason::ServerIdentityMismatch, detail));
+                return Err(attempt.failure(Reason::ServerIdentityMismatch, detail).found());
             }
         };
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN_H2) {
             let detail = "the server did not agree on h2";
-            return Err(attempt.failure(Reason::NoApplicationProtocol, detail));
+            return Err(attempt.failure(Reason::NoApplicationProtocol, detail).found());
         }
         let io = first_bytes(attempt, stream).await?;
         Ok(self.connected(attempt, io, peer))
@@ -185,7 +192,7 @@ async fn first_bytes(
 fn explain(attempt: &Arc<Circumstances>, verifier: &ConnectionVerifier, error: &io::Error) -> ConnectFailure {
     if let Some(Err(rejection)) = verifier.verdict() {
         let detail = format!("the server's certificate was refused: {}", rejection.detail());
-        return attempt.failure(rejection.reason(), detail);
+        return attempt.failure(rejection.reason(), detail).found();
     }
     if let Some(alert) = alert(error) {
         return attempt.refused(alert);
@@ -193,7 +200,7 @@ fn explain(attempt: &Arc<Circumstances>, verifier: &ConnectionVerifier, error: &
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => {
             let (reason, detail) = verifier.handshake_reason(error);
-            attempt.failure(reason, detail)
+            attempt.failure(reason, detail).found()
         }
         None => {
             let detail = format!("the connection broke during the handshake: {error}");

@@ -15,6 +15,8 @@ pub(crate) struct ConnectFailure {
     pub(crate) reason: Reason,
     detail: String,
     alert: Option<AlertDescription>,
+    /// Whether it was this side that would not go on.
+    ours: bool,
     at: SystemTime,
     circumstances: Arc<Circumstances>,
 }
@@ -27,7 +29,13 @@ impl ConnectFailure {
         alert: Option<AlertDescription>,
     ) -> Self {
         let at = circumstances.clock.now();
-        Self { reason, detail, alert, at, circumstances }
+        Self { reason, detail, alert, ours: false, at, circumstances }
+    }
+
+    /// What this side found wrong with the server: the server knows no more than that we left.
+    pub(super) fn found(mut self) -> Self {
+        self.ours = true;
+        self
     }
 
     /// A connection that was open and gone in the same moment.
@@ -50,21 +58,35 @@ impl ConnectFailure {
         let mut metadata = circumstances.metadata();
         metadata.push(("unix_time", seconds(self.at)));
         metadata.extend(self.alert.map(|alert| ("alert", format!("{alert:?}"))));
-        let message = match (self.command(), circumstances.addresses().0) {
-            (Some(command), Some(local)) => {
-                let own = circumstances.sentence();
-                let message = format!(
-                    "{reason}: {detail}; the server's record: `{command}` [connection to {target} from {local}; {own}]"
-                );
-                metadata.push(("explain", command));
-                message
-            }
-            // Nobody has a record of what never arrived.
-            _ => format!(
-                "{reason}: {detail}; `avouch check` says who serves and who does not [connection to {target}]"
-            ),
+        metadata.extend(self.command().map(|command| ("explain", command)));
+        let commands = self.commands();
+        let place = match circumstances.addresses().0 {
+            Some(local) => format!("connection to {target} from {local}; {}", circumstances.sentence()),
+            None => format!("connection to {target}"),
         };
+        let message = format!("{reason}: {detail}; {commands} [{place}]");
         crate::status::with_metadata(self.reason, message, metadata)
+    }
+
+    /// What to run, the most telling first.
+    fn commands(&self) -> String {
+        let target = &self.circumstances.target;
+        match self.command() {
+            Some(record) if self.ours => {
+                let expect = self
+                    .circumstances
+                    .expect
+                    .as_ref()
+                    .map(|id| format!(" --expect {id}"))
+                    .unwrap_or_default();
+                format!("what the server shows: `avouch handshake {target}{expect}`; its record: `{record}`")
+            }
+            Some(record) => format!("the server's record: `{record}`"),
+            // Nobody has a record of what never arrived.
+            None => format!(
+                "step by step: `avouch handshake {target}`; who serves and who does not: `avouch check`"
+            ),
+        }
     }
 
     /// The command that finds the server's record: by our end of the connection and by when it failed.

@@ -6,7 +6,7 @@
 
 use super::{AttestFuture, Attested, Attestor, Evidence};
 use crate::error::IssueError;
-use crate::store::{KeyHash, Store, TokenHash, TokenState};
+use crate::store::{Entry, KeyHash, Store, TokenHash, TokenState};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -35,19 +35,29 @@ impl JoinTokenAttestor {
             return Err(IssueError::TokenInvalid);
         }
         let token = hash(secret);
-        let entry = usable(self.store.token(&token, key, now).await?)?;
-        let entry = self.store.entry_by_id(entry).await?.ok_or(IssueError::TokenInvalid)?;
+        let state = self.store.token(&token, key, now).await?;
+        let entry = match state {
+            TokenState::Usable(entry) | TokenState::UsedByAnotherKey(entry) => {
+                self.store.entry_by_id(entry).await?.ok_or(IssueError::TokenInvalid)?
+            }
+            TokenState::Unknown => return Err(IssueError::TokenInvalid),
+            TokenState::Expired => return Err(IssueError::TokenExpired),
+        };
+        usable(state, &entry)?;
         Ok(Attested { entry, token: Some(token) })
     }
 }
 
-/// The entry of a usable token, or the refusal.
-pub(crate) fn usable(state: TokenState) -> Result<crate::store::EntryId, IssueError> {
+/// Whether a token for this entry can be used, or the refusal.
+pub(crate) fn usable(state: TokenState, entry: &Entry) -> Result<(), IssueError> {
     match state {
-        TokenState::Usable(entry) => Ok(entry),
-        TokenState::Unknown => Err(IssueError::TokenInvalid),
+        TokenState::Usable(of) if of == entry.id => Ok(()),
+        // For another entry than the one at hand: cannot be; refused.
+        TokenState::Usable(_) | TokenState::Unknown => Err(IssueError::TokenInvalid),
         TokenState::Expired => Err(IssueError::TokenExpired),
-        TokenState::UsedByAnotherKey => Err(IssueError::TokenAlreadyUsed),
+        TokenState::UsedByAnotherKey(_) => {
+            Err(IssueError::TokenAlreadyUsed { spiffe_id: entry.entry.spiffe_id.clone() })
+        }
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn token(
     Ok(match row {
         None => TokenState::Unknown,
         Some((_, expires_at, _)) if expires_at <= millis(now) => TokenState::Expired,
-        Some((_, _, Some(bound))) if bound != key.0 => TokenState::UsedByAnotherKey,
+        Some((entry, _, Some(bound))) if bound != key.0 => TokenState::UsedByAnotherKey(EntryId(entry)),
         Some((entry, _, _)) => TokenState::Usable(EntryId(entry)),
     })
 }

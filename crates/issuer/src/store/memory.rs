@@ -54,7 +54,7 @@ impl State {
         match self.tokens.get(token) {
             None => TokenState::Unknown,
             Some((token, _)) if token.expires_at <= now => TokenState::Expired,
-            Some((_, Some(bound))) if bound != key => TokenState::UsedByAnotherKey,
+            Some((token, Some(bound))) if bound != key => TokenState::UsedByAnotherKey(token.entry),
             Some((token, _)) => TokenState::Usable(token.entry),
         }
     }

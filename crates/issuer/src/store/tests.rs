@@ -134,10 +134,10 @@ async fn a_token_is_consumed_with_the_certificate_and_only_by_its_key(store: &dy
     assert_eq!(store.token(&token, &key(2), at(1)).await.unwrap(), TokenState::Usable(entry.id));
     let use_by = |serial: &str, n| Commit { token: Some(token), ..commit(issuance(serial, &entry, key(n))) };
     assert_eq!(store.commit(use_by("01", 1)).await.unwrap(), CommitOutcome::Done);
-    let refused = CommitOutcome::TokenRefused(TokenState::UsedByAnotherKey);
+    let refused = CommitOutcome::TokenRefused(TokenState::UsedByAnotherKey(entry.id));
     assert_eq!(store.commit(use_by("02", 2)).await.unwrap(), refused);
     assert_eq!(store.commit(use_by("03", 1)).await.unwrap(), CommitOutcome::Done);
-    assert_eq!(store.token(&token, &key(2), at(1)).await.unwrap(), TokenState::UsedByAnotherKey);
+    assert_eq!(store.token(&token, &key(2), at(1)).await.unwrap(), TokenState::UsedByAnotherKey(entry.id));
     assert_eq!(store.token(&token, &key(1), at(1)).await.unwrap(), TokenState::Usable(entry.id));
     assert_eq!(store.token(&token, &key(1), at(600)).await.unwrap(), TokenState::Expired);
 }
@@ -322,7 +322,7 @@ async fn reopening_keeps_everything() {
     drop(store);
     let store = SqliteStore::open(&path).unwrap();
     assert_eq!(store.entry(&id("/a")).await.unwrap(), Some(entry.clone()));
-    assert_eq!(store.token(&token, &key(2), at(1)).await.unwrap(), TokenState::UsedByAnotherKey);
+    assert_eq!(store.token(&token, &key(2), at(1)).await.unwrap(), TokenState::UsedByAnotherKey(entry.id));
     assert_eq!(store.issuance("01").await.unwrap(), Some(issuance("01", &entry, key(1))));
     assert_eq!(store.bundle_sequence([2; 32]).await.unwrap(), 2);
 }

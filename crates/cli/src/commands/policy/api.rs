@@ -20,7 +20,10 @@ pub(super) async fn methods(arguments: &Arguments, api: &Api) -> Result<Methods,
             crate::commands::say_silences(&fleet)?;
             of_service(&fleet, service)?
         }
-        None if api.proto.is_empty() && api.descriptors.is_empty() => return Err(CliError::NoApi),
+        None if api.proto.is_empty() && api.descriptors.is_empty() => {
+            let fleet = fleet::gather(arguments, &api.sources).await?;
+            of_everybody(&fleet).ok_or(CliError::NoApi)?
+        }
         None => declared(api)?,
     };
     of(&said)
@@ -60,6 +63,19 @@ fn of_service(fleet: &Fleet, service: &str) -> Result<Vec<Method>, CliError> {
         let names = fleet.members.iter().filter_map(|member| Some(member.status.as_ref()?.service.clone()));
         CliError::NoService { service: service.to_owned(), known: names.collect() }
     })
+}
+
+/// What all who answer serve and call; nothing if nobody does. The first to tell of a method is believed.
+fn of_everybody(fleet: &Fleet) -> Option<Vec<Method>> {
+    let mut all: Vec<Method> = Vec::new();
+    for method in
+        fleet.members.iter().filter_map(|member| member.policy.as_ref()).flat_map(|policy| &policy.methods)
+    {
+        if !all.iter().any(|known| known.path == method.path) {
+            all.push(method.clone());
+        }
+    }
+    Some(all).filter(|all| !all.is_empty())
 }
 
 fn declared(api: &Api) -> Result<Vec<Method>, CliError> {
@@ -136,7 +152,9 @@ mod tests {
             ..Member::default()
         };
         let fleet = Fleet { members: vec![member], ..Fleet::default() };
-        assert_eq!(of_service(&fleet, "orders").unwrap(), [said]);
+        assert_eq!(of_service(&fleet, "orders").unwrap(), std::slice::from_ref(&said));
+        assert_eq!(of_everybody(&fleet), Some(vec![said]));
+        assert_eq!(of_everybody(&Fleet::default()), None, "a policy is not judged by nothing");
         let error = of_service(&fleet, "ordres").unwrap_err();
         assert_eq!(error.to_string(), "nobody who answers is ordres; there are orders");
     }
