@@ -1,7 +1,7 @@
 //! The decision as a tower layer: enforced once per call, before anything of the service runs.
 //!
 //! It reads who calls from the request's extensions (`Arc<PeerIdentity>`, put there by the identity library's server,
-//! or [`LocalAdminCaller`]), asks the policy in force, and either puts the [`Permit`](crate::Permit) into the extensions and passes the
+//! or [`LocalAdminCaller`]), asks the policy in force, and either puts the [`Permit`] into the extensions and passes the
 //! request on, or answers by itself with a trailers-only gRPC status. No header is believed. An allowed call costs one
 //! allocation, the extension's; no lock is taken.
 

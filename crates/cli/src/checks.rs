@@ -1,6 +1,6 @@
 //! What is looked at in a fleet, one by one, each under an id that never changes its meaning.
 //!
-//! A check judges what a [`Fleet`] says and asks nobody: the same dump always gets the same verdict. What a process did
+//! A check judges what a `Fleet` says and asks nobody: the same dump always gets the same verdict. What a process did
 //! not say is not judged, so silence never counts as good; [`AV-501`](transport) reports it.
 
 mod certificate;

@@ -13,7 +13,7 @@ pub fn time(at: SystemTime) -> String {
     text
 }
 
-/// Appends [`time`] to `text`.
+/// Appends [`time()`] to `text`.
 pub fn push_time(text: &mut String, at: SystemTime) {
     let at = OffsetDateTime::from(at);
     let (year, month, day) = at.to_calendar_date();
@@ -26,7 +26,7 @@ pub fn push_time(text: &mut String, at: SystemTime) {
     );
 }
 
-/// Reads what [`time`] wrote, and any other RFC 3339 text; none if it is none.
+/// Reads what [`time()`] wrote, and any other RFC 3339 text; none if it is none.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<SystemTime> {
     OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok().map(SystemTime::from)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct HandshakeArgs {
-    /// As in localhost:7001 or [::1]:7001
+    /// As in localhost:7001 or `[::1]:7001`
     #[arg(value_name = "HOST:PORT")]
     pub(crate) target: Target,
     /// The state_dir of a workload, or a directory with svid.pem, svid_key.pem and svid_bundle.pem: who to be
