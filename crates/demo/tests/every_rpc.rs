@@ -189,8 +189,11 @@ async fn every_rpc_refuses_no_certificate_and_every_wrong_role_and_answers_the_r
 #[tokio::test]
 async fn every_service_tells_its_operator_what_it_remembers_and_nobody_else() {
     let market = Market::up();
-    let observe: Vec<_> =
-        avouch_api::CONTRACT.methods.iter().filter(|rule| rule.path.starts_with("/avouch.observe.")).collect();
+    let observe: Vec<_> = avouch_api::CONTRACT
+        .methods
+        .iter()
+        .filter(|rule| rule.path.starts_with("/avouch.observe."))
+        .collect();
     assert_eq!(observe.len(), 5);
     let (operator, dev) = (market.identity("operator"), market.identity("dev"));
     for service in ["inventory", "ledger", "orders", "payments", "reports", "storefront"] {

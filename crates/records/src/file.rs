@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use avouch_authz::Methods;
 
 use crate::config::FileConfig;
-use crate::line;
+use crate::entry::Entry;
+use crate::line::{self, AllowedLines};
 use crate::memory::Line;
 use crate::render;
 
@@ -28,6 +29,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct FileLog {
     config: FileConfig,
     methods: Methods,
+    allowed: AllowedLines,
     open: Option<Open>,
     /// Lines, each with its line feed; the first may have been written in part.
     buffer: Vec<u8>,
@@ -49,6 +51,7 @@ impl FileLog {
         Self {
             config,
             methods,
+            allowed: AllowedLines::default(),
             open: None,
             buffer: Vec::new(),
             torn: false,
@@ -66,6 +69,11 @@ impl FileLog {
                 continue;
             }
             let text = match line {
+                Line::Entry(Entry::Allowed(allowed)) => {
+                    self.buffer.extend_from_slice(self.allowed.write(allowed, &self.methods).as_bytes());
+                    self.buffer.push(b'\n');
+                    continue;
+                }
                 Line::Entry(entry) => line::record(&render::record(entry, &self.methods)),
                 Line::End(attempt) => line::end(&render::connection(attempt)),
             };

@@ -4,7 +4,15 @@
 //! `{"kind":"connection",…}` and `{"kind":"decision",…}` are whole records. `{"kind":"end",…}` follows the line of an
 //! accepted connection that was closed for what its peer did; ordinary ends are not written.
 
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
 use avouch_api::observe::v1::{Connection, Decision, Record};
+use avouch_authz::Methods;
+use avouch_authz::contract::Rule;
+
+use crate::entry::Allowed;
+use crate::text;
 
 /// One JSON object, begun with its kind.
 struct Object(String);
@@ -132,6 +140,70 @@ pub fn record(record: &Record) -> String {
     }
 }
 
+/// Writes allowed calls, the many: the line that [`decision`] makes of the same one, without the message in between.
+#[derive(Debug, Default)]
+pub(crate) struct AllowedLines {
+    text: String,
+    /// The time up to the second, which many share, and the second since the epoch.
+    second: String,
+    of: Option<u64>,
+}
+
+impl AllowedLines {
+    pub(crate) fn write(&mut self, allowed: &Allowed, methods: &Methods) -> &str {
+        self.text.clear();
+        self.text.push_str("{\"kind\":\"decision\",\"time\":\"");
+        self.push_time(allowed.at);
+        self.text.push('"');
+        // Writing to a String cannot fail.
+        if let Some(via) = allowed.via {
+            let _ = write!(self.text, ",\"connection_id\":\"{}\"", via.id);
+        }
+        if let Some(trace) = allowed.trace {
+            let _ = write!(self.text, ",\"trace_id\":\"{:032x}\"", u128::from_be_bytes(trace));
+        }
+        self.text.push_str(",\"peer\":");
+        push_quoted(&mut self.text, allowed.caller.name());
+        let rule = methods.rule(allowed.method);
+        if let Some(rule) = rule {
+            self.text.push_str(",\"method\":");
+            push_quoted(&mut self.text, rule.path);
+        }
+        self.text.push_str(",\"verdict\":\"allowed\"");
+        if let Some(Rule::Roles(roles)) = rule.map(|rule| rule.rule) {
+            self.push_list("need", roles);
+        }
+        if let Some(role) = allowed.role {
+            self.push_list("have", &[role]);
+        }
+        self.text.push('}');
+        &self.text
+    }
+
+    fn push_time(&mut self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if self.of != Some(since.as_secs()) {
+            self.second = text::time(at);
+            // What changes within a second is `.250Z` at its end.
+            self.second.truncate(self.second.len().saturating_sub(5));
+            self.of = Some(since.as_secs());
+        }
+        self.text.push_str(&self.second);
+        let _ = write!(self.text, ".{:03}Z", since.subsec_millis());
+    }
+
+    fn push_list(&mut self, key: &str, names: &[&str]) {
+        self.text.push_str(",\"");
+        self.text.push_str(key);
+        self.text.push_str("\":");
+        for (at, name) in names.iter().enumerate() {
+            self.text.push(if at == 0 { '[' } else { ',' });
+            push_quoted(&mut self.text, name);
+        }
+        self.text.push(']');
+    }
+}
+
 /// The line that tells why a connection was closed.
 pub(crate) fn end(record: &Connection) -> String {
     Object::new("end")
@@ -244,6 +316,35 @@ pub(crate) mod tests {
             r#"{"kind":"end","id":"conn-0011223344556677","peer_address":"192.0.2.7:40001","peer_id":"spiffe://market.example/orders","ended_at":"2026-01-02T03:05:05.678Z","end_reason":"RATE_LIMITED","end_detail":"too much"}"#
         );
         assert_eq!(parse(&end(&accepted)).unwrap(), None);
+    }
+
+    #[test]
+    fn the_short_way_to_an_allowed_calls_line_leads_to_the_same_line() {
+        use crate::entry::{Caller, Entry, Via};
+        use crate::testing::{methods, peer, permit};
+        let (peer, mut lines) = (peer("operator"), AllowedLines::default());
+        let permit = permit(&peer);
+        let via = Via {
+            id: "conn-0011223344556677".parse().unwrap(),
+            peer_addr: std::net::SocketAddr::from(([192, 0, 2, 1], 1)),
+        };
+        for (millis, via, trace, role) in [
+            (1_767_225_599_007, Some(via), Some([0x0a; 16]), permit.role()),
+            (1_767_225_599_999, None, None, permit.role()),
+            (1_767_225_600_000, Some(via), None, None),
+            (1_767_225_599_250, None, Some([0xff; 16]), None),
+        ] {
+            let allowed = Allowed {
+                at: SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(millis),
+                caller: Caller::Peer(peer.clone()),
+                via,
+                trace,
+                method: permit.method(),
+                role,
+            };
+            let whole = crate::render::record(&Entry::Allowed(allowed.clone()), &methods());
+            assert_eq!(lines.write(&allowed, &methods()), record(&whole));
+        }
     }
 
     #[test]

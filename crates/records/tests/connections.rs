@@ -1,5 +1,5 @@
 //! Real connections, from several addresses of this machine: who is recorded, with what, and who cannot hide whom.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -300,7 +300,7 @@ async fn records_are_written_to_a_file_of_ones_own_and_the_last_ones_too() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(path).unwrap();
     let records: Vec<Record> =
-        text.lines().map(|line| avouch_service::records::line::parse(line).unwrap()).flatten().collect();
+        text.lines().filter_map(|line| avouch_service::records::line::parse(line).unwrap()).collect();
     let written = decisions(records.clone());
     let refused = written.iter().find(|decision| decision.verdict == "refused").unwrap();
     assert!(refusal.message().contains(&refused.id));

@@ -12,6 +12,12 @@ pub(super) struct Item {
 /// By id; the same ids as in [`inspect`](crate::inspect).
 pub(super) const ITEMS: &[Item] = &[
     Item {
+        id: "AV-000",
+        title: "accepted by the verifier",
+        meaning: "The parser that every verifier of avouch uses refuses it for something that no other item names; \
+                  its own words say what.",
+    },
+    Item {
         id: "AV-001",
         title: "exactly one URI name",
         meaning: "An SVID carries its owner's SPIFFE ID as its only URI in the subject alternative name. With none \

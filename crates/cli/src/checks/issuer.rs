@@ -78,7 +78,7 @@ fn ready(view: &View<'_>) -> Vec<Finding> {
     let phase = process.status.phase.as_str();
     let (level, text) = match phase {
         "serving" => (Level::Good, String::new()),
-        "" => (Level::Bad, "it does not say whether it serves".to_owned()),
+        "" => (Level::Warning, "it does not say whether it serves".to_owned()),
         other => (Level::Bad, format!("it is {}", shown(other))),
     };
     vec![Finding { subject: Subject::Issuer, level, text }]

@@ -10,8 +10,10 @@ use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::observe::v1::Issuer;
 use avouch_identity::{FilesConfig, Identity, IdentityConfig, IssuerConfig};
 use avouch_spiffe::SpiffeId;
+use avouch_spiffe::clock::{Clock, SystemClock};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -58,6 +60,9 @@ pub(super) async fn enrolled(
         Some(operator) => operator.clone(),
         None => default_operator(&fleet.trust_domain)?,
     };
+    if let Some(identity) = enrolled_before(&operator) {
+        return Ok(identity);
+    }
     let address = fleet.issuer.as_ref().and_then(address).ok_or_else(|| {
         CliError::Answer("it does not say where workloads reach it; ask with --identity DIR".to_owned())
     })?;
@@ -71,7 +76,21 @@ pub(super) async fn enrolled(
         timeout_ms: u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX),
     });
     let starter = Identity::starter(config).join_token(token).patience(PATIENCE);
-    starter.start().await.map_err(|error| CliError::identity(format!("of {operator}, from {address}"), error))
+    let started = starter.start().await;
+    let identity =
+        started.map_err(|error| CliError::identity(format!("of {operator}, from {address}"), error))?;
+    *ENROLLED.lock().unwrap_or_else(PoisonError::into_inner) = Some(identity.clone());
+    Ok(identity)
+}
+
+/// Who asks again and again in one run enrolls once: the identity renews itself.
+static ENROLLED: Mutex<Option<Identity>> = Mutex::new(None);
+
+fn enrolled_before(operator: &SpiffeId) -> Option<Identity> {
+    let enrolled = ENROLLED.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    let snapshot = enrolled.snapshot();
+    let holds = snapshot.svid.spiffe_id() == operator && snapshot.svid.not_after() > SystemClock.now();
+    holds.then_some(enrolled)
 }
 
 fn default_operator(trust_domain: &str) -> Result<SpiffeId, CliError> {

@@ -65,6 +65,21 @@ async fn the_local_administrator_asks_every_workload_as_an_operator_enrolled_in_
     assert_eq!(files(&world), before, "nothing of the operator is on disk");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_and_again_in_one_run_enrolls_once() {
+    let world = World::new().await;
+    world.register("operator").await;
+    let gone = Workload::start(&world, Says::nothing("gone"), FOR_OPERATORS).await;
+    world.listed(1).await;
+    gone.end().await;
+    // It is not to be had, so this asks once a second.
+    let output = world.avouch(&["check", "--wait", "4s"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let request = ListCertificatesRequest { include_expired: true, spiffe_id: OPERATOR.to_owned() };
+    let issued = world.admin().await.list_certificates(request).await.unwrap().into_inner().certificates;
+    assert_eq!(issued.len(), 1, "{issued:?}");
+}
+
 /// Everything outside of the issuer's own directory.
 fn files(world: &World) -> Vec<String> {
     let entries = std::fs::read_dir(world.temp.path()).unwrap();

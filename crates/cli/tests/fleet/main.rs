@@ -9,6 +9,7 @@
 )]
 
 mod asking;
+mod diagnosing;
 mod dumps;
 mod following;
 mod world;

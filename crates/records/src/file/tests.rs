@@ -5,7 +5,6 @@ use std::sync::Arc;
 use avouch_api::observe::v1::Record;
 
 use super::*;
-use crate::entry::Entry;
 use crate::testing::{methods, refused};
 
 struct Bench {

@@ -19,7 +19,9 @@ fn every_example_loads() {
 
 #[test]
 fn every_key_has_its_place_on_the_page() {
-    for key in crate::condition::KEYS.iter().chain(&["mode", "methods", "caller", "expect", "reason", "method"]) {
+    for key in
+        crate::condition::KEYS.iter().chain(&["mode", "methods", "caller", "expect", "reason", "method"])
+    {
         assert!(PAGE.contains(&format!("`{key}`")), "{key}");
     }
     for section in ["[roles]", "[[deny]]", "[[audit]]", "[[test]]"] {
