@@ -93,7 +93,7 @@ pub(crate) const ROWS: &[Row] = &[
         "a used token",
         Code::Unauthenticated,
         || Box::pin(used_token()),
-        &["the join token was used with another key"],
+        &["the join token for ", ORDERS, "was used with another key"],
     ),
 ];
 
