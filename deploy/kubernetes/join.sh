@@ -6,6 +6,7 @@
 # so no workload can give itself or another an identity. For each pod it registers the identity unless it is there, makes
 # one token inside the issuer's pod, and puts it into the Secret SERVICE-join under the pod's name, for which the pod
 # waits. Tokens go through pipes only. Each works once and ends within an hour; what stays in the Secret is worthless.
+# It also registers the operator, as whom `avouch` in the issuer's pod asks the services.
 #
 #   --namespace NAME   where the market is (avouch-demo)
 #   --dns NAME         what shoppers call the storefront, for its certificate (localhost, for `kubectl port-forward`)
@@ -41,13 +42,20 @@ done
 
 k() { "$kubectl" --namespace "$namespace" "$@"; }
 
+avouch() { k exec issuer-0 -- /usr/bin/avouch "$@"; }
+
+register_operator() { # unless it is registered
+    avouch entry show "spiffe://$trust_domain/operator" >/dev/null 2>&1 && return
+    said=$(avouch entry add "spiffe://$trust_domain/operator" --ttl 10m 2>&1) || fail "no entry for the operator: $said"
+}
+
 token() { # SERVICE
     set -- "spiffe://$trust_domain/$1" "$1"
     case $2 in
     storefront) set -- "$1" --dns "$dns" ;;
     *) set -- "$1" ;;
     esac
-    k exec issuer-0 -- /usr/bin/avouch token create "$@" --register --ttl 1h --wait 30s
+    avouch token create "$@" --register --ttl 1h --wait 30s
 }
 
 secret() { # SERVICE: the document
@@ -70,6 +78,7 @@ DOCUMENT
 }
 
 k rollout status statefulset/issuer --timeout=5m >/dev/null || fail "the issuer is not ready in namespace $namespace"
+register_operator
 for service in "$@"; do
     document=$(secret "$service") || fail "no token for $service"
     # Applied by the server: kubectl would keep a copy of the token in an annotation.

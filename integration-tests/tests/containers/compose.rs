@@ -135,10 +135,7 @@ impl Market {
 
     /// A service reaches whom it calls, and another neither by name nor by address.
     async fn calls_only(&self, from: &str, called: &str, other: &str) -> Outcome {
-        // Connected: the server waits for a handshake and the probe for a line, until one of them gives up.
-        let connected = |answer: &str| answer.contains("os error 11") || answer.contains("uid=");
-        let answer = self.dial(from, &format!("{called}:7000")).await?;
-        ensure(connected(&answer), format!("{from} does not reach {called}: {answer}"))?;
+        self.reaches(from, called).await?;
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
         let addresses = docker(&["inspect", "--format", format, &self.container(other).await?]).await?;
         for place in addresses.split_whitespace().chain([other]) {
@@ -147,6 +144,16 @@ impl Market {
         }
         Ok(())
     }
+
+    async fn reaches(&self, from: &str, to: &str) -> Outcome {
+        let answer = self.dial(from, &format!("{to}:7000")).await?;
+        ensure(connected(&answer), format!("{from} does not reach {to}: {answer}"))
+    }
+}
+
+/// The server waits for a handshake and the probe for a line, until one of them gives up.
+fn connected(answer: &str) -> bool {
+    answer.contains("os error 11") || answer.contains("uid=")
 }
 
 impl Drop for Market {
@@ -174,6 +181,10 @@ fn the_market_runs_in_compose_and_leaves_nothing() -> Outcome {
 
         market.calls_only("storefront", "orders", "ledger").await?;
         market.calls_only("reports", "issuer", "payments").await?;
+        // By `avouch`, run in there.
+        for service in ["inventory", "ledger", "orders", "payments", "reports", "storefront"] {
+            market.reaches("issuer", service).await?;
+        }
 
         // Their tokens are spent, and gone with the issuer that kept them.
         let restarted = ["issuer", "payments", "storefront"];

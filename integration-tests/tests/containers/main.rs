@@ -13,6 +13,7 @@ mod clock_skew;
 mod compose;
 mod deny_matrix;
 mod engine_and_images;
+mod explain;
 mod foreign_domain;
 mod full_disk;
 mod half_open;

@@ -245,6 +245,8 @@ impl<'a> ServiceSpec<'a> {
         for (name, content) in self.files {
             spec = spec.file(name, content);
         }
+        // Where `avouch` asks it.
+        spec = spec.env("AVOUCH_SERVICE__ADDRESS", format!("{}:{PORT}", self.market.world.host(self.node)));
         for (key, value) in self.environment {
             // Configuration has a section and a key; whatever has not is of the program's surroundings.
             spec = spec.env(&if key.contains("__") { format!("AVOUCH_{key}") } else { key }, value);

@@ -94,7 +94,10 @@ impl Stage {
         ensure(started.contains("The market is up"), started)?;
         let seen = self.page("install-compose.md", "See that it works", 2).await?;
         let [listed, order] = &seen[..] else { return ensure(false, format!("two blocks: {seen:?}")) };
-        ensure(listed.contains("spiffe://market.example/orders"), format!("the certificates: {listed}"))?;
+        let parts = ["spiffe://market.example/orders", "every workload answers (6)", "Ledger/Tail"];
+        for part in parts {
+            ensure(listed.contains(part), format!("{part} is not in {listed}"))?;
+        }
         let order: Value = serde_json::from_str(order)?;
         ensure(order["state"] == "COMPLETED", format!("the page's order: {order}"))?;
         let sizes = self.page("capacity.md", "Images", 1).await?.concat();

@@ -147,7 +147,7 @@ fn nothing_is_published_but_the_ingress_on_the_loopback_address() {
 }
 
 #[test]
-fn containers_reach_one_another_exactly_where_the_market_calls() {
+fn containers_reach_one_another_exactly_where_the_market_calls_and_where_operators_ask() {
     let file = compose();
     let mut members: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, service) in services(&file) {
@@ -170,6 +170,7 @@ fn containers_reach_one_another_exactly_where_the_market_calls() {
         }
     }
     let mut wanted: BTreeSet<Pair> = calls().iter().map(|(from, to)| ordered(from, to)).collect();
+    // Everybody calls the issuer; and `avouch`, run in its container, asks every service.
     wanted.extend(SERVICES.iter().chain(&["shopper"]).map(|name| ordered(name, "issuer")));
     assert_eq!(reached, wanted);
 
@@ -208,6 +209,7 @@ fn nobody_but_its_owner_reads_a_store_a_token_or_the_administration_socket() {
         wanted.insert(format!("join-{name}"), set(&token));
         admin.push(format!("join-{name} reads"));
     }
+    admin.push("join-operator reads".to_owned());
     wanted.insert("admin".to_owned(), set(&admin));
     assert_eq!(mounts(&file), wanted);
 
@@ -262,6 +264,32 @@ fn processes_are_checked_drained_and_started_after_what_they_need() {
         let join = &file["services"][format!("join-{name}")];
         assert_eq!(join["depends_on"]["issuer"]["condition"], "service_healthy", "{name}");
     }
+}
+
+#[test]
+fn each_service_tells_the_issuer_its_name_in_its_networks_and_the_port_it_listens_on() {
+    let file = compose();
+    for (name, service) in services(&file) {
+        let told = service["environment"]["AVOUCH_SERVICE__ADDRESS"].as_str();
+        if !SERVICES.contains(&name) {
+            assert_eq!(told, None, "{name} serves nobody that asks for it by the issuer's list");
+            continue;
+        }
+        let listen = configuration("compose/config", name)["service"]["listen"].as_str().map(str::to_owned);
+        let port = listen.as_deref().and_then(|listen| listen.strip_prefix("0.0.0.0:"));
+        assert_eq!(told, port.map(|port| format!("{name}:{port}")).as_deref(), "{name}");
+    }
+}
+
+#[test]
+fn the_operator_is_registered_by_a_container_whose_token_ends_with_it() {
+    let file = compose();
+    let join = &file["services"]["join-operator"];
+    assert_eq!(strings(&join["command"]), ["spiffe://market.example/operator"]);
+    assert_eq!(strings(&join["volumes"]), ["admin:/run/avouch/admin:ro"]);
+    let kept = strings(&join["tmpfs"]).into_iter().find_map(|place| place.strip_prefix("/run/avouch/join:"));
+    assert_eq!(kept, Some("size=64k,mode=0700,uid=65532,gid=65532"), "its token goes into memory");
+    assert_eq!(join["depends_on"]["issuer"]["condition"], "service_healthy");
 }
 
 #[test]

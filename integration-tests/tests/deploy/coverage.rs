@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Which test reads a file of `deploy/`. A star stands for the name of one of many that are read alike.
-const READ_BY: [(&str, &str); 26] = [
+const READ_BY: [(&str, &str); 29] = [
     (
         "config/*.toml",
         "the programs themselves: crates/market/*/tests/config.rs, crates/issuer/tests/config.rs",
@@ -18,7 +18,10 @@ const READ_BY: [(&str, &str); 26] = [
     ("demo/stock.toml", "crates/market/inventory"),
     ("dev/fuzz", "./just fuzz"),
     ("dev/gate", "./just check"),
+    ("dev/new", "./just check, by dev/try-new"),
     ("dev/step", "./just check"),
+    ("dev/template/*", "./just check, by dev/try-new"),
+    ("dev/try-new", "./just check"),
     ("docker/Dockerfile", "docker.rs, and the container ring"),
     ("docker/Dockerfile.source", "docker.rs"),
     ("docker/build-images.sh", "docker.rs, and the container ring"),

@@ -192,10 +192,14 @@ fn peers(rule: &Value, side: &str) -> Vec<String> {
 }
 
 #[test]
-fn pods_reach_one_another_exactly_where_the_market_calls() {
+fn pods_reach_one_another_exactly_where_the_market_calls_and_where_operators_ask() {
     each_overlay(|overlay, documents| {
         let mut wanted = calls();
-        wanted.extend(SERVICES.iter().map(|name| ((*name).to_owned(), "issuer".to_owned())));
+        for name in SERVICES.map(str::to_owned) {
+            wanted.insert((name.clone(), "issuer".to_owned()));
+            // By `avouch`, run in the issuer's pod.
+            wanted.insert(("issuer".to_owned(), name));
+        }
         let (mut let_out, mut let_in) = (BTreeSet::new(), BTreeSet::new());
         let mut policies = of_kind(documents, "NetworkPolicy");
 
@@ -207,13 +211,19 @@ fn pods_reach_one_another_exactly_where_the_market_calls() {
         );
         let dns = &policies.remove("dns").unwrap()["spec"];
         assert_eq!((&dns["policyTypes"], &dns["ingress"]), (&json!(["Egress"]), &Value::Null));
+        let asking = json!({
+            "matchExpressions": [{ "key": "app.kubernetes.io/name", "operator": "NotIn", "values": ["issuer"] }],
+        });
+        assert_eq!(dns["podSelector"], asking, "{overlay}: pods are asked by their addresses");
         let [rule] = list(&dns["egress"]) else { panic!("not one rule for DNS") };
         assert!(list(&rule["ports"]).iter().all(|port| port["port"] == 53), "{rule}");
         assert_eq!(list(&rule["to"]).len(), 1, "{rule}");
 
+        assert_eq!(policies.keys().copied().collect::<BTreeSet<_>>(), workloads(), "{overlay}");
         for (name, policy) in policies {
             let spec = &policy["spec"];
             assert_eq!(spec["podSelector"], json!({ "matchLabels": labels(name) }), "{overlay}: {name}");
+            assert_eq!(spec["policyTypes"], json!(["Ingress", "Egress"]), "{overlay}: {name}");
             let grpc = json!([{ "protocol": "TCP", "port": 7000 }]);
             for rule in list(&spec["egress"]) {
                 assert_eq!(rule["ports"], grpc, "{overlay}: {name}");
@@ -357,11 +367,34 @@ fn each_pod_reads_the_token_that_bears_its_name() {
     });
 }
 
+#[test]
+fn each_pod_tells_the_issuer_its_own_address_and_the_port_it_listens_on() {
+    each_overlay(|overlay, documents| {
+        for (name, set) in of_kind(documents, "StatefulSet") {
+            let container = &set["spec"]["template"]["spec"]["containers"][0];
+            let environment = list(&container["env"]);
+            let variable = |named: &str| environment.iter().position(|variable| variable["name"] == named);
+            let told = variable("AVOUCH_SERVICE__ADDRESS");
+            if name == "issuer" {
+                assert_eq!(told, None, "{overlay}: `avouch` runs beside it");
+                continue;
+            }
+            let (own, told) = (variable("POD_IP").unwrap(), told.unwrap());
+            assert!(own < told, "{overlay}: {name}: a variable knows only those before it");
+            let field = json!({ "fieldRef": { "fieldPath": "status.podIP" } });
+            assert_eq!(environment[own]["valueFrom"], field, "{overlay}: {name}");
+            assert_eq!(environment[told]["value"], "$(POD_IP):7000", "{overlay}: {name}");
+        }
+    });
+}
+
 /// Answers `join.sh` as a cluster would: two storefronts, a new token for each request; keeps what it was told.
 const STAND_IN: &str = r#"#!/bin/sh
 printf '%s\n' "$*" >>"$SEEN/calls"
 case "$*" in
 *' exec issuer-0 '*"$REFUSED"*) echo 'the store cannot commit' >&2; exit 1 ;;
+*' entry show '*) [ -e "$SEEN/registered" ] ;;
+*' entry add '*) echo registered >"$SEEN/registered"; cat "$SEEN/registered" >&2 ;;
 *' exec issuer-0 '*) echo x >>"$SEEN/made"; echo "avjt1.secret-$(wc -l <"$SEEN/made")" ;;
 *' get statefulset storefront '*) printf 2 ;;
 *' get statefulset '*) printf 1 ;;
@@ -392,6 +425,8 @@ fn the_operator_lets_each_pod_join_and_no_token_is_on_a_command_line() {
     assert!(told.lines().all(|line| line.starts_with("--namespace shop ")), "{told}");
     let dns = "create spiffe://market.example/storefront --dns shop.example --register";
     assert_eq!(told.matches(dns).count(), 2, "{told}");
+    let operator = "entry add spiffe://market.example/operator --ttl 10m";
+    assert_eq!(told.matches(operator).count(), 1, "{told}");
     assert!(told.contains("apply --server-side"), "client-side apply keeps the token in an annotation");
     let secrets = of_kind(&applied, "Secret");
     let names: BTreeSet<_> = secrets.keys().map(|name| name.strip_suffix("-join").unwrap()).collect();
@@ -413,6 +448,10 @@ fn a_token_that_is_refused_ends_it_before_a_secret_is_touched() {
     let (output, _, applied) = join(&["orders"], "market.example/orders");
     assert!(!output.status.success() && text(&output).contains("no token for orders"), "{}", text(&output));
     assert!(applied.is_empty());
+    let (output, told, applied) = join(&[], "entry add spiffe://market.example/operator");
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("operator: the store cannot commit"), "{said}");
+    assert!(applied.is_empty() && !told.contains("token create"), "{told}");
     let (output, told, _) = join(&["--nonsense"], "");
     assert!(!output.status.success() && told.is_empty(), "{}", text(&output));
 }

@@ -98,6 +98,23 @@ fn every_alert_says_what_it_means_how_bad_it_is_and_what_shows_more() {
 }
 
 #[test]
+fn every_avouch_command_of_an_alert_is_one_that_avouch_takes() {
+    let program = crate::host::built().join("avouch");
+    let mut asked = 0;
+    for rule in rules().iter().filter(|rule| rule["alert"].is_string()) {
+        let commands = rule["annotations"]["command"].as_str().unwrap().split(';').map(str::trim);
+        for words in commands.filter_map(|command| command.strip_prefix("avouch ")) {
+            asked += 1;
+            let output =
+                Command::new(&program).args(words.split_whitespace()).arg("--help").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: avouch {words}: {said}", rule["alert"]);
+        }
+    }
+    assert!(asked >= 8, "only {asked} commands were asked");
+}
+
+#[test]
 fn what_is_scraped_is_where_the_units_answer() {
     let config = yaml("prometheus.yml");
     let job = &config["scrape_configs"][0];

@@ -20,8 +20,12 @@ fn a_host_is_installed_started_and_left_by_its_page() {
     assert_eq!(left, 0, "used tokens are left");
 
     let seen = section("install-host.md", "See that it works", 1).remove(0);
+    // Services call each other as soon as they run.
+    stage.until("avouch edges");
     let seen = stage.run(&seen);
     assert!(seen.contains("\nready\n"), "{seen}");
+    assert!(seen.contains("√ AV-501  every workload answers (6)"), "{seen}");
+    assert!(seen.contains("market.ledger.v1.Ledger/Tail"), "reports follows the ledger: {seen}");
     for name in ["ledger", "inventory", "payments", "orders", "reports", "storefront"] {
         assert!(seen.contains(&format!("avouch-market@{name}.service: status")), "{seen}");
         assert!(seen.contains(&format!("spiffe://market.example/{name} ")), "{seen}");

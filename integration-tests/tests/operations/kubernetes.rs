@@ -13,7 +13,8 @@ fn a_cluster_is_installed_changed_and_left_by_its_page() {
     if !crate::deploy().join("../target/tools/kubernetes/bin/kubectl").is_file() {
         eprintln!("!! SKIPPED: no kubectl under target/tools, the overlays of the page were not rendered");
     }
-    let stage = Stage::with(&[]);
+    let stage = Stage::new();
+    stage.run("systemctl enable --now avouch-issuer.service");
     let start = section("install-kubernetes.md", "Start", 2);
     let started = stage.run(&start[0]);
     for name in SERVICES {
@@ -26,7 +27,9 @@ fn a_cluster_is_installed_changed_and_left_by_its_page() {
     let again = stage.run(&start[1]);
     assert!(again.contains("✓ storefront is ready") && !again.contains("orders"), "{again}");
 
-    stage.run(&section("install-kubernetes.md", "See that it works", 1)[0]);
+    let seen = stage.run(&section("install-kubernetes.md", "See that it works", 1)[0]);
+    let operator = "√ AV-502  there is an identity to ask workloads with: spiffe://market.example/operator";
+    assert!(seen.contains(operator), "{seen}");
     stage.run(&section("install-kubernetes.md", "Change the configuration", 1)[0]);
     section("backup.md", "On Kubernetes", 2).iter().for_each(|block| drop(stage.run(block)));
     section("upgrade.md", "On Kubernetes", 3).iter().for_each(|block| drop(stage.run(block)));

@@ -24,7 +24,7 @@ fn joined(stage: &Stage, name: &str) -> usize {
 #[test]
 fn denied() {
     let stage = Stage::with(&["ledger", "reports"]);
-    let blocks = section("runbooks.md", "denied", 4);
+    let blocks = section("runbooks.md", "denied", 5);
 
     let reader = "ledger-reader = [\"spiffe://market.example/reports\"]";
     change_policy(&stage, |policy| policy.replace(reader, "ledger-reader = []"));
@@ -41,18 +41,28 @@ fn denied() {
             market-inventory --config /etc/avouch/inventory.toml --set service.listen=127.0.0.1:0";
     stage.run(stolen);
 
-    let shown = stage.until(&blocks[0]);
-    for reason in ["ROLE_MISSING", "NOT_TLS", "JOIN_TOKEN_ALREADY_USED"] {
-        assert!(shown.contains(reason), "{reason} is not in {shown}");
+    let journal = stage.until(&blocks[1]);
+    let tapped = stage.run(&blocks[0]);
+    for shown in [&tapped, &journal] {
+        for reason in ["ROLE_MISSING", "NOT_TLS", "JOIN_TOKEN_ALREADY_USED"] {
+            assert!(shown.contains(reason), "{reason} is not in {shown}");
+        }
     }
-    let held = stage.run(&blocks[1]);
+    let denied = tapped.lines().find(|line| line.contains("ROLE_MISSING")).unwrap();
+    let decision = denied.split(['[', ' ']).find(|word| word.starts_with("d-")).unwrap();
+    let explained = stage.run(&format!("avouch explain {decision}"));
+    let place = stage.host.path("/etc/avouch/policy.toml").display().to_string();
+    for part in ["spiffe://market.example/reports", "ledger-reader", &place] {
+        assert!(explained.contains(part), "{part} is not in {explained}");
+    }
+    let held = stage.run(&blocks[2]);
     assert!(held.contains("ledger-reader = []"), "{held}");
     change_policy(&stage, |policy| policy.replace("ledger-reader = []", reader));
-    let mended = stage.run(&blocks[2]);
+    let mended = stage.run(&blocks[3]);
     assert!(mended.contains("the configuration is good"), "{mended}");
-    let allowed = blocks[3].replace("grep avouch_decisions_total", "grep 'avouch_decisions_total.*allow'");
+    let allowed = blocks[4].replace("grep avouch_decisions_total", "grep 'avouch_decisions_total.*allow'");
     stage.until(&allowed);
-    let over = stage.run(&blocks[3]);
+    let over = stage.run(&blocks[4]);
     assert!(over.contains("verdict=\"deny\"") && over.contains("verdict=\"allow\""), "{over}");
 }
 
@@ -61,7 +71,12 @@ fn not_renewing() {
     let stage = Stage::with(&["ledger"]);
     let blocks = section("runbooks.md", "not-renewing", 3);
     let shown = stage.run(&blocks[0]);
-    for part in ["avouch_svid_not_after_timestamp_seconds", "SVID in use", "spiffe://market.example/ledger"] {
+    for part in [
+        "√ AV-202",
+        "avouch_svid_not_after_timestamp_seconds",
+        "SVID in use",
+        "spiffe://market.example/ledger",
+    ] {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
     stage.run("avouch entry rm spiffe://market.example/ledger");
@@ -76,7 +91,7 @@ fn rotate() {
     let stage = Stage::with(&SERVICES);
     let blocks = section("runbooks.md", "rotate", 3);
     let before = stage.run(&blocks[0]);
-    for part in ["authority=\"root\"", "authority=\"signing\"", "sha256"] {
+    for part in ["√ AV-103", "√ AV-301", "authority=\"root\"", "authority=\"signing\"", "sha256"] {
         assert!(before.contains(part), "{part} is not in {before}");
     }
     let file = stage.host.path("/var/lib/avouch-issuer/signing.pem");
@@ -115,8 +130,14 @@ fn compromised() {
     let page = text("runbooks.md");
     let lines = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
     change_policy(&stage, |policy| format!("{policy}\n{lines}"));
-    stage.run("market-ledger --config /etc/avouch/ledger.toml --check-config");
-    stage.run(&blocks[2]);
+    let (good, said) = stage.attempt(&blocks[2]);
+    assert!(!good && said.contains("this test fails: spiffe://market.example/payments"), "{said}");
+    let of_payments = "caller = \"spiffe://market.example/payments\"\nmethod = \"/market.ledger.v1.Ledger/Post\"\nexpect = ";
+    change_policy(&stage, |policy| {
+        policy.replace(&format!("{of_payments}\"allow\""), &format!("{of_payments}\"deny\""))
+    });
+    let checked = stage.run(&blocks[2]);
+    assert!(checked.contains("the configuration is good"), "{checked}");
     for name in ["ledger", "payments"] {
         let log = stage.log(&format!("avouch-market@{name}.service"));
         assert!(log.contains("policy is in force"), "{log}");
@@ -133,12 +154,16 @@ fn issuer_lost() {
     let stage = Stage::with(&SERVICES);
     let blocks = section("runbooks.md", "issuer-lost", 3);
     let shown = stage.run(&blocks[0]);
-    assert!(shown.contains("the configuration is good") && shown.ends_with("ready\n"), "{shown}");
+    for part in ["√ AV-102", "√ AV-701", "the configuration is good"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    assert!(shown.ends_with("ready\n"), "{shown}");
     let bundle = stage.run("avouch bundle show --json");
     stage.run(&blocks[1]);
     assert_ne!(stage.run("avouch bundle show --json"), bundle, "it has another root");
     let over = stage.run(&blocks[2]);
-    assert_eq!(over.matches("ready\n").count(), 7, "{over}");
+    assert_eq!(over.lines().filter(|line| *line == "ready").count(), 7, "{over}");
+    assert!(over.contains("√ AV-501  every workload answers (6)"), "{over}");
     for name in SERVICES {
         assert!(over.contains(&format!("spiffe://market.example/{name} ")), "{over}");
         assert_eq!(joined(&stage, name), 2, "{name}");

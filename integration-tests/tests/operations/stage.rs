@@ -172,6 +172,7 @@ impl Stage {
     pub(crate) fn with(names: &[&str]) -> Self {
         let stage = Self::new();
         stage.run("systemctl enable --now avouch-issuer.service");
+        stage.run("avouch entry add spiffe://market.example/operator --ttl 10m");
         for name in names {
             let token = format!("/etc/avouch/tokens/{name}");
             let create =
@@ -205,7 +206,8 @@ impl Stage {
         printed
     }
 
-    fn attempt(&self, commands: &str) -> (bool, String) {
+    /// As [`Stage::run`], of commands that may fail: whether they did not, and what they printed.
+    pub(crate) fn attempt(&self, commands: &str) -> (bool, String) {
         let text = self.here(commands);
         let path = [self.checkout.path().join("bin"), self.host.path("/usr/local/bin")].into_iter();
         let inherited = std::env::var_os("PATH").unwrap_or_default();
