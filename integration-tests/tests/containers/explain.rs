@@ -62,7 +62,7 @@ async fn every_call_of_the_market_is_an_edge(market: &Market) -> Outcome {
     eventually("the edges of the market", Duration::from_secs(30), || async {
         let edges = avouch(market, &["edges", "--json"]).await?;
         let edges: Value = serde_json::from_str(&edges.success("avouch edges")?)?;
-        let end = |edge: &'_ Value, key: &str| {
+        let end = |edge: &Value, key: &str| {
             let id = edge[key].as_str().and_then(|id| id.strip_prefix("spiffe://market.example/"));
             id.unwrap_or_default().to_owned()
         };
