@@ -28,7 +28,8 @@ pub struct Presented {
     pub not_before: SystemTime,
     /// The last second of validity.
     pub not_after: SystemTime,
-    /// Key identifier of the authority that signed, lower-case hex.
+    /// Key identifier of the authority that signed, lower-case hex: of an admitted peer the one whose key verified the
+    /// certificate, else the one that the certificate claims.
     pub authority_key_id: Option<String>,
 }
 
@@ -59,7 +60,7 @@ impl From<&PeerIdentity> for Presented {
             subject: cut(peer.subject(), LONGEST_SUBJECT),
             not_before: peer.not_before(),
             not_after: peer.not_after(),
-            authority_key_id: peer.authority_key_id().map(|id| cut(id, LONGEST_HEX)),
+            authority_key_id: peer.issuer_key_id().or(peer.authority_key_id()).map(|id| cut(id, LONGEST_HEX)),
         }
     }
 }
