@@ -1,6 +1,8 @@
 //! Text of others, made safe to show: what a peer, a certificate or a dump says must not move the cursor, hide what
 //! stands before it, or fill the screen.
 
+pub(crate) use avouch_spiffe::is_plain;
+
 /// Longest text that is shown whole; no honest one is longer.
 const LONGEST: usize = 400;
 
@@ -19,14 +21,6 @@ pub(crate) fn whole(text: &str) -> String {
         if is_plain(c) { shown.push(c) } else { shown.extend(c.escape_unicode()) }
     }
     shown
-}
-
-/// Not a control character, not a line end, and nothing that reorders or hides the characters around it.
-pub(crate) fn is_plain(c: char) -> bool {
-    !(c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}'))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::hex;
+use crate::{hex, is_plain};
 
 /// Writes a name; an empty name is the empty text.
 pub(super) fn text(name: &X509Name<'_>) -> String {
@@ -72,14 +72,6 @@ pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_printable(&mut out, c));
     out
-}
-
-/// Shown as itself, and only as itself: neither a control character, nor one that hides or reorders those around it.
-fn is_plain(c: char) -> bool {
-    !(c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(c, '\u{e0000}'..='\u{e007f}'))
 }
 
 fn push_printable(out: &mut String, c: char) {
