@@ -99,7 +99,7 @@ impl PolicyHandle {
     }
 
     fn new(clock: SharedClock, policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
-        let current = policy.clone().map(|policy| InForce::since(policy, clock.now()));
+        let current = policy.clone().map(|policy| InForce { policy, since: clock.now() });
         let history = Mutex::new(History { current, ..History::default() });
         let current = ArcSwapOption::new(policy);
         Self(Arc::new(Shared { current, file, clock, reloading: Mutex::new(()), history }))
@@ -111,7 +111,7 @@ impl PolicyHandle {
         self.0.current.load_full()
     }
 
-    /// The policy in force with its text, if there is one yet.
+    /// The policy in force and since when, if there is one yet.
     #[must_use]
     pub fn in_force(&self) -> Option<InForce> {
         self.history().current.clone()
@@ -181,7 +181,7 @@ impl PolicyHandle {
 
     fn replace(&self, file: &File) -> Result<Reloaded, PolicyError> {
         let unreadable = |source| PolicyError::Unreadable { path: file.path.clone(), source };
-        let text = read_bounded(&file.path).map_err(unreadable)?;
+        let text = read_policy(&file.path).map_err(unreadable)?;
         if let Some(current) = &*self.0.current.load()
             && current.version() == version_of(text.as_bytes())
         {
@@ -190,7 +190,7 @@ impl PolicyHandle {
         let policy = Arc::new(Policy::parse(&file.path.display().to_string(), &text, &file.methods)?);
         let version = policy.version().to_owned();
         self.0.current.store(Some(Arc::clone(&policy)));
-        self.history().replace(InForce::since(policy, self.0.clock.now()));
+        self.history().replace(InForce { policy, since: self.0.clock.now() });
         Ok(Reloaded::Changed { version })
     }
 
@@ -229,8 +229,11 @@ impl PolicyHandle {
     }
 }
 
-/// One octet more than a policy may have is enough to see that it has too many.
-fn read_bounded(path: &Path) -> io::Result<String> {
+/// The content of a policy file. Of one that is larger than a policy may be no more than shows that it is: one octet.
+///
+/// # Errors
+/// If it cannot be read, or is no text.
+pub fn read_policy(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(MAX_POLICY_BYTES as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
@@ -384,10 +387,14 @@ mod tests {
         handle.reload().unwrap();
         assert!(handle.problem().is_none());
         let (now, before) = (handle.in_force().unwrap(), handle.previous().unwrap());
-        assert_eq!((&*now.text, &*before.text), (OTHER, GOOD));
+        assert_eq!((now.policy.text(), before.policy.text()), (OTHER, GOOD));
         assert!(before.since <= now.since && before.policy.version() != now.policy.version());
         handle.reload().unwrap();
-        assert_eq!(&*handle.previous().unwrap().text, GOOD, "the same content again is no other policy");
+        assert_eq!(
+            handle.previous().unwrap().policy.text(),
+            GOOD,
+            "the same content again is no other policy"
+        );
     }
 
     fn bench_write(bench: &Bench, text: &str, round: usize) {
@@ -403,7 +410,7 @@ mod tests {
         let clock = clock::ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
         let handle = PolicyHandle::load_by(clock.shared(), bench.path(), methods()).unwrap();
         assert!(handle.previous().is_none() && handle.problem().is_none());
-        assert_eq!(&*handle.in_force().unwrap().text, GOOD);
+        assert_eq!(handle.in_force().unwrap().policy.text(), GOOD);
         clock.advance(Duration::from_secs(5));
         bench.write(OTHER);
         handle.reload().unwrap();

@@ -33,7 +33,7 @@ const VERSION_HEX: usize = 12;
 pub struct Policy {
     methods: Methods,
     source: Arc<str>,
-    text: Arc<str>,
+    text: Box<str>,
     version: String,
     exact: FxHashMap<Box<str>, Binding>,
     /// By the parent's ID.
@@ -185,10 +185,6 @@ impl Policy {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
-    }
-
-    pub(crate) fn shared_text(&self) -> Arc<str> {
-        Arc::clone(&self.text)
     }
 
     /// The methods it was checked against.

@@ -5,22 +5,14 @@ use std::time::SystemTime;
 
 use crate::policy::Policy;
 
-/// A policy that is or was in force, with the text it was compiled from.
+/// A policy that is or was in force.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InForce {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// The file's content; empty for a policy that comes from no file.
-    pub text: Arc<str>,
     /// Since when it is (or was) in force, by the handle's clock.
     pub since: SystemTime,
-}
-
-impl InForce {
-    pub(super) fn since(policy: Arc<Policy>, since: SystemTime) -> Self {
-        Self { text: policy.shared_text(), policy, since }
-    }
 }
 
 /// The policy in force, the one before it, and the last problem with the file.

@@ -15,7 +15,6 @@ use crate::output;
 use avouch_authz::{Methods, Policy, PolicyError};
 use report::Problem;
 use serde_json::{Value, json};
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -75,7 +74,8 @@ async fn read(arguments: &Arguments, api: &Api, path: &Path) -> Result<Option<Po
 }
 
 fn parse(arguments: &Arguments, path: &Path, methods: &Methods) -> Result<Option<Policy>, CliError> {
-    let text = text_of(path)?;
+    let text =
+        avouch_authz::read_policy(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     let source = path.display().to_string();
     match Policy::parse(&source, &text, methods) {
         Ok(policy) => Ok(Some(policy)),
@@ -95,15 +95,4 @@ fn say(error: &PolicyError, source: &str, text: &str) {
     for problem in error.problems() {
         report::print(Problem::new(problem, source, text));
     }
-}
-
-/// No more of a file than a policy may have, and one octet, by which it is refused.
-fn text_of(path: &Path) -> Result<String, CliError> {
-    let read = || {
-        let mut text = String::new();
-        let limit = avouch_authz::MAX_POLICY_BYTES as u64 + 1;
-        std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    read().map_err(|source| CliError::Read { path: path.to_owned(), source })
 }
