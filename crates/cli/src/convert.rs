@@ -65,3 +65,19 @@ fn pkcs8(leaf: &[u8], key: &PrivateKeyDer<'static>) -> Option<Zeroizing<Vec<u8>>
     let algorithm = der::first_element(certificate.tbs_certificate.subject_pki.raw)?;
     Some(der::secret_sequence(&[&der::integer(0), algorithm, &der::octets(older)]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::pem;
+
+    #[test]
+    fn pem_lines_have_64_characters_at_most() {
+        let text = pem("CERTIFICATE", &[7; 100]);
+        assert!(text.lines().all(|line| line.len() <= 64));
+        assert_eq!(text.lines().filter(|line| line.len() == 64).count(), 2);
+        assert!(
+            text.starts_with("-----BEGIN CERTIFICATE-----\n")
+                && text.ends_with("-----END CERTIFICATE-----\n")
+        );
+    }
+}

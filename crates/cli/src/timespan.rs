@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+pub(crate) use avouch_records::text::parse_time as parse_rfc3339;
 pub(crate) use avouch_spiffe::span::{display, parse};
 
 /// `in 53m` or `3d ago`.
@@ -18,12 +19,6 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     at.ok()
         .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok())
         .unwrap_or_else(|| "beyond the year 9999".to_owned())
-}
-
-/// Reads what [`rfc3339`] writes, with or without fractions of a second. `None`: it is no time.
-pub(crate) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
-    let at = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).ok()?;
-    Some(at.into())
 }
 
 #[cfg(test)]

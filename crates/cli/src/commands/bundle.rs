@@ -3,12 +3,10 @@
 use super::now;
 use crate::args::{Arguments, BundleCommand, BundleShow};
 use crate::error::CliError;
-use crate::{client, output, timespan};
+use crate::{client, convert, output, timespan};
 use avouch_api::admin::v1::GetBundleRequest;
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_spiffe::{Bundle, TrustDomain};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use std::process::ExitCode;
 use tonic::transport::Channel;
 
@@ -27,7 +25,13 @@ async fn show(arguments: &Arguments, show: &BundleShow) -> Result<(), CliError> 
             serde_json::from_slice(&encoded).map_err(|error| CliError::Answer(error.to_string()))?;
         output::json(&document)?;
     } else if show.pem {
-        output::text(&bundle.authorities().iter().map(|root| pem(root.der())).collect::<String>())?;
+        output::text(
+            &bundle
+                .authorities()
+                .iter()
+                .map(|root| convert::pem("CERTIFICATE", root.der()).to_string())
+                .collect::<String>(),
+        )?;
     } else {
         output::text(&describe(&bundle))?;
     }
@@ -68,34 +72,4 @@ fn describe(bundle: &Bundle) -> String {
         ));
     }
     text
-}
-
-/// A certificate as PEM (RFC 7468: lines of 64 characters).
-fn pem(der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut text = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text + "-----END CERTIFICATE-----\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pem;
-
-    #[test]
-    fn pem_lines_have_64_characters_at_most() {
-        let text = pem(&[7; 100]);
-        assert!(text.lines().all(|line| line.len() <= 64));
-        assert_eq!(text.lines().filter(|line| line.len() == 64).count(), 2);
-        assert!(
-            text.starts_with("-----BEGIN CERTIFICATE-----\n")
-                && text.ends_with("-----END CERTIFICATE-----\n")
-        );
-    }
 }

@@ -5,7 +5,7 @@
 //! first use.
 
 use avouch_spiffe::x509::Authority;
-use avouch_spiffe::{Bundle, BundleSet, Reason, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, Reason, TrustDomain, hex};
 use rustls::pki_types::CertificateDer;
 
 use super::rejection::Rejection;
@@ -47,9 +47,5 @@ fn not_pinned(pins: &[[u8; 32]], presented: &[Authority]) -> Rejection {
 }
 
 fn short(fingerprint: &[u8; 32]) -> String {
-    let mut text = String::new();
-    for octet in fingerprint.iter().take(8) {
-        text.push_str(&format!("{octet:02x}"));
-    }
-    text + "…"
+    format!("{}…", hex::encode(fingerprint.get(..8).unwrap_or_default()))
 }

@@ -32,21 +32,11 @@ pub(super) async fn methods(arguments: &Arguments, api: &Api) -> Result<Methods,
 /// What a process said, or protos declare, with avouch's own methods that every process serves.
 pub(super) fn of(said: &[Method]) -> Result<Methods, CliError> {
     let mut all = said.to_vec();
-    for own in avouch_api::CONTRACT.methods {
-        let missing = !said.iter().any(|method| method.path == own.path);
-        if own.path.starts_with("/avouch.observe.v1.") && missing {
-            let mut method = Method { path: own.path.to_owned(), ..Method::default() };
-            match own.rule {
-                avouch_spiffe::contract::Rule::Roles(roles) => {
-                    method.roles = roles.iter().map(|role| (*role).to_owned()).collect();
-                }
-                avouch_spiffe::contract::Rule::AnyIdentity => method.any_identity = true,
-                avouch_spiffe::contract::Rule::Unauthenticated => method.unauthenticated = true,
-                avouch_spiffe::contract::Rule::LocalAdmin => method.local_admin = true,
-            }
-            all.push(method);
-        }
-    }
+    let missing = avouch_records::contract()
+        .methods
+        .iter()
+        .filter(|own| !said.iter().any(|method| method.path == own.path));
+    all.extend(missing.map(avouch_records::method));
     contract::methods(&all).map_err(|error| CliError::Api(error.to_string()))
 }
 
