@@ -1,0 +1,28 @@
+//! Files that identities and configurations are made of: read bounded and in time, PEM in and out, secrets written so
+//! that they are their owner's alone.
+//!
+//! * [`read`] and [`Reader`] take regular files only, up to a limit; [`Reader`] also gives up in time.
+//! * [`pem`] is the one reader and the one writer of PEM text. What it cannot read it names, with the command that mends it.
+//! * [`NewFile`] puts a file into its place whole and durably; [`PrivateDir`] is a directory of such files that one process
+//!   of one user has to itself.
+//!
+//! Invariant: no error of this crate carries an octet of a file's content.
+
+mod access;
+mod new_file;
+pub mod pem;
+mod private_dir;
+mod read;
+mod reader;
+
+pub use access::{OpenToOthers, effective_uid, key_is_private};
+pub use new_file::{NewFile, Place, write_public, write_secret};
+pub use private_dir::{PrivateDir, PrivateDirError, create_private_dir};
+pub use read::{Content, read, read_with_metadata};
+pub use reader::Reader;
+
+/// The most octets that a file of one key, with its certificates, a token or a password is read to: 64 KiB.
+pub const SECRET_LIMIT: u64 = 64 * 1024;
+
+/// The most octets that a file of certificates or a bundle is read to: 4 MiB, some thousand roots.
+pub const BUNDLE_LIMIT: u64 = 4 * 1024 * 1024;

@@ -1,0 +1,200 @@
+//! What is wrong with PEM text, without an octet of it, and the command that mends it.
+
+use std::path::Path;
+
+use super::form::Form;
+use super::scan::Kind;
+
+/// What a file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A private key.
+    Key,
+    /// Certificates.
+    Certificates,
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Key => "private key",
+            Self::Certificates => "certificate",
+        })
+    }
+}
+
+/// Why PEM text cannot be read. No variant carries an octet of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PemError {
+    /// There is no PEM block at all.
+    #[error("not PEM: {}", what(*form))]
+    NotPem {
+        /// What it was read for.
+        wanted: Wanted,
+        /// What it is instead.
+        form: Form,
+    },
+    /// A marker has something behind it that belongs on the next line.
+    #[error("not PEM: its line breaks are missing (line {line})")]
+    LineBreaksMissing {
+        /// From 1.
+        line: usize,
+    },
+    /// Two markers, or a marker and base64, are on one line.
+    #[error("the line break before a BEGIN or END is missing (line {line})")]
+    SharedLine {
+        /// From 1.
+        line: usize,
+    },
+    /// A marker without its five closing dashes.
+    #[error("the BEGIN or END of line {line} has no five dashes at its end")]
+    BadMarker {
+        /// From 1.
+        line: usize,
+    },
+    /// A block has no end, or another's.
+    #[error("{} (line {line}) has no END of its own: it is cut", kind.name())]
+    Cut {
+        /// What it is.
+        kind: Kind,
+        /// The line of its BEGIN.
+        line: usize,
+    },
+    /// An END has no BEGIN: the first part is missing.
+    #[error("the END of line {line} has no BEGIN: the first part of the file is missing")]
+    NoBegin {
+        /// From 1.
+        line: usize,
+    },
+    /// The text of a block is not base64.
+    #[error("{} (line {line}) is not base64: it is damaged", kind.name())]
+    Base64 {
+        /// What it is.
+        kind: Kind,
+        /// The line of its BEGIN.
+        line: usize,
+    },
+    /// Certificates in a form that only OpenSSL takes.
+    #[error("it holds {} (line {line}), which is read by OpenSSL only", kind.name())]
+    OpenSslOnly {
+        /// In which form.
+        kind: Kind,
+        /// The line of its BEGIN.
+        line: usize,
+    },
+    /// There are blocks, but none of the kind that was wanted.
+    #[error("it holds no {wanted} but {}", found.name())]
+    Absent {
+        /// What it was read for.
+        wanted: Wanted,
+        /// The block that is most likely taken for it.
+        found: Kind,
+    },
+}
+
+fn what(form: Form) -> &'static str {
+    match form {
+        Form::Empty => "the file is empty",
+        Form::Der => "it is DER, the binary form",
+        Form::Pkcs12 => "it is a PKCS#12 archive",
+        Form::JavaKeyStore => "it is a Java key store",
+        Form::Utf16 => "it is text in UTF-16",
+        Form::Json => "it is JSON",
+        Form::Base64 => "it is base64 without its BEGIN and END lines",
+        Form::Text => "it is text without a BEGIN line",
+        Form::Binary => "it is binary",
+    }
+}
+
+/// Why a text has nothing of what was wanted: the block that its owner most likely took for it.
+pub(super) fn absent(wanted: Wanted, found: &[Kind], text: &[u8]) -> PemError {
+    // A key in another form before anything else that lies beside it.
+    let best = |kind: &&Kind| match (wanted, kind) {
+        (Wanted::Key, Kind::EncryptedKey | Kind::OpenSshKey | Kind::OtherKey) => 0,
+        (Wanted::Key, Kind::PublicKey) => 1,
+        (_, Kind::Other) => 3,
+        _ => 2,
+    };
+    match found.iter().min_by_key(best) {
+        Some(&found) => PemError::Absent { wanted, found },
+        None => PemError::NotPem { wanted, form: Form::of(text) },
+    }
+}
+
+impl PemError {
+    /// What to do about it; with the commands to run on the file at `path`.
+    #[must_use]
+    pub fn mend(&self, path: &Path) -> Option<String> {
+        let file = quoted(path);
+        let pkey = |options: &str| {
+            format!("`openssl pkey {options}-in {file} -out KEY.pem` writes it as it is needed")
+        };
+        let x509 = |options: &str| {
+            format!("`openssl x509 {options}-in {file} -out CERT.pem` writes it as it is needed")
+        };
+        match self {
+            Self::LineBreaksMissing { .. } => {
+                Some("write the file with its line breaks; `printf '%b'` turns \\n into them".to_owned())
+            }
+            Self::SharedLine { .. } => {
+                Some("end each file with a line break before the next is put behind it".to_owned())
+            }
+            Self::Absent { wanted: Wanted::Key, found: Kind::EncryptedKey } => Some(format!(
+                "`openssl pkey -in {file} -out KEY.pem` asks for its password and writes it without"
+            )),
+            Self::Absent { wanted: Wanted::Key, found: Kind::OpenSshKey } => {
+                Some(format!("`ssh-keygen -p -N '' -m PKCS8 -f {file}` rewrites it as it is needed"))
+            }
+            Self::Absent { wanted: Wanted::Key, found: Kind::PublicKey } => {
+                Some("name the file with the private key that it was made from".to_owned())
+            }
+            Self::Absent { wanted: Wanted::Key, found: Kind::Certificate } => {
+                Some("name the file with the key; are certificate and key exchanged?".to_owned())
+            }
+            Self::Absent { wanted: Wanted::Certificates, found } if found.is_private_key() => {
+                Some("name the file with the certificate; are certificate and key exchanged?".to_owned())
+            }
+            Self::NotPem { wanted: Wanted::Key, form: Form::Der } => Some(pkey("-inform DER ")),
+            Self::NotPem { wanted: Wanted::Certificates, form: Form::Der } => Some(x509("-inform DER ")),
+            Self::NotPem { wanted: Wanted::Key, form: Form::Pkcs12 } => {
+                Some(format!("`openssl pkcs12 -in {file} -nocerts -noenc -out KEY.pem` takes the key out"))
+            }
+            Self::NotPem { wanted: Wanted::Certificates, form: Form::Pkcs12 } => {
+                Some(format!("`openssl pkcs12 -in {file} -nokeys -out CERT.pem` takes the certificates out"))
+            }
+            Self::NotPem { form: Form::JavaKeyStore, .. } => Some(format!(
+                "`keytool -importkeystore -srckeystore {file} -destkeystore STORE.p12 -deststoretype PKCS12`, then \
+                 `openssl pkcs12`"
+            )),
+            Self::NotPem { form: Form::Utf16, .. } => {
+                Some(format!("`iconv -f UTF-16 -t UTF-8 {file}` writes it as it is needed"))
+            }
+            Self::OpenSslOnly { kind: Kind::TrustedCertificate, .. } => Some(x509("")),
+            Self::OpenSslOnly { .. } => Some(format!(
+                "`openssl pkcs7 -print_certs -in {file} -out CERT.pem` takes the certificates out"
+            )),
+            _ => None,
+        }
+    }
+
+    /// What is wrong and what to do about it, on one line.
+    #[must_use]
+    pub fn describe(&self, path: &Path) -> String {
+        match self.mend(path) {
+            Some(mend) => format!("{self}; {mend}"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = avouch_text::clean(&path.display().to_string());
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | '@' | '=');
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

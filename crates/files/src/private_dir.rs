@@ -1,0 +1,358 @@
+//! A directory of secrets that one process of one user has to itself.
+//!
+//! Refuses: a directory that anybody but its owner can enter, one of another user, a second process on it, a secret in it
+//! that others can read or that belongs to somebody else. Invariant: a file is replaced whole or not at all, and is on disk
+//! before the call returns.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::SECRET_LIMIT;
+use crate::access::effective_uid;
+use crate::new_file::{NewFile, Place};
+use crate::read::read_with_metadata;
+
+/// Why a directory of secrets, or a file in it, cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrivateDirError {
+    /// The operating system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others than the owner can enter the directory.
+    #[error(
+        "{} has mode {mode:04o}, so others than its owner could read the keys in it or put files there. \
+         `chmod 0700 {}` shuts it, but does not take back what was read: replace keys that were in it while it was open, \
+         and remove what is not yours",
+        path.display(), path.display()
+    )]
+    DirectoryOpen {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others than the owner can read or write a secret.
+    #[error(
+        "{} has mode {mode:04o}, so others than its owner can reach the secret in it. `chmod 0600 {}` shuts it, but does \
+         not take back what was read: replace the secret",
+        path.display(), path.display()
+    )]
+    SecretOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody else.
+    #[error("{} belongs to user id {owner}, but this process runs as user id {user}", path.display())]
+    ForeignOwner {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// The process's effective user.
+        user: u32,
+    },
+    /// Another process works in it.
+    #[error("another process uses {}; stop it first, or give this one a directory of its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It exists but is no directory.
+    #[error("{} is not a directory", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// An open directory of secrets. Holds its lock until dropped; the system releases it when the process dies, however it
+/// dies.
+#[derive(Debug)]
+pub struct PrivateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl PrivateDir {
+    /// Creates the directory where it is missing (mode 0700), checks it, and locks it by the file `lock` in it.
+    ///
+    /// # Errors
+    /// See [`PrivateDirError`].
+    pub fn open(path: &Path, lock: &str) -> Result<Self, PrivateDirError> {
+        create_private_dir(path)?;
+        let lock_path = path.join(lock);
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(io_error("open", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(PrivateDirError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => {
+                Err(PrivateDirError::Io { action: "lock", path: lock_path, source })
+            }
+        }
+    }
+
+    /// The directory's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Reads a file that holds a secret; `None`: it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not its owner's alone.
+    pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateDirError> {
+        self.read(name, |path, metadata| {
+            let mode = check_owner(path, metadata)?;
+            if mode & 0o077 == 0 {
+                Ok(())
+            } else {
+                Err(PrivateDirError::SecretOpen { path: path.to_owned(), mode })
+            }
+        })
+    }
+
+    /// Reads a file that holds nothing secret; `None`: it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be read, or belongs to somebody else.
+    pub fn read_public(&self, name: &str) -> Result<Option<Vec<u8>>, PrivateDirError> {
+        let content = self.read(name, |path, metadata| check_owner(path, metadata).map(|_| ()))?;
+        Ok(content.map(|mut content| std::mem::take(&mut *content)))
+    }
+
+    fn read(
+        &self,
+        name: &str,
+        check: impl FnOnce(&Path, &Metadata) -> Result<(), PrivateDirError>,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateDirError> {
+        let path = self.file(name);
+        match read_with_metadata(&path, SECRET_LIMIT) {
+            // Of the file that was read, not of the path: what is checked is what is used.
+            Ok(content) => check(&path, &content.metadata).map(|()| Some(content.bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(PrivateDirError::Io { action: "read", path, source }),
+        }
+    }
+
+    /// Replaces a file that holds a secret (mode 0600).
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one stays.
+    pub fn write_secret(&self, name: &str, content: &[u8]) -> Result<(), PrivateDirError> {
+        self.write(name, content, 0o600)
+    }
+
+    /// Replaces a file that holds nothing secret (mode 0644).
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one stays.
+    pub fn write_public(&self, name: &str, content: &[u8]) -> Result<(), PrivateDirError> {
+        self.write(name, content, 0o644)
+    }
+
+    fn write(&self, name: &str, content: &[u8], mode: u32) -> Result<(), PrivateDirError> {
+        let path = self.file(name);
+        // One fixed name: the lock keeps a second writer away, and what a crash left is found and removed.
+        let write = || {
+            let file = NewFile::beside(&path, ".new", mode)?;
+            file.set_mode(mode)?; // whatever the umask says
+            file.keep(content, Place::Replaced)
+        };
+        write().map_err(io_error("write", &path))
+    }
+
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), PrivateDirError> {
+        let path = self.file(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes sure that `path` is a directory of ours that nobody else can enter, creating it and its parents.
+///
+/// # Errors
+/// See [`PrivateDirError`].
+pub fn create_private_dir(path: &Path) -> Result<(), PrivateDirError> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(source) => return Err(PrivateDirError::Io { action: "create", path: path.to_owned(), source }),
+    }
+    // Not following a symbolic link: in a shared temporary directory it may be somebody else's.
+    let metadata = std::fs::symlink_metadata(path).map_err(io_error("inspect", path))?;
+    let metadata = if metadata.is_symlink() && metadata.uid() == effective_uid() {
+        std::fs::metadata(path).map_err(io_error("inspect", path))?
+    } else {
+        metadata
+    };
+    if !metadata.is_dir() {
+        return Err(PrivateDirError::NotADirectory { path: path.to_owned() });
+    }
+    let mode = check_owner(path, &metadata)?;
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(PrivateDirError::DirectoryOpen { path: path.to_owned(), mode })
+    }
+}
+
+/// Whether a file is ours, and its mode.
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<u32, PrivateDirError> {
+    let (owner, user) = (metadata.uid(), effective_uid());
+    if owner == user {
+        return Ok(metadata.mode() & 0o7777);
+    }
+    Err(PrivateDirError::ForeignOwner { path: path.to_owned(), owner, user })
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrivateDirError + 'a {
+    move |source| PrivateDirError::Io { action, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const LOCK: &str = "lock";
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn the_directory_and_its_secrets_are_for_the_owner_only() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("a/b/issuer");
+        let dir = PrivateDir::open(&path, LOCK).unwrap();
+        dir.write_secret("root.key", b"secret").unwrap();
+        dir.write_public("root.crt", b"public").unwrap();
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&dir.file("root.key")), 0o600);
+        assert_eq!(mode(&dir.file("root.crt")), 0o644);
+        assert_eq!(mode(&dir.file(LOCK)), 0o600);
+        assert_eq!(**dir.read_secret("root.key").unwrap().unwrap(), *b"secret");
+        assert_eq!(dir.read_public("root.crt").unwrap().unwrap(), b"public");
+        assert_eq!(dir.read_secret("absent").unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_a_leftover_of_a_crash_is_no_obstacle() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        std::fs::write(dir.file(".root.key.new"), b"half writt").unwrap();
+        dir.write_secret("root.key", b"one").unwrap();
+        dir.write_secret("root.key", b"two").unwrap();
+        assert_eq!(**dir.read_secret("root.key").unwrap().unwrap(), *b"two");
+        assert!(!dir.file(".root.key.new").exists());
+        dir.remove("root.key").unwrap();
+        dir.remove("root.key").unwrap();
+        assert_eq!(dir.read_secret("root.key").unwrap(), None);
+    }
+
+    #[test]
+    fn a_link_that_was_put_there_gets_no_secret() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        let theirs = temp.path().join("theirs");
+        std::fs::write(&theirs, "").unwrap();
+        std::os::unix::fs::symlink(&theirs, dir.file(".svid.pem.new")).unwrap();
+        std::os::unix::fs::symlink(&theirs, dir.file("svid.pem")).unwrap();
+        dir.write_secret("svid.pem", b"secret").unwrap();
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"");
+        assert!(std::fs::symlink_metadata(dir.file("svid.pem")).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_directory_open_to_others_is_refused_and_chmod_alone_is_said_not_to_be_enough() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("d");
+        std::fs::create_dir(&path).unwrap();
+        for open in [0o755, 0o750, 0o711, 0o777] {
+            std::fs::set_permissions(&path, Permissions::from_mode(open)).unwrap();
+            let error = PrivateDir::open(&path, LOCK).unwrap_err().to_string();
+            for part in [format!("{open:04o}"), "chmod 0700".to_owned(), "replace keys".to_owned()] {
+                assert!(error.contains(&part), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_open_to_others_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        dir.write_secret("root.key", b"secret").unwrap();
+        for open in [0o640, 0o604, 0o660, 0o622] {
+            std::fs::set_permissions(dir.file("root.key"), Permissions::from_mode(open)).unwrap();
+            let error = dir.read_secret("root.key").unwrap_err();
+            assert!(matches!(error, PrivateDirError::SecretOpen { mode, .. } if mode == open), "{error:?}");
+            assert!(error.to_string().contains("replace the secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_second_opener_is_refused_and_the_first_ones_end_frees_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("d");
+        let first = PrivateDir::open(&path, LOCK).unwrap();
+        assert!(matches!(PrivateDir::open(&path, LOCK), Err(PrivateDirError::InUse { .. })));
+        drop(first);
+        PrivateDir::open(&path, LOCK).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_is_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("d");
+        std::fs::write(&path, b"").unwrap();
+        assert!(matches!(PrivateDir::open(&path, LOCK), Err(PrivateDirError::NotADirectory { .. })));
+    }
+
+    #[test]
+    fn an_enormous_file_and_one_that_is_no_file_are_refused() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        dir.write_secret("root.key", &vec![b'x'; 70_000]).unwrap();
+        assert!(matches!(dir.read_secret("root.key"), Err(PrivateDirError::Io { .. })));
+        std::fs::create_dir(dir.file("svid.pem")).unwrap();
+        assert!(matches!(dir.read_secret("svid.pem"), Err(PrivateDirError::Io { .. })));
+        assert!(matches!(dir.write_secret("svid.pem", b"x"), Err(PrivateDirError::Io { .. })));
+    }
+}
