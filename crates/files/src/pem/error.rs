@@ -48,7 +48,7 @@ pub enum PemError {
         line: usize,
     },
     /// A marker without its five closing dashes.
-    #[error("the BEGIN or END of line {line} has no five dashes at its end")]
+    #[error("the BEGIN or END of line {line} does not end with five dashes")]
     BadMarker {
         /// From 1.
         line: usize,

@@ -191,6 +191,9 @@ fn marker<'a>(
     };
     match label(rest) {
         Some((label, [])) => Ok(Some(label)),
+        Some((_, more)) if more.iter().all(|octet| *octet == b'-') && more.len() < DASHES.len() => {
+            Err(PemError::BadMarker { line: number })
+        }
         Some((_, more)) if find(more, DASHES) == Some(0) => Err(PemError::SharedLine { line: number }),
         Some(_) => Err(PemError::LineBreaksMissing { line: number }),
         None => Err(PemError::BadMarker { line: number }),
