@@ -9,12 +9,14 @@ mod facts;
 mod key;
 mod leaf;
 mod name;
+mod order;
 mod read;
 
 pub use authority::{Authority, AuthorityError};
 pub use facts::Facts;
 pub use key::{KeyAlgorithm, KeyRefused, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use leaf::{Leaf, SvidError};
+pub use order::leaf_first;
 pub use read::MalformedCertificate;
 
 /// SHA-256 of some bytes, such as a certificate's DER.

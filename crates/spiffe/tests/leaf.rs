@@ -256,6 +256,25 @@ fn another_version_is_malformed() {
 }
 
 #[test]
+fn a_certificate_of_version_1_is_no_svid_and_yet_has_facts() {
+    let der = by_hand(|parts| {
+        parts.version.clear(); // the default
+        parts.extensions.clear();
+    });
+    assert_eq!(Leaf::parse(&der), Err(malformed(MalformedCertificate::NotVersion3)));
+    assert_eq!(Facts::parse(&der), Err(MalformedCertificate::NotVersion3));
+    let facts = Facts::parse_any_version(&der).unwrap();
+    assert_eq!((facts.version, facts.serial.as_str(), facts.ca), (1, "01", false));
+    assert_eq!(facts.not_after.duration_since(facts.not_before).unwrap(), Duration::from_secs(3_600));
+    assert!(facts.uris.is_empty() && facts.key_usage.is_empty());
+    let good = sign(&leaf());
+    assert_eq!(Facts::parse_any_version(&good), Facts::parse(&good));
+    assert_eq!(Facts::parse(&good).unwrap().version, 3);
+    let trailing = [&der[..], &[0]].concat();
+    assert_eq!(Facts::parse_any_version(&trailing), Err(MalformedCertificate::TrailingData));
+}
+
+#[test]
 fn two_signature_algorithms_are_malformed() {
     let ecdsa_sha384 = tlv(0x30, &tlv(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3]));
     let der = by_hand(|parts| parts.inner_algorithm = Some(ecdsa_sha384));

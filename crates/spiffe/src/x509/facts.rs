@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{ExtendedKeyUsage, GeneralName, KeyUsage};
 use x509_parser::public_key::PublicKey;
 
@@ -16,6 +17,8 @@ use crate::hex;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Facts {
+    /// The version as people count: 1, 2 or 3. Only version 3 has extensions, and with them names and usages.
+    pub version: u32,
     /// The subject's distinguished name (RFC 4514).
     pub subject: String,
     /// The issuer's distinguished name (RFC 4514).
@@ -69,12 +72,26 @@ impl Facts {
     ///
     /// Only for bytes that are no well-formed version 3 certificate.
     pub fn parse(der: &[u8]) -> Result<Self, MalformedCertificate> {
-        let certificate = read::certificate(der)?;
-        let extensions = read::extensions(&certificate)?;
-        let (not_before, not_after) = read::validity(&certificate)?;
+        Self::of(&read::certificate(der)?, der)
+    }
+
+    /// Reads a DER certificate of any version: one of version 1 can carry no SPIFFE ID and is accepted nowhere, but it
+    /// has an owner, an issuer and an end, which its owner wants to know.
+    ///
+    /// # Errors
+    ///
+    /// Only for bytes that are no well-formed certificate.
+    pub fn parse_any_version(der: &[u8]) -> Result<Self, MalformedCertificate> {
+        Self::of(&read::certificate_of_any_version(der)?, der)
+    }
+
+    fn of(certificate: &X509Certificate<'_>, der: &[u8]) -> Result<Self, MalformedCertificate> {
+        let extensions = read::extensions(certificate)?;
+        let (not_before, not_after) = read::validity(certificate)?;
         let tbs = &certificate.tbs_certificate;
         let key = KeyAlgorithm::of(&tbs.subject_pki);
         let mut facts = Self {
+            version: tbs.version.0.saturating_add(1),
             subject: name::text(tbs.subject()),
             issuer: name::text(tbs.issuer()),
             subject_der: tbs.subject().as_raw().to_vec(),

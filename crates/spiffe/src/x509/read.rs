@@ -70,14 +70,27 @@ pub(super) struct Extensions<'a> {
     pub(super) unknown_criticals: Vec<String>,
 }
 
-/// Parses exactly one certificate.
+/// Parses exactly one certificate of version 3.
 pub(super) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, MalformedCertificate> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| MalformedCertificate::NotDer)?;
+    if rest.is_empty() && certificate.tbs_certificate.version != X509Version::V3 {
+        return Err(MalformedCertificate::NotVersion3);
+    }
+    one(rest, certificate)
+}
+
+/// Parses exactly one certificate of whatever version.
+pub(super) fn certificate_of_any_version(der: &[u8]) -> Result<X509Certificate<'_>, MalformedCertificate> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| MalformedCertificate::NotDer)?;
+    one(rest, certificate)
+}
+
+fn one<'a>(
+    rest: &[u8],
+    certificate: X509Certificate<'a>,
+) -> Result<X509Certificate<'a>, MalformedCertificate> {
     if !rest.is_empty() {
         return Err(MalformedCertificate::TrailingData);
-    }
-    if certificate.tbs_certificate.version != X509Version::V3 {
-        return Err(MalformedCertificate::NotVersion3);
     }
     if certificate.tbs_certificate.signature != certificate.signature_algorithm {
         return Err(MalformedCertificate::SignatureAlgorithmMismatch);

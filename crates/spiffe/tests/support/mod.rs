@@ -88,7 +88,11 @@ pub(crate) fn by_hand(change: impl FnOnce(&mut Parts)) -> Vec<u8> {
         tlv(0x30, &[tlv(0x17, parts.not_before), tlv(0x17, parts.not_after)].concat()),
         name,
         parts.spki,
-        tlv(0xa3, &tlv(0x30, &parts.extensions.concat())),
+        if parts.extensions.is_empty() {
+            Vec::new()
+        } else {
+            tlv(0xa3, &tlv(0x30, &parts.extensions.concat()))
+        },
     ];
     let outer = [tlv(0x30, &tbs.concat()), ecdsa_sha256, tlv(0x03, &[0, 0x30, 0])].concat();
     tlv(0x30, &outer)
