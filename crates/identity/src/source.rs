@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::{self, SharedClock};
 use avouch_spiffe::{JoinToken, Reason, SpiffeId};
+use avouch_text::with_causes;
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
 use crate::config::IdentityConfig;
@@ -245,7 +246,7 @@ impl Surroundings {
     }
 
     pub(crate) fn failed(&self, how: &'static str, error: &IdentityError) {
-        self.tell(&IdentityEvent::Failed { how, error: crate::verify::with_sources(error) });
+        self.tell(&IdentityEvent::Failed { how, error: with_causes(error).to_string() });
     }
 }
 

@@ -9,7 +9,7 @@ mod pinned;
 mod rejection;
 
 pub(crate) use adapter::{ConnectionVerifier, Trust};
-pub(crate) use diagnose::{apart, length, with_sources};
+pub(crate) use diagnose::{apart, length};
 pub(crate) use handshake::handshake_reason;
 pub use path::ChainLimits;
 pub(crate) use path::{Judge, Role};

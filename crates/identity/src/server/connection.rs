@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
+use avouch_text::with_causes;
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -252,7 +253,7 @@ impl Life<'_> {
 
 fn ended(id: ConnectionId, result: hyper::Result<()>) {
     if let Err(error) = result {
-        tracing::debug!(connection_id = %id, error = crate::verify::with_sources(&error), "connection ended");
+        tracing::debug!(connection_id = %id, error = %with_causes(&error), "connection ended");
     }
 }
 

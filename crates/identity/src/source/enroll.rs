@@ -6,6 +6,7 @@ use avouch_api::issuer::v1::enroll_request::Evidence;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{EnrollRequest, IssuedSvid};
 use avouch_spiffe::JoinToken;
+use avouch_text::with_causes;
 
 use super::issuer::{Target, connect};
 use super::key::SvidKey;
@@ -19,7 +20,7 @@ pub(super) fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
         .map_err(|_| IdentityError::Token { path: path.to_owned(), detail: "it is not text".to_owned() })?;
     text.trim().parse().map_err(|error: avouch_spiffe::JoinTokenError| IdentityError::Token {
         path: path.to_owned(),
-        detail: crate::verify::with_sources(&error),
+        detail: with_causes(&error).to_string(),
     })
 }
 

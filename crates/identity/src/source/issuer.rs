@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
 use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
+use avouch_text::with_causes;
 use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
 
@@ -166,7 +167,7 @@ impl Source {
                         return Err(error);
                     }
                     tracing::warn!(
-                        error = crate::verify::with_sources(&error),
+                        error = %with_causes(&error),
                         issuer = self.target.authority.as_str(),
                         retry_in_ms = delay.as_millis(),
                         "no identity yet"
@@ -189,8 +190,8 @@ impl Source {
                     return Err(error);
                 }
                 Err(error) => {
-                    let error = crate::verify::with_sources(&error);
-                    tracing::warn!(error, "the expired identity cannot be recovered; trying the join token");
+                    let error = with_causes(&error);
+                    tracing::warn!(%error, "the expired identity cannot be recovered; trying the join token");
                 }
             }
         }
@@ -271,7 +272,7 @@ impl Source {
     fn next_key(&self) -> Result<SvidKey, IdentityError> {
         let key = SvidKey::generate()?;
         if let Err(error) = self.state.store_pending(&key) {
-            tracing::error!(error = crate::verify::with_sources(&error), "the next key is not on disk");
+            tracing::error!(error = %with_causes(&error), "the next key is not on disk");
         }
         Ok(key)
     }
@@ -310,9 +311,9 @@ impl Source {
         match stored.await {
             Ok((outcome, svid, key, bundle)) => {
                 if let Err(error) = outcome {
-                    let error = crate::verify::with_sources(&error);
+                    let error = with_causes(&error);
                     tracing::error!(
-                        error,
+                        %error,
                         "the SVID is in use but not on disk; a restart will have to recover"
                     );
                 }
@@ -362,7 +363,6 @@ pub(super) fn parse_bundle(bundle: &TrustBundle, domain: &TrustDomain) -> Result
     if bundle.trust_domain != domain.as_str() {
         return Err(IdentityError::Answer(format!("its bundle is for {}", bundle.trust_domain)));
     }
-    Bundle::from_ders(domain.clone(), &bundle.x509_authorities, bundle.sequence).map_err(|error| {
-        IdentityError::Answer(format!("its bundle: {}", crate::verify::with_sources(&error)))
-    })
+    Bundle::from_ders(domain.clone(), &bundle.x509_authorities, bundle.sequence)
+        .map_err(|error| IdentityError::Answer(format!("its bundle: {}", with_causes(&error))))
 }

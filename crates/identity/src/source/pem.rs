@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use avouch_spiffe::{Bundle, TrustDomain};
+use avouch_text::with_causes;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -34,11 +35,11 @@ pub(super) fn bundle(path: &Path, bytes: &[u8], trust_domain: &TrustDomain) -> R
     let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
     if is_json {
         return Bundle::from_json(trust_domain.clone(), bytes)
-            .map_err(|error| content(path, "a SPIFFE bundle", crate::verify::with_sources(&error)));
+            .map_err(|error| content(path, "a SPIFFE bundle", with_causes(&error).to_string()));
     }
     let ders: Vec<Vec<u8>> = certificates(path, bytes)?.iter().map(|der| der.to_vec()).collect();
     Bundle::from_ders(trust_domain.clone(), &ders, 0)
-        .map_err(|error| content(path, "root certificates", crate::verify::with_sources(&error)))
+        .map_err(|error| content(path, "root certificates", with_causes(&error).to_string()))
 }
 
 pub(super) fn content(path: &Path, expected: &'static str, detail: String) -> IdentityError {

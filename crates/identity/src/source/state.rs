@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use avouch_spiffe::Bundle;
+use avouch_text::with_causes;
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
@@ -139,8 +140,8 @@ fn usable<T>(
     };
     parse(&path, &bytes)
         .inspect_err(|error| {
-            let error = crate::verify::with_sources(error);
-            tracing::error!(path = %path.display(), error, "a file of the identity's state cannot be used");
+            let error = with_causes(error);
+            tracing::error!(path = %path.display(), %error, "a file of the identity's state cannot be used");
         })
         .ok()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
 use avouch_spiffe::BundleSet;
+use avouch_text::with_causes;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -114,7 +115,7 @@ fn apply(message: &WatchTrustResponse, publisher: &Publisher, state: &State) -> 
     }
     tracing::info!(sequence = bundle.sequence(), roots = bundle.authorities().len(), "trust bundle updated");
     if let Err(error) = state.store_bundle(&bundle) {
-        tracing::error!(error = crate::verify::with_sources(&error), "the bundle is in use but not on disk");
+        tracing::error!(error = %with_causes(&error), "the bundle is in use but not on disk");
     }
     let mut bundles = BundleSet::default();
     bundles.insert(bundle);

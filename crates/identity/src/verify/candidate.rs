@@ -10,10 +10,11 @@ use std::time::SystemTime;
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Authority;
+use avouch_text::with_causes;
 use rustls::pki_types::CertificateDer;
 use webpki::VerifiedPath;
 
-use super::diagnose::{apart, position, with_sources};
+use super::diagnose::{apart, position};
 use super::rejection::Rejection;
 use crate::trust::Anchors;
 
@@ -33,7 +34,7 @@ pub(super) fn check(
         let der = certificate.der();
         Authority::parse(&der).map_err(|error| {
             let at = presented.iter().position(|presented| *presented == der).map_or(0, |at| at + 1);
-            Rejection::new(error.reason(), format!("{}: {}", position(at), with_sources(&error)))
+            Rejection::new(error.reason(), format!("{}: {}", position(at), with_causes(&error)))
         })?;
         below += 1;
     }

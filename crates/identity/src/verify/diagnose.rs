@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
+use avouch_text::with_causes;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::EndEntityCert;
 
@@ -16,18 +17,6 @@ use self::walk::{Certificate, Chain, Walk};
 use super::path::{Role, unix_time};
 use super::rejection::Rejection;
 use crate::trust::Anchors;
-
-/// An error and its sources on one line.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
-}
 
 /// Explains why webpki took a leaf for no certificate at all.
 pub(crate) fn unusable_leaf(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Rejection {
@@ -37,7 +26,7 @@ pub(crate) fn unusable_leaf(error: &webpki::Error, leaf: &CertificateDer<'_>) ->
             None => Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")),
         },
         Err(error) => {
-            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {}", with_sources(&error)))
+            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {}", with_causes(&error)))
         }
     }
 }
@@ -163,7 +152,7 @@ impl Failed<'_> {
     fn malformed(&self, error: &webpki::Error) -> Rejection {
         let unreadable = self.intermediates.iter().zip(1..).find_map(|(der, at)| {
             let error = Facts::parse(der).err()?;
-            Some(format!("{}: {}", position(at), with_sources(&error)))
+            Some(format!("{}: {}", position(at), with_causes(&error)))
         });
         let detail = unreadable.unwrap_or_else(|| format!("a certificate of the chain: {error}"));
         Rejection::new(Reason::CertMalformed, detail)

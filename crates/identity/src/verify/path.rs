@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use avouch_spiffe::x509::{Facts, Leaf};
 use avouch_spiffe::{PeerIdentity, Reason, SpiffeId, TrustDomain};
+use avouch_text::with_causes;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -86,7 +87,7 @@ impl Judge<'_> {
         })?;
         let issuer_key_id = self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
         let leaf_facts = Leaf::parse(leaf)
-            .map_err(|error| Rejection::new(error.reason(), diagnose::with_sources(&error)))?;
+            .map_err(|error| Rejection::new(error.reason(), with_causes(&error).to_string()))?;
         let peer = PeerIdentity::from_leaf(&leaf_facts, leaf).signed_by(issuer_key_id);
         self.admit(peer, role)
     }

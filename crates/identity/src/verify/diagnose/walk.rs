@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Facts;
+use avouch_text::with_causes;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::super::rejection::Rejection;
-use super::with_sources;
 
 /// A presented certificate.
 pub(super) struct Certificate {
@@ -31,7 +31,7 @@ impl Walk {
         intermediates: &[CertificateDer<'_>],
     ) -> Result<Self, Rejection> {
         let facts = Facts::parse(leaf).map_err(|error| {
-            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {}", with_sources(&error)))
+            Rejection::new(Reason::CertMalformed, format!("leaf certificate: {}", with_causes(&error)))
         })?;
         let mut left: Vec<_> = intermediates
             .iter()
