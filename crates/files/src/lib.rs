@@ -17,7 +17,7 @@ mod reader;
 
 pub use access::{OpenToOthers, effective_uid, key_is_private};
 pub use new_file::{NewFile, Place, write_public, write_secret};
-pub use private_dir::{PrivateDir, PrivateDirError, create_private_dir};
+pub use private_dir::{PrivateDir, PrivateDirError, create_private_dir, examine_private_dir};
 pub use read::{Content, read, read_with_metadata};
 pub use reader::Reader;
 

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::SECRET_LIMIT;
 use crate::access::effective_uid;
 use crate::new_file::{NewFile, Place};
 use crate::read::read_with_metadata;
+use crate::{BUNDLE_LIMIT, SECRET_LIMIT};
 
 /// Why a directory of secrets, or a file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,18 @@ pub enum PrivateDirError {
         /// The path.
         path: PathBuf,
     },
+    /// Others than the owner can change a file that holds nothing secret.
+    #[error(
+        "{} has mode {mode:04o}, so others than its owner can change it. See whether its content is right, or remove it; \
+         then `chmod 0644 {}`",
+        path.display(), path.display()
+    )]
+    PublicWritable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
 }
 
 /// An open directory of secrets. Holds its lock until dropped; the system releases it when the process dies, however it
@@ -128,7 +140,7 @@ impl PrivateDir {
     /// # Errors
     /// When it cannot be read, or is not its owner's alone.
     pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateDirError> {
-        self.read(name, |path, metadata| {
+        self.read(name, SECRET_LIMIT, |path, metadata| {
             let mode = check_owner(path, metadata)?;
             if mode & 0o077 == 0 {
                 Ok(())
@@ -138,22 +150,30 @@ impl PrivateDir {
         })
     }
 
-    /// Reads a file that holds nothing secret; `None`: it does not exist.
+    /// Reads a file that holds nothing secret, of at most [`BUNDLE_LIMIT`] octets; `None`: it does not exist.
     ///
     /// # Errors
-    /// When it cannot be read, or belongs to somebody else.
+    /// When it cannot be read, belongs to somebody else, or others can change it.
     pub fn read_public(&self, name: &str) -> Result<Option<Vec<u8>>, PrivateDirError> {
-        let content = self.read(name, |path, metadata| check_owner(path, metadata).map(|_| ()))?;
+        let content = self.read(name, BUNDLE_LIMIT, |path, metadata| {
+            let mode = check_owner(path, metadata)?;
+            if mode & 0o022 == 0 {
+                Ok(())
+            } else {
+                Err(PrivateDirError::PublicWritable { path: path.to_owned(), mode })
+            }
+        })?;
         Ok(content.map(|mut content| std::mem::take(&mut *content)))
     }
 
     fn read(
         &self,
         name: &str,
+        limit: u64,
         check: impl FnOnce(&Path, &Metadata) -> Result<(), PrivateDirError>,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateDirError> {
         let path = self.file(name);
-        match read_with_metadata(&path, SECRET_LIMIT) {
+        match read_with_metadata(&path, limit) {
             // Of the file that was read, not of the path: what is checked is what is used.
             Ok(content) => check(&path, &content.metadata).map(|()| Some(content.bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -214,6 +234,14 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateDirError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(source) => return Err(PrivateDirError::Io { action: "create", path: path.to_owned(), source }),
     }
+    examine_private_dir(path)
+}
+
+/// Makes sure that `path` is a directory of ours that nobody else can enter. Changes nothing.
+///
+/// # Errors
+/// See [`PrivateDirError`]; [`PrivateDirError::Io`] with [`io::ErrorKind::NotFound`] if there is none.
+pub fn examine_private_dir(path: &Path) -> Result<(), PrivateDirError> {
     // Not following a symbolic link: in a shared temporary directory it may be somebody else's.
     let metadata = std::fs::symlink_metadata(path).map_err(io_error("inspect", path))?;
     let metadata = if metadata.is_symlink() && metadata.uid() == effective_uid() {
@@ -325,6 +353,52 @@ mod tests {
             assert!(matches!(error, PrivateDirError::SecretOpen { mode, .. } if mode == open), "{error:?}");
             assert!(error.to_string().contains("replace the secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_others_can_change_is_refused_though_it_is_no_secret() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        dir.write_public("bundle.json", b"{}").unwrap();
+        for (mode, taken) in [(0o644, true), (0o444, true), (0o600, true), (0o664, false), (0o646, false)] {
+            std::fs::set_permissions(dir.file("bundle.json"), Permissions::from_mode(mode)).unwrap();
+            match dir.read_public("bundle.json") {
+                Ok(content) => assert!(taken && content.unwrap() == b"{}", "{mode:o}"),
+                Err(error) => {
+                    assert!(!taken && error.to_string().contains("can change it"), "{mode:o}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bundle_may_be_larger_than_a_secret_and_yet_has_its_limit() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        let most = usize::try_from(BUNDLE_LIMIT).unwrap();
+        dir.write_public("bundle.json", &vec![b'x'; most]).unwrap();
+        assert_eq!(dir.read_public("bundle.json").unwrap().unwrap().len(), most);
+        assert!(dir.read_secret("bundle.json").is_err());
+        dir.write_public("bundle.json", &vec![b'x'; most + 1]).unwrap();
+        assert!(dir.read_public("bundle.json").is_err());
+    }
+
+    #[test]
+    fn a_directory_is_examined_without_being_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("d");
+        let absent = examine_private_dir(&path).unwrap_err();
+        assert!(
+            matches!(&absent, PrivateDirError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        );
+        assert!(!path.exists());
+        create_private_dir(&path).unwrap();
+        examine_private_dir(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();
+        assert!(matches!(
+            examine_private_dir(&path),
+            Err(PrivateDirError::DirectoryOpen { mode: 0o750, .. })
+        ));
     }
 
     #[test]
