@@ -13,6 +13,8 @@ mod config;
 pub mod deadline;
 mod examine;
 mod filter;
+mod grpc_only;
+mod http_rules;
 mod issuer_clock;
 mod jitter;
 mod record;
@@ -30,10 +32,11 @@ pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
 pub use examine::handshake_failure;
 pub use filter::IdentityFilter;
+pub use grpc_only::{GrpcOnly, GrpcOnlyFuture};
 pub use issuer_clock::ClockDifference;
 pub use record::{
     ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord,
-    LogObserver, Presented, Slot, UnknownConnectionId, Verdict, network_of,
+    LogObserver, Presented, RequestRefused, Slot, UnknownConnectionId, Verdict, network_of,
 };
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};

@@ -120,6 +120,22 @@ pub struct ConnectionClosed {
     pub cause: Option<(Reason, String)>,
 }
 
+/// A request that was answered before any service saw it, for it broke a rule of HTTP or of gRPC.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct RequestRefused<'a> {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// The other end.
+    pub peer_addr: SocketAddr,
+    /// The verified identity of the other end.
+    pub peer_id: Option<&'a SpiffeId>,
+    /// The HTTP status of the answer: 400, 405 or 415.
+    pub status: u16,
+    /// The rule, in words. Nothing of the request is in it.
+    pub detail: &'static str,
+}
+
 /// Receives the record of every connection attempt. Called on the connection's task: must not block.
 pub trait ConnectionObserver: Send + Sync + fmt::Debug {
     /// A connection was accepted or refused.
@@ -128,11 +144,15 @@ pub trait ConnectionObserver: Send + Sync + fmt::Debug {
     /// A connection that had been accepted was closed for what the peer did.
     fn ended(&self, _end: &ConnectionEnd) {}
 
+    /// A request was answered before any service saw it. It is no call: no decision and no record tells of it.
+    fn request_refused(&self, _refused: &RequestRefused<'_>) {}
+
     /// A connection that had been accepted is no more, whoever ended it.
     fn closed(&self, _closed: &ConnectionClosed) {}
 }
 
-/// Writes refused attempts and connections closed early to the log as warnings, accepted ones at debug level.
+/// Writes refused attempts, refused requests and connections closed early to the log as warnings, accepted ones at
+/// debug level.
 ///
 /// Of the same network for the same reason only so many lines are written; the next one that is says how many were
 /// `suppressed` before it.
@@ -193,6 +213,20 @@ impl ConnectionObserver for LogObserver {
             detail = end.detail,
             suppressed = (suppressed > 0).then_some(suppressed),
             "connection closed"
+        );
+    }
+
+    fn request_refused(&self, refused: &RequestRefused<'_>) {
+        // Without a reason: what breaks a rule of HTTP has a status instead.
+        let Some(suppressed) = self.may_write(refused.peer_addr, None) else { return };
+        tracing::warn!(
+            connection_id = %refused.id,
+            peer_addr = %refused.peer_addr,
+            peer = refused.peer_id.map(SpiffeId::as_str),
+            status = refused.status,
+            detail = refused.detail,
+            suppressed = (suppressed > 0).then_some(suppressed),
+            "request refused"
         );
     }
 }

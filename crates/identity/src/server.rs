@@ -1,8 +1,8 @@
 //! The accept loop: mutual TLS with rotating identities, for a tonic service.
 //!
 //! tonic's own server cannot rotate certificates, verify SPIFFE IDs or say why a handshake failed. This one does,
-//! and hands every request to the service with the caller's [`PeerIdentity`](avouch_spiffe::PeerIdentity) in its
-//! extensions. One record per attempt goes to the observer. Refuses to start without an identity filter: there is
+//! and hands every call to the service with the caller's [`PeerIdentity`](avouch_spiffe::PeerIdentity) in its
+//! extensions; what is no gRPC call is answered before. One record per attempt goes to the observer. Refuses to start without an identity filter: there is
 //! no constructor without one.
 //!
 //! What is not authenticated yet is bounded in number, time and bytes, and shared out by source network, so that
@@ -41,8 +41,10 @@ pub(crate) use options::retirement_margin;
 use fair::Fair;
 
 use crate::filter::IdentityFilter;
+use crate::http_rules::Serves;
 use crate::record::{
-    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver, Verdict,
+    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver,
+    RequestRefused, Verdict,
 };
 use crate::snapshot::Identity;
 use crate::tls::TlsOffer;
@@ -69,6 +71,9 @@ pub struct Drained {
 }
 
 /// Serves a tonic service over mutual TLS.
+///
+/// A request that is no gRPC call never reaches the service: any method but POST is answered with 405, any content type
+/// but `application/grpc`, `application/grpc+…` or either with parameters with 415, gRPC-Web included.
 #[derive(Debug)]
 pub struct Server {
     shared: Shared,
@@ -80,7 +85,7 @@ struct Shared {
     filter: IdentityFilter,
     options: ServerOptions,
     optional_client_certificate: bool,
-    http1: bool,
+    serves: Serves,
     binding: Option<&'static str>,
     observers: Vec<Arc<dyn ConnectionObserver>>,
     open: AtomicUsize,
@@ -104,7 +109,7 @@ impl Server {
             filter,
             options: ServerOptions::default(),
             optional_client_certificate: false,
-            http1: false,
+            serves: Serves::Grpc,
             binding: None,
             observers: vec![Arc::new(LogObserver::default())],
             open: AtomicUsize::new(0),
@@ -128,10 +133,14 @@ impl Server {
         self
     }
 
-    /// Speaks HTTP/1.1 beside HTTP/2, chosen by ALPN: for an HTTPS ingress.
+    /// Speaks HTTP/1.1 beside HTTP/2, chosen by ALPN: for an HTTPS ingress, whose service is not gRPC.
+    ///
+    /// Its requests are not held to the rules of gRPC, whatever their version. They name one host instead: without a
+    /// Host header field (HTTP/1.0 and 1.1), with two, with one that is no host or differs from the target's, they are
+    /// answered with 400 (RFC 9112 §3.2, RFC 9113 §8.3.1). Methods and content types are for the service to judge.
     #[must_use]
     pub fn allow_http1(mut self) -> Self {
-        self.shared.http1 = true;
+        self.shared.serves = Serves::Http;
         self
     }
 
@@ -367,6 +376,17 @@ impl Shared {
         for observer in &self.observers {
             observer.ended(end);
         }
+    }
+
+    fn request_refused(&self, refused: &RequestRefused<'_>) {
+        for observer in &self.observers {
+            observer.request_refused(refused);
+        }
+    }
+
+    /// Whether HTTP/1.1 may be spoken.
+    fn http1(&self) -> bool {
+        self.serves == Serves::Http
     }
 
     fn closed(&self, closed: &ConnectionClosed) {

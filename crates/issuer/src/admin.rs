@@ -1,11 +1,12 @@
 //! Serving the administrator: who is at the other end of the socket, and the same authorization layer as everywhere.
 //!
-//! The kernel says which user connected (`SO_PEERCRED`). The issuer's own user and root are `local-admin`; anybody else is
+//! What is no gRPC call is answered before that. The kernel says which user connected (`SO_PEERCRED`). The issuer's own user and root are `local-admin`; anybody else is
 //! nobody, and every RPC here refuses nobody.
 
 use crate::Issuer;
 use avouch_api::admin::v1::admin_server::AdminServer;
 use avouch_authz::LocalAdminCaller;
+use avouch_identity::GrpcOnly;
 use http::Request;
 use std::future::Future;
 use std::sync::Arc;
@@ -34,7 +35,10 @@ pub(crate) async fn serve(
         }
         request
     });
-    let layers = ServiceBuilder::new().layer(who).layer(issuer.authz(Arc::new(()))).into_inner();
+    // tonic serves here, which takes any method and content type for a call.
+    let grpc_only = tower::layer::layer_fn(GrpcOnly::new);
+    let layers =
+        ServiceBuilder::new().layer(grpc_only).layer(who).layer(issuer.authz(Arc::new(()))).into_inner();
     Server::builder()
         .layer(layers)
         .add_service(AdminServer::new(issuer.admin_service()).max_decoding_message_size(MAX_REQUEST))

@@ -10,7 +10,7 @@ use avouch_authz::Permit;
 use avouch_authz::layer::{DecisionObserver, Refusal};
 use avouch_identity::{
     ConnectionClosed, ConnectionEnd, ConnectionObserver, ConnectionRecord, IdentityEvent, IdentityObserver,
-    Verdict as ConnectionVerdict,
+    RequestRefused, Verdict as ConnectionVerdict,
 };
 use avouch_records::Recorder;
 use avouch_spiffe::clock::SharedClock;
@@ -123,6 +123,11 @@ impl ConnectionObserver for Observer {
 
     fn ended(&self, end: &ConnectionEnd) {
         self.metrics.connection_ended(end.reason.as_str());
+    }
+
+    /// Counted and not recorded: it is no call, and a record of calls that anybody can fill is none.
+    fn request_refused(&self, refused: &RequestRefused<'_>) {
+        self.metrics.request_refused(refused.status);
     }
 
     fn closed(&self, closed: &ConnectionClosed) {

@@ -53,6 +53,7 @@ struct Series {
     decisions: IntCounterVec,
     handshakes: IntCounterVec,
     connections_ended: IntCounterVec,
+    requests_refused: IntCounterVec,
     svid_not_before: Gauge,
     svid_not_after: Gauge,
     renewals: IntCounterVec,
@@ -112,6 +113,12 @@ impl Metrics {
                 "avouch_connections_ended_total",
                 "Incoming connections closed for what their peer did, by reason",
                 &["reason"],
+            )?,
+            requests_refused: counters(
+                &registry,
+                "avouch_requests_refused_total",
+                "Requests answered before any service saw them, since they break a rule of HTTP or gRPC, by HTTP status",
+                &["status"],
             )?,
             svid_not_before: gauge(
                 &registry,
@@ -199,6 +206,17 @@ impl Metrics {
     /// Counts an accepted connection that was closed for what its peer did.
     pub fn connection_ended(&self, reason: &'static str) {
         self.0.connections_ended.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a request that was answered with an HTTP status of 400, 405 or 415 before any service saw it.
+    pub fn request_refused(&self, status: u16) {
+        let label = match status {
+            405 => "405",
+            415 => "415",
+            // Bounded: there are no others.
+            _ => "400",
+        };
+        self.0.requests_refused.with_label_values(&[label]).inc();
     }
 
     /// Notes from when until when the current SVID is valid.
@@ -308,6 +326,8 @@ mod tests {
         metrics.decision(Verdict::Deny, "ROLE_MISSING");
         metrics.handshake("refused", "CERT_EXPIRED");
         metrics.connection_ended("RATE_LIMITED");
+        metrics.request_refused(415);
+        metrics.request_refused(99);
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         metrics.svid(at(1_699_996_400), at(1_700_000_000));
         metrics.trust_stream(true);
@@ -320,6 +340,8 @@ mod tests {
             r#"avouch_decisions_total{reason="ROLE_MISSING",verdict="deny"} 1"#,
             r#"avouch_handshakes_total{reason="CERT_EXPIRED",result="refused"} 1"#,
             r#"avouch_connections_ended_total{reason="RATE_LIMITED"} 1"#,
+            r#"avouch_requests_refused_total{status="415"} 1"#,
+            r#"avouch_requests_refused_total{status="400"} 1"#,
             "avouch_svid_not_before_timestamp_seconds 1699996400",
             "avouch_svid_not_after_timestamp_seconds 1700000000",
             "avouch_trust_stream_up 1",

@@ -105,7 +105,7 @@ fn made_room(shared: &Shared) -> Rejection {
 }
 
 async fn serve<S, B>(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     established: Established,
     info: ConnectionInfo,
     service: S,
@@ -129,7 +129,7 @@ async fn serve<S, B>(
     let allowance = peer.is_none().then_some(shared.options.max_unauthenticated_bytes);
     let io = TokioIo::new(Inlet::new(stream, late, allowance, conduct.clone()));
     let has_identity = peer.is_some();
-    let service = ConnectionService::new(service, peer, info.clone(), conduct.clone());
+    let service = ConnectionService::new(shared.clone(), service, peer, info.clone(), conduct.clone());
     let life = Life { shared, info: &info, peer_id, conduct: &conduct, seat, span, retiring };
     if http1 {
         let mut builder = http1::Builder::new();

@@ -1,6 +1,7 @@
-//! What surrounds every request of a connection: the caller's identity, the call's deadline, a defined end.
+//! What surrounds every request of a connection: the rules of HTTP, the caller's identity, the call's deadline, a defined
+//! end.
 //!
-//! Adds two extensions to a request. A call past its deadline ends with DEADLINE_EXCEEDED; a stream that would outlive
+//! A request that breaks a rule of HTTP or of gRPC is answered here, before anything decides or serves. //! Adds two extensions to a request. A call past its deadline ends with DEADLINE_EXCEEDED; a stream that would outlive
 //! its connection ends with UNAVAILABLE and CONNECTION_RETIRING. A call whose handler has not begun to answer has until
 //! the connection's hard end. What becomes of each call is told to the connection's [`Conduct`].
 
@@ -20,15 +21,18 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 use tower_service::Service;
 
+use super::Shared;
 use super::conduct::Conduct;
 use crate::deadline::{self, Scoped};
-use crate::record::ConnectionInfo;
+use crate::http_rules::RuleBroken;
+use crate::record::{ConnectionInfo, RequestRefused};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The service of one connection.
 #[derive(Clone)]
 pub(super) struct ConnectionService<S> {
+    shared: Arc<Shared>,
     inner: S,
     peer: Option<Arc<PeerIdentity>>,
     info: Arc<ConnectionInfo>,
@@ -37,12 +41,26 @@ pub(super) struct ConnectionService<S> {
 
 impl<S> ConnectionService<S> {
     pub(super) fn new(
+        shared: Arc<Shared>,
         inner: S,
         peer: Option<Arc<PeerIdentity>>,
         info: Arc<ConnectionInfo>,
         conduct: Arc<Conduct>,
     ) -> Self {
-        Self { inner, peer, info, conduct }
+        Self { shared, inner, peer, info, conduct }
+    }
+
+    /// Tells of a request that is answered without the service.
+    #[cold]
+    fn refuse(&self, broken: RuleBroken) {
+        self.conduct.refused();
+        self.shared.request_refused(&RequestRefused {
+            id: self.info.id,
+            peer_addr: self.info.peer_addr,
+            peer_id: self.peer.as_deref().map(PeerIdentity::spiffe_id),
+            status: broken.status().as_u16(),
+            detail: broken.text(),
+        });
     }
 }
 
@@ -57,6 +75,15 @@ where
     type Future = Guarded<S, S::Future>;
 
     fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
+        if let Err(broken) = self.shared.serves.check(&request) {
+            self.refuse(broken);
+            return Guarded {
+                call: Call::Refused { broken, version: request.version() },
+                timer: None,
+                deadline: None,
+                conduct: Some(self.conduct.clone()),
+            };
+        }
         let deadline = deadline::from_headers(request.headers()).map(|timeout| Instant::now() + timeout);
         if let Some(peer) = &self.peer {
             request.extensions_mut().insert(peer.clone());
@@ -78,11 +105,12 @@ pin_project! {
         Readying { service: S, request: Option<http::Request<Incoming>>, deadline: Option<Instant> },
         Bounded { #[pin] future: Scoped<F> },
         Unbounded { #[pin] future: F },
+        Refused { broken: RuleBroken, version: http::Version },
     }
 }
 
 pin_project! {
-    /// The response of one call, or DEADLINE_EXCEEDED.
+    /// The response of one call, or DEADLINE_EXCEEDED, or that the request is none.
     pub(super) struct Guarded<S, F> {
         #[pin]
         call: Call<S, F>,
@@ -139,6 +167,11 @@ where
                     let Ok(response) = ready!(future.poll(cx));
                     return Poll::Ready(Ok(guarded(response, None, this.conduct.take())));
                 }
+                CallProj::Refused { broken, version } => {
+                    let text = Bytes::from_static(broken.text().as_bytes());
+                    let body = closed(State::Text { text: Some(text) }, this.conduct.take());
+                    return Poll::Ready(Ok(broken.response(*version, body)));
+                }
             };
             this.call.set(next);
         }
@@ -174,21 +207,19 @@ fn is_refusal(headers: &http::HeaderMap) -> bool {
 
 fn deadline_exceeded<B>(conduct: Option<Arc<Conduct>>) -> http::Response<GuardedBody<B>> {
     let status = Status::deadline_exceeded("the deadline passed before the server had an answer");
-    status.into_http::<()>().map(|()| GuardedBody {
-        state: State::Closed,
-        deadline: None,
-        timer: None,
-        conduct,
-        ended: None,
-        frames: 0,
-        complete: true,
-    })
+    status.into_http::<()>().map(|()| closed(State::Closed, conduct))
+}
+
+/// A body of ours, for which nobody waits.
+fn closed<B>(state: State<B>, conduct: Option<Arc<Conduct>>) -> GuardedBody<B> {
+    GuardedBody { state, deadline: None, timer: None, conduct, ended: None, frames: 0, complete: true }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<B> {
         Open { #[pin] body: B },
+        Text { text: Option<Bytes> },
         Closed,
     }
 }
@@ -234,8 +265,10 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
-        let StateProj::Open { mut body } = this.state.as_mut().project() else {
-            return Poll::Ready(None);
+        let mut body = match this.state.as_mut().project() {
+            StateProj::Open { body } => body,
+            StateProj::Text { text } => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            StateProj::Closed => return Poll::Ready(None),
         };
         // The first two frames are a unary answer's. What goes on after them is looked at even if it never pauses.
         let is_due = *this.frames >= 2
@@ -280,6 +313,7 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Open { body } => body.is_end_stream(),
+            State::Text { text } => text.is_none(),
             State::Closed => true,
         }
     }
@@ -287,6 +321,7 @@ where
     fn size_hint(&self) -> SizeHint {
         match &self.state {
             State::Open { body } => body.size_hint(),
+            State::Text { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             State::Closed => SizeHint::with_exact(0),
         }
     }

@@ -15,6 +15,7 @@ mod support;
 
 mod calls;
 mod handshakes;
+mod requests;
 mod throughput;
 mod unauthenticated;
 mod wire;

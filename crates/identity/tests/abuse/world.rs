@@ -114,6 +114,8 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) struct Test {
     /// Calls being worked on.
     pub(crate) working: Arc<AtomicUsize>,
+    /// Requests that got here.
+    pub(crate) reached: Arc<AtomicUsize>,
 }
 
 struct Working(Arc<AtomicUsize>);
@@ -134,6 +136,7 @@ impl tower_service::Service<http::Request<Incoming>> for Test {
     }
 
     fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+        self.reached.fetch_add(1, Ordering::SeqCst);
         self.working.fetch_add(1, Ordering::SeqCst);
         let working = Working(Arc::clone(&self.working));
         Box::pin(async move {
@@ -158,6 +161,15 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn new(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        Self::with(change, |server| server).await
+    }
+
+    /// Like the storefront's ingress: HTTP/1.1 and HTTP/2, and no gRPC.
+    pub(crate) async fn ingress() -> Self {
+        Self::with(|_| {}, Server::allow_http1).await
+    }
+
+    async fn with(change: impl FnOnce(&mut ServerOptions), configure: impl FnOnce(Server) -> Server) -> Self {
         let ca = Ca::new();
         let (publisher, identity) = ca.identity("/server");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
@@ -167,7 +179,7 @@ impl TestServer {
             .options(options(change))
             .optional_client_certificate()
             .observer(records.clone());
-        tokio::spawn(server.serve(listener, service.clone(), std::future::pending()));
+        tokio::spawn(configure(server).serve(listener, service.clone(), std::future::pending()));
         let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/stolen", year()));
         Self { target, records, service, stolen: Credentials { chain, key }, _publisher: publisher }
     }

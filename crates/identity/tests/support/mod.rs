@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use avouch_identity::spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
 use avouch_identity::{
     Channel, ConnectionEnd, ConnectionObserver, ConnectionRecord, Drained, Identity, IdentityFilter,
-    Publisher, Server, ServerOptions, Snapshot, Svid,
+    Publisher, RequestRefused, Server, ServerOptions, Snapshot, Svid,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -148,7 +148,11 @@ impl Ca {
 
 /// Collects connection records.
 #[derive(Debug, Default)]
-pub struct Records(Mutex<Vec<ConnectionRecord>>, Mutex<Vec<ConnectionEnd>>);
+pub struct Records(
+    Mutex<Vec<ConnectionRecord>>,
+    Mutex<Vec<ConnectionEnd>>,
+    Mutex<Vec<(u16, Option<String>)>>,
+);
 
 impl ConnectionObserver for Records {
     fn connection(&self, record: &ConnectionRecord) {
@@ -157,6 +161,11 @@ impl ConnectionObserver for Records {
 
     fn ended(&self, end: &ConnectionEnd) {
         self.1.lock().expect("not poisoned").push(end.clone());
+    }
+
+    fn request_refused(&self, refused: &RequestRefused<'_>) {
+        let peer = refused.peer_id.map(ToString::to_string);
+        self.2.lock().expect("not poisoned").push((refused.status, peer));
     }
 }
 
@@ -168,6 +177,11 @@ impl Records {
     /// Connections that were closed for what their peer did.
     pub fn ends(&self) -> Vec<ConnectionEnd> {
         self.1.lock().expect("not poisoned").clone()
+    }
+
+    /// Status and caller of each request that was answered before the service saw it.
+    pub fn requests_refused(&self) -> Vec<(u16, Option<String>)> {
+        self.2.lock().expect("not poisoned").clone()
     }
 
     /// Waits for the first of them that fits.
