@@ -82,10 +82,8 @@ impl BootError {
             | Self::Activation(_)
             | Self::NoUpstream(_)
             | Self::Upstream(_) => true,
-            Self::Telemetry(error) => !matches!(
-                error,
-                TelemetryError::AlreadyInstalled(_) | TelemetryError::Metrics(_) | TelemetryError::NoRuntime
-            ),
+            // All else that can be wrong with telemetry's settings is a warning.
+            Self::Telemetry(error) => matches!(error, TelemetryError::SamplingRatio(_)),
             _ => false,
         }
     }

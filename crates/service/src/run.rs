@@ -88,9 +88,12 @@ fn in_runtime(work: impl Future<Output = Result<(), BoxError>>) -> Result<(), Bo
     outcome
 }
 
-/// `--check-config`.
+/// `--check-config`. What telemetry would warn of is told, and is no fault: a process starts all the same.
 fn check(name: &'static str, contracts: &[&'static Contract], flags: Flags) -> Result<(), BoxError> {
-    boot::check(name, contracts, &Launch::of_process(flags))?;
+    let (config, ..) = boot::check(name, contracts, &Launch::of_process(flags))?;
+    for warning in avouch_telemetry::check(name, &config.telemetry).map_err(BootError::from)? {
+        writeln!(std::io::stderr(), "{name}: warning: {warning}")?;
+    }
     writeln!(std::io::stdout(), "{name}: the configuration is good")?;
     Ok(())
 }

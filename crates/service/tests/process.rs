@@ -4,29 +4,16 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Ca, appears, channel, client, get, until};
+use support::{Ca, appears, channel, client, get, minimal, until};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// The example `minimal`, which cargo builds with the tests.
-fn minimal() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples/minimal");
-    assert!(
-        path.exists(),
-        "{} is not built: run the package's tests without a target filter",
-        path.display()
-    );
-    path
-}
 
 fn run(args: &[&str]) -> Output {
     Command::new(minimal()).args(args).env_remove("RUST_LOG").output().unwrap()
@@ -116,6 +103,7 @@ fn bad_usage_and_bad_configuration_exit_with_64() {
         &["--config", &unknown],
         &["--config", &policy],
         &["--set", "telemetry.sampling_ratio=2"],
+        &["--set", "telemetry.sampling_ratio=2", "--check-config"],
         &["--set", "service.listen=nowhere"],
         &[],
     ] {

@@ -1,17 +1,20 @@
 //! Configuration of telemetry: what the `[telemetry]` section may say, and what comes of it once the `OTEL_*`
 //! variables have had their word.
 //!
-//! The standard variables win over the file, as OpenTelemetry users expect. Several of them (`OTEL_SDK_DISABLED`,
-//! `OTEL_PROPAGATORS`, `OTEL_EXPORTER_OTLP_CERTIFICATE` and the client key pair) are ignored by the Rust SDK and are
-//! honoured here. An unknown value of a standard variable is reported as a warning and skipped, as the OpenTelemetry
-//! specification asks; an impossible value in our own file is an error.
-
-use std::path::PathBuf;
+//! The standard variables win over the file, as OpenTelemetry users expect. Most of them are ignored by the Rust SDK, or
+//! read by rules of its own, and are honoured here. Nothing they say stops a process: a value that cannot be used is
+//! reported as a [`Warning`], as the OpenTelemetry specification asks.
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 
+use crate::environment::Environment;
+use crate::filter;
+use crate::otlp::Export;
+use crate::resource::Described;
 use crate::sampling::{Root, Sampling};
-use crate::setup::TelemetryError;
+use crate::warning::shown;
+use crate::{TelemetryError, Warning};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,13 +37,14 @@ pub enum LogFormat {
 pub struct TelemetryConfig {
     /// How log lines look: `auto`, `text`, `json` or `off`.
     pub log_format: LogFormat,
-    /// Log filter in the syntax of `RUST_LOG`, which wins over it; default `info`.
+    /// Log filter in the syntax of `RUST_LOG`, which wins over it; default `info`, which also stands in for one that
+    /// cannot be used.
     pub log: String,
     /// Share of new traces that are recorded, 0 to 1; default 0.01. A caller's own decision is respected.
     /// `OTEL_TRACES_SAMPLER` wins over it.
     pub sampling_ratio: f64,
     /// OTLP/gRPC endpoint, for example `http://127.0.0.1:4317`. Without one (here or in
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT`) nothing is exported and no span is built.
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`) nothing is exported and no span is built; nor when it cannot be used.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -55,135 +59,108 @@ impl Default for TelemetryConfig {
     }
 }
 
-/// Certificates for an `https` collector, from the standard variables.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct ExportTls {
-    pub(crate) ca: Option<PathBuf>,
-    pub(crate) client: Option<(PathBuf, PathBuf)>,
-}
-
 /// What [`TelemetryConfig`] and the environment come to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
-    pub(crate) log: String,
-    pub(crate) service_name: String,
-    pub(crate) endpoint: Option<String>,
-    pub(crate) tls: ExportTls,
+    pub(crate) filter: EnvFilter,
+    pub(crate) described: Described,
     pub(crate) sampling: Sampling,
     pub(crate) propagate: bool,
-    pub(crate) queue_size_given: bool,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) export: Option<Export>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Settings {
-    /// Merges `config` with the environment as read through `env`.
+    /// Merges `config` with the environment, and reads the files that the environment names.
     pub(crate) fn resolve(
         service_name: &str,
         config: &TelemetryConfig,
-        env: impl Fn(&str) -> Option<String>,
+        mut env: Environment<'_>,
     ) -> Result<Self, TelemetryError> {
-        let env = |name: &str| env(name).map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
-        let mut warnings = Vec::new();
         if !(0.0..=1.0).contains(&config.sampling_ratio) {
             return Err(TelemetryError::SamplingRatio(config.sampling_ratio));
         }
-        let disabled = env("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let endpoint = if disabled || !traces_exporter_is_otlp(&env, &mut warnings) {
-            None
-        } else {
-            env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-                .or_else(|| env("OTEL_EXPORTER_OTLP_ENDPOINT"))
-                .or_else(|| config.otlp_endpoint.clone())
-        };
         Ok(Self {
             log_format: config.log_format,
-            log: env("RUST_LOG").unwrap_or_else(|| config.log.clone()),
-            service_name: env("OTEL_SERVICE_NAME")
-                .or_else(|| env("OTEL_RESOURCE_ATTRIBUTES").and_then(|all| service_name_in(&all)))
-                .unwrap_or_else(|| service_name.to_owned()),
-            endpoint,
-            tls: ExportTls {
-                ca: signal(&env, "CERTIFICATE").map(PathBuf::from),
-                client: signal(&env, "CLIENT_CERTIFICATE")
-                    .zip(signal(&env, "CLIENT_KEY"))
-                    .map(|(certificate, key)| (certificate.into(), key.into())),
-            },
-            sampling: sampling(config.sampling_ratio, &env, &mut warnings),
-            propagate: propagates(&env, &mut warnings),
-            queue_size_given: env("OTEL_BSP_MAX_QUEUE_SIZE").is_some(),
-            warnings,
+            filter: log_filter(&mut env, config),
+            described: Described::read(&mut env, service_name),
+            sampling: sampling(&mut env, config.sampling_ratio),
+            propagate: propagates(&mut env),
+            export: Export::read(&mut env, config),
+            warnings: env.into_warnings(),
         })
     }
 }
 
-/// `OTEL_EXPORTER_OTLP_TRACES_<name>`, else `OTEL_EXPORTER_OTLP_<name>`.
-fn signal(env: &impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
-    env(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}")).or_else(|| env(&format!("OTEL_EXPORTER_OTLP_{name}")))
-}
-
-fn service_name_in(attributes: &str) -> Option<String> {
-    attributes
-        .split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| key.trim() == "service.name")
-        .map(|(_, value)| value.trim().to_owned())
-}
-
-fn traces_exporter_is_otlp(env: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> bool {
-    match env("OTEL_TRACES_EXPORTER").as_deref() {
-        None | Some("otlp") => true,
-        Some("none") => false,
-        Some(other) => {
-            warnings.push(format!("OTEL_TRACES_EXPORTER={other} is not known here (otlp, none): using otlp"));
-            true
-        }
+/// The filter of `RUST_LOG`, else of the file. When it cannot be used, [`filter::DEFAULT`] is: the other one may be
+/// so quiet that nobody would see the warning.
+fn log_filter(env: &mut Environment<'_>, config: &TelemetryConfig) -> EnvFilter {
+    const CONSEQUENCE: &str = "`info` is used";
+    let default = || filter::parse(filter::DEFAULT).unwrap_or_default();
+    // A process with a subscriber of its own has its own reading of the variable too.
+    if config.log_format == LogFormat::Off {
+        return default();
+    }
+    match env.read("RUST_LOG", CONSEQUENCE, filter::parse) {
+        Ok(Some(filter)) => filter,
+        Err(_) => default(),
+        Ok(None) if config.log.trim().is_empty() => default(),
+        Ok(None) => filter::parse(&config.log).unwrap_or_else(|fault| {
+            env.warn("[telemetry] log", fault, CONSEQUENCE);
+            default()
+        }),
     }
 }
 
-fn propagates(env: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> bool {
-    let Some(list) = env("OTEL_PROPAGATORS") else { return true };
-    let mut tracecontext = false;
-    for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        match name {
-            "tracecontext" => tracecontext = true,
-            // Baggage is untrusted across trust domains: it is neither read nor passed on.
-            "none" | "baggage" => {}
-            other => warnings.push(format!("OTEL_PROPAGATORS names {other}, which is not known here")),
-        }
+fn propagates(env: &mut Environment<'_>) -> bool {
+    const NAME: &str = "OTEL_PROPAGATORS";
+    const USED: &str = "tracecontext is used";
+    // Baggage is untrusted across trust domains: it is neither read nor passed on.
+    let known = |name: &String| matches!(name.as_str(), "tracecontext" | "baggage" | "none");
+    let names = |list: &str| {
+        let names = list.split(',').map(|name| name.trim().to_ascii_lowercase());
+        Ok(names.filter(|name| !name.is_empty()).partition::<Vec<_>, _>(known))
+    };
+    let Some((known, unknown)) = env.read_or_ignore(NAME, USED, names) else { return true };
+    let propagates = known.is_empty() || known.iter().any(|name| name == "tracecontext");
+    if !unknown.is_empty() {
+        let fault = format!("names {}, of which nothing is known here", shown(&unknown.join(",")));
+        env.warn(NAME, fault, if propagates { USED } else { "no trace context is passed on" });
     }
-    tracecontext
+    propagates
 }
 
-fn sampling(configured: f64, env: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> Sampling {
-    let default = Sampling { root: Root::ratio(configured), parent_based: true };
-    let Some(name) = env("OTEL_TRACES_SAMPLER") else { return default };
-    let (parent_based, kind) = match name.strip_prefix("parentbased_") {
-        Some(kind) => (true, kind),
-        None => (false, name.as_str()),
+fn sampling(env: &mut Environment<'_>, configured: f64) -> Sampling {
+    let sampler = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        let (parent_based, kind) = match lower.strip_prefix("parentbased_") {
+            Some(kind) => (true, kind),
+            None => (false, lower.as_str()),
+        };
+        let root = match kind {
+            "always_on" => Some(Root::Always),
+            "always_off" => Some(Root::Never),
+            // By the argument.
+            "traceidratio" => None,
+            _ => return Err(format!("is {}, which is not known here", shown(name))),
+        };
+        Ok((parent_based, root))
     };
-    let root = match kind {
-        "always_on" => Root::Always,
-        "always_off" => Root::Never,
-        "traceidratio" => Root::ratio(sampler_argument(env, warnings)),
-        _ => {
-            warnings.push(format!("OTEL_TRACES_SAMPLER={name} is not known here: using {configured}"));
-            return default;
-        }
+    let given = env.read_or_ignore("OTEL_TRACES_SAMPLER", "[telemetry] sampling_ratio is used", sampler);
+    let Some((parent_based, root)) = given else {
+        return Sampling { root: Root::ratio(configured), parent_based: true };
     };
-    Sampling { root, parent_based }
+    Sampling { root: root.unwrap_or_else(|| Root::ratio(sampler_argument(env))), parent_based }
 }
 
 /// The ratio in `OTEL_TRACES_SAMPLER_ARG`; 1 when it is absent or unusable, as the specification says.
-fn sampler_argument(env: &impl Fn(&str) -> Option<String>, warnings: &mut Vec<String>) -> f64 {
-    let Some(text) = env("OTEL_TRACES_SAMPLER_ARG") else { return 1.0 };
-    match text.parse::<f64>() {
-        Ok(ratio) if (0.0..=1.0).contains(&ratio) => ratio,
-        _ => {
-            warnings.push(format!("OTEL_TRACES_SAMPLER_ARG={text} is not a number from 0 to 1: using 1"));
-            1.0
-        }
-    }
+fn sampler_argument(env: &mut Environment<'_>) -> f64 {
+    let ratio = |text: &str| match text.parse::<f64>() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err(format!("is {}, which is no number from 0 to 1", shown(text))),
+    };
+    env.read_or_ignore("OTEL_TRACES_SAMPLER_ARG", "1 is used", ratio).unwrap_or(1.0)
 }
 
 #[cfg(test)]
@@ -191,102 +168,112 @@ mod tests {
     use super::*;
 
     fn resolve(config: &TelemetryConfig, vars: &[(&str, &str)]) -> Settings {
-        let env = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
-        Settings::resolve("orders", config, env).unwrap()
+        let env = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        Settings::resolve("orders", config, Environment::new(env)).unwrap()
+    }
+
+    /// What the warnings say, with the settings and the default configuration.
+    fn warnings(vars: &[(&str, &str)]) -> (Settings, Vec<String>) {
+        let settings = resolve(&TelemetryConfig::default(), vars);
+        let warnings = settings.warnings.iter().map(ToString::to_string).collect();
+        (settings, warnings)
     }
 
     #[test]
     fn nothing_is_exported_until_an_endpoint_is_named() {
-        let settings = resolve(&TelemetryConfig::default(), &[]);
-        assert_eq!(settings.endpoint, None);
-        assert_eq!(settings.service_name, "orders");
+        let (settings, warnings) = warnings(&[]);
+        assert!(settings.export.is_none() && warnings.is_empty());
+        assert_eq!(settings.described.service_name, "orders");
         assert!(settings.propagate);
         assert_eq!(settings.sampling, Sampling { root: Root::ratio(0.01), parent_based: true });
     }
 
     #[test]
-    fn the_traces_endpoint_wins_over_the_general_one_and_over_the_file() {
-        let config = TelemetryConfig { otlp_endpoint: Some("http://file:1".into()), ..Default::default() };
-        assert_eq!(resolve(&config, &[]).endpoint.as_deref(), Some("http://file:1"));
-        let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general:1");
-        assert_eq!(resolve(&config, &[general]).endpoint.as_deref(), Some("http://general:1"));
-        let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:1");
-        assert_eq!(resolve(&config, &[general, traces]).endpoint.as_deref(), Some("http://traces:1"));
-    }
-
-    #[test]
-    fn a_disabled_sdk_and_the_exporter_none_export_nothing() {
-        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
-        let config = TelemetryConfig::default();
-        assert_eq!(resolve(&config, &[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).endpoint, None);
-        assert_eq!(resolve(&config, &[endpoint, ("OTEL_TRACES_EXPORTER", "none")]).endpoint, None);
-        assert!(resolve(&config, &[endpoint, ("OTEL_SDK_DISABLED", "yes")]).endpoint.is_some());
-    }
-
-    #[test]
     fn an_empty_variable_counts_as_absent() {
-        let settings = resolve(
-            &TelemetryConfig::default(),
-            &[("OTEL_SERVICE_NAME", ""), ("OTEL_PROPAGATORS", " "), ("OTEL_TRACES_SAMPLER", "")],
-        );
-        assert_eq!(settings.service_name, "orders");
-        assert!(settings.propagate);
-        assert!(settings.warnings.is_empty());
-    }
-
-    #[test]
-    fn the_service_name_comes_from_its_variable_then_from_the_resource_attributes() {
-        let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "team=market, service.name = a");
-        let config = TelemetryConfig::default();
-        assert_eq!(resolve(&config, &[attributes]).service_name, "a");
-        assert_eq!(resolve(&config, &[attributes, ("OTEL_SERVICE_NAME", "b")]).service_name, "b");
+        let names =
+            ["OTEL_SERVICE_NAME", "OTEL_PROPAGATORS", "OTEL_TRACES_SAMPLER", "RUST_LOG", "OTEL_SDK_DISABLED"];
+        let (settings, warnings) = warnings(&names.map(|name| (name, " ")));
+        assert_eq!(settings.described.service_name, "orders");
+        assert!(settings.propagate && warnings.is_empty());
     }
 
     #[test]
     fn propagators_none_and_baggage_alone_carry_no_context() {
-        let config = TelemetryConfig::default();
-        assert!(!resolve(&config, &[("OTEL_PROPAGATORS", "none")]).propagate);
-        assert!(!resolve(&config, &[("OTEL_PROPAGATORS", "baggage")]).propagate);
-        assert!(resolve(&config, &[("OTEL_PROPAGATORS", "baggage,tracecontext")]).propagate);
-        let odd = resolve(&config, &[("OTEL_PROPAGATORS", "b3,tracecontext")]);
-        assert!(odd.propagate);
-        assert_eq!(odd.warnings.len(), 1);
+        for (list, propagates) in
+            [("none", false), ("baggage", false), ("baggage,TraceContext", true), (",", true)]
+        {
+            let (settings, warnings) = warnings(&[("OTEL_PROPAGATORS", list)]);
+            assert_eq!((settings.propagate, warnings.len()), (propagates, 0), "{list}");
+        }
     }
 
     #[test]
-    fn every_standard_sampler_is_understood() {
-        let config = TelemetryConfig::default();
-        let of = |name| resolve(&config, &[("OTEL_TRACES_SAMPLER", name)]).sampling;
+    fn unknown_propagators_are_one_warning_and_the_known_ones_or_the_default_are_used() {
+        for (list, propagates) in
+            [("b3,xray,tracecontext", true), ("b3,xray,none", false), ("tracecontxt,b3", true)]
+        {
+            let (settings, warnings) = warnings(&[("OTEL_PROPAGATORS", list)]);
+            assert_eq!((settings.propagate, warnings.len()), (propagates, 1), "{list}: {warnings:?}");
+        }
+    }
+
+    #[test]
+    fn every_standard_sampler_is_understood_without_regard_to_case() {
+        let of = |name| warnings(&[("OTEL_TRACES_SAMPLER", name)]).0.sampling;
         assert_eq!(of("always_on"), Sampling { root: Root::Always, parent_based: false });
-        assert_eq!(of("always_off"), Sampling { root: Root::Never, parent_based: false });
+        assert_eq!(of("Always_Off"), Sampling { root: Root::Never, parent_based: false });
         assert_eq!(of("parentbased_always_on"), Sampling { root: Root::Always, parent_based: true });
-        assert_eq!(of("parentbased_always_off"), Sampling { root: Root::Never, parent_based: true });
+        assert_eq!(of("PARENTBASED_always_off"), Sampling { root: Root::Never, parent_based: true });
         assert_eq!(of("traceidratio"), Sampling { root: Root::ratio(1.0), parent_based: false });
         let quarter =
             &[("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.25")];
-        assert_eq!(
-            resolve(&config, quarter).sampling,
-            Sampling { root: Root::ratio(0.25), parent_based: true }
-        );
+        assert_eq!(warnings(quarter).0.sampling, Sampling { root: Root::ratio(0.25), parent_based: true });
     }
 
     #[test]
-    fn an_unknown_sampler_or_argument_is_a_warning_and_not_a_failure() {
-        let config = TelemetryConfig::default();
-        let odd = resolve(&config, &[("OTEL_TRACES_SAMPLER", "xray")]);
+    fn an_unknown_sampler_or_argument_is_a_warning_and_the_default() {
+        let (odd, told) = warnings(&[("OTEL_TRACES_SAMPLER", "xray")]);
         assert_eq!(odd.sampling, Sampling { root: Root::ratio(0.01), parent_based: true });
-        assert_eq!(odd.warnings.len(), 1);
-        let odd =
-            resolve(&config, &[("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "7")]);
-        assert_eq!(odd.sampling.root, Root::ratio(1.0));
-        assert_eq!(odd.warnings.len(), 1);
+        assert_eq!(
+            told,
+            ["OTEL_TRACES_SAMPLER is `xray`, which is not known here: [telemetry] sampling_ratio is used"]
+        );
+        for argument in ["7", "-0.1", "NaN", "half", "0,5", "1e400"] {
+            let vars = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", argument)];
+            let (odd, told) = warnings(&vars);
+            assert_eq!((odd.sampling.root, told.len()), (Root::ratio(1.0), 1), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_used_is_a_warning_and_info_wherever_it_stands() {
+        let info = filter::parse("info").unwrap().to_string();
+        let quiet = TelemetryConfig { log: "error".into(), ..Default::default() };
+        for bad in ["orders=louder", "inof", "\u{fffd}"] {
+            let settings = resolve(&quiet, &[("RUST_LOG", bad)]);
+            assert_eq!(settings.filter.to_string(), info, "{bad}");
+            assert_eq!(settings.warnings.len(), 1, "{bad}");
+            let settings = resolve(&TelemetryConfig { log: bad.into(), ..Default::default() }, &[]);
+            assert_eq!(settings.filter.to_string(), info, "{bad}");
+            assert_eq!(settings.warnings.first().unwrap().setting(), "[telemetry] log");
+        }
+    }
+
+    #[test]
+    fn a_good_filter_of_the_environment_hides_a_bad_one_of_the_file() {
+        let bad = TelemetryConfig { log: "orders=louder".into(), ..Default::default() };
+        let settings = resolve(&bad, &[("RUST_LOG", "warn")]);
+        assert!(settings.warnings.is_empty(), "{:?}", settings.warnings);
+        assert!(settings.filter.to_string().ends_with("warn"));
+        let own = TelemetryConfig { log_format: LogFormat::Off, ..bad };
+        assert!(resolve(&own, &[("RUST_LOG", "orders=louder")]).warnings.is_empty());
     }
 
     #[test]
     fn a_ratio_outside_zero_to_one_in_the_file_is_refused() {
         for ratio in [-0.1, 1.1, f64::NAN] {
             let config = TelemetryConfig { sampling_ratio: ratio, ..Default::default() };
-            assert!(Settings::resolve("orders", &config, |_| None).is_err());
+            assert!(Settings::resolve("orders", &config, Environment::new(|_| None)).is_err());
         }
     }
 
@@ -295,14 +282,5 @@ mod tests {
         assert!(toml::from_str::<TelemetryConfig>("log = 'debug'").is_ok());
         assert!(toml::from_str::<TelemetryConfig>("lgo = 'debug'").is_err());
         assert!(toml::from_str::<TelemetryConfig>("log_format = 'xml'").is_err());
-    }
-
-    #[test]
-    fn a_client_certificate_without_its_key_is_not_used() {
-        let certificate = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/c.pem");
-        let key = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/k.pem");
-        let config = TelemetryConfig::default();
-        assert_eq!(resolve(&config, &[certificate]).tls.client, None);
-        assert!(resolve(&config, &[certificate, key]).tls.client.is_some());
     }
 }

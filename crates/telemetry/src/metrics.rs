@@ -11,7 +11,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::setup::TelemetryError;
+use crate::TelemetryError;
 
 /// Upper bounds of the RPC duration histograms, in seconds.
 const DURATION_BUCKETS: &[f64] =

@@ -4,7 +4,6 @@
 //! recorded outside of a sampled context anyway.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use opentelemetry::Context;
@@ -18,67 +17,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::Settings;
+use crate::environment::Environment;
+use crate::filter::TRANSPORT;
 use crate::log::{Json, Text};
-use crate::{LogFormat, Metrics, TelemetryConfig, Tracing, export};
-
-/// Crates below the exporter and the transport: their spans are never exported, their log lines show from `warn` on
-/// unless the filter names them; of h2 from `error` on, since it warns of every frame that a peer sends amiss.
-const TRANSPORT: &[&str] = &[
-    "h2",
-    "hyper",
-    "hyper_util",
-    "opentelemetry",
-    "opentelemetry_otlp",
-    "opentelemetry_sdk",
-    "rustls",
-    "tonic",
-    "tower",
-];
-
-/// Why telemetry could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TelemetryError {
-    /// The log filter cannot be read.
-    #[error("the log filter `{filter}` cannot be read")]
-    LogFilter {
-        /// The filter as given.
-        filter: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
-    /// The sampling ratio is not between 0 and 1.
-    #[error("sampling_ratio must be between 0 and 1, not {0}")]
-    SamplingRatio(f64),
-    /// The OTLP endpoint cannot be used.
-    #[error("the OTLP endpoint `{endpoint}` cannot be used: {why}")]
-    Endpoint {
-        /// The endpoint as given.
-        endpoint: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The collector is to be reached over TLS, and nothing says whom to trust.
-    #[error("an https OTLP endpoint needs OTEL_EXPORTER_OTLP_CERTIFICATE: a file with the collector's CA")]
-    NoCollectorCa,
-    /// A file named by the environment cannot be read.
-    #[error("{path} cannot be read")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Export needs a runtime to carry the connection.
-    #[error("exporting traces needs a tokio runtime")]
-    NoRuntime,
-    /// A log subscriber was installed before.
-    #[error("a log subscriber is already installed in this process (log_format = \"off\" leaves it alone)")]
-    AlreadyInstalled(#[source] tracing_subscriber::util::TryInitError),
-    /// A metric could not be registered or rendered.
-    #[error("metrics failed")]
-    Metrics(#[source] prometheus::Error),
-}
+use crate::{LogFormat, Metrics, TelemetryConfig, TelemetryError, Tracing, Warning, export};
 
 /// The telemetry of a process; clones are handles to the same. Call [`Telemetry::shutdown`] at the end.
 #[derive(Debug, Clone)]
@@ -113,6 +55,8 @@ impl Telemetry {
 
 /// Installs logs, traces and metrics for the process. `service_name` is used unless the environment names another.
 ///
+/// Settings that cannot be used are logged, each as one warning: see [`Warning`].
+///
 /// # Errors
 /// See [`TelemetryError`]. Nothing is installed when it fails.
 pub fn init(
@@ -120,52 +64,58 @@ pub fn init(
     version: &str,
     config: &TelemetryConfig,
 ) -> Result<Telemetry, TelemetryError> {
-    let settings = Settings::resolve(service_name, config, |name| std::env::var(name).ok())?;
-    let metrics = Metrics::new(&settings.service_name, version)?;
-    let logs = logs(&settings)?;
-    let provider = match &settings.endpoint {
-        Some(endpoint) => Some(export::provider(endpoint, &settings, &metrics)?),
-        None => None,
-    };
-    let tracing = Tracing::new(provider.as_ref(), settings.sampling, settings.propagate);
-    if let Some(logs) = logs {
+    let settings = Settings::resolve(service_name, config, Environment::of_process())?;
+    let Settings { log_format, filter, described, sampling, propagate, export, mut warnings } = settings;
+    let metrics = Metrics::new(&described.service_name, version)?;
+    let provider = export.and_then(|export| {
+        export::provider(export, &described, &metrics).map_err(|warning| warnings.push(warning)).ok()
+    });
+    let tracing = Tracing::new(provider.as_ref(), sampling, propagate);
+    if let Some(logs) = logs(log_format, filter) {
         let spans = provider.as_ref().map(span_layer);
-        tracing_subscriber::registry()
-            .with(logs)
-            .with(spans)
-            .try_init()
-            .map_err(TelemetryError::AlreadyInstalled)?;
+        // What is installed already is the program's own choice, and shows the warning.
+        if tracing_subscriber::registry().with(logs).with(spans).try_init().is_err() {
+            warnings.push(Warning::new(
+                "[telemetry] log",
+                "has no effect, since a log subscriber is installed in this process already",
+                "that one is used (`log_format = \"off\"` says that it is meant)",
+            ));
+        }
     }
-    for warning in &settings.warnings {
-        tracing::warn!("{warning}");
+    for warning in &warnings {
+        tracing::warn!(setting = warning.setting(), "{warning}");
     }
     Ok(Telemetry { tracing, metrics, provider })
+}
+
+/// What [`init`] would warn of, without installing anything: each setting of `config`, the environment and the files
+/// that it names is read.
+///
+/// # Errors
+/// See [`TelemetryError`].
+pub fn check(service_name: &str, config: &TelemetryConfig) -> Result<Vec<Warning>, TelemetryError> {
+    Ok(Settings::resolve(service_name, config, Environment::of_process())?.warnings)
 }
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
 
 /// The log layer, or none when the process has its own.
-fn logs(settings: &Settings) -> Result<Option<BoxedLayer<Registry>>, TelemetryError> {
-    let quiet: String = TRANSPORT.iter().map(|target| format!("{target}=warn,")).collect();
-    let quiet = quiet + "h2=error,";
-    let filter = EnvFilter::builder()
-        .parse(format!("{quiet}{}", settings.log))
-        .map_err(|source| TelemetryError::LogFilter { filter: settings.log.clone(), source })?;
+fn logs(format: LogFormat, filter: EnvFilter) -> Option<BoxedLayer<Registry>> {
     let filter = filter.and(filter_fn(|metadata| metadata.is_event()));
     let terminal = std::io::stderr().is_terminal();
-    let json = match settings.log_format {
-        LogFormat::Off => return Ok(None),
+    let json = match format {
+        LogFormat::Off => return None,
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    Ok(Some(if json {
+    Some(if json {
         layer.with_ansi(false).event_format(Json).with_filter(filter).boxed()
     } else {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         layer.with_ansi(colours).event_format(Text).with_filter(filter).boxed()
-    }))
+    })
 }
 
 /// The layer that turns `tracing` spans into OpenTelemetry spans: only inside a sampled context, so that an unsampled
@@ -189,21 +139,9 @@ where
 mod tests {
     use super::*;
 
-    fn settings(config: &TelemetryConfig) -> Settings {
-        Settings::resolve("test", config, |_| None).unwrap()
-    }
-
-    #[test]
-    fn an_unreadable_log_filter_is_refused_with_its_text() {
-        let config = TelemetryConfig { log: "orders=louder".into(), ..Default::default() };
-        let Err(error) = logs(&settings(&config)) else { panic!("accepted") };
-        assert!(error.to_string().contains("orders=louder"), "{error}");
-    }
-
     #[test]
     fn log_format_off_installs_nothing() {
-        let config = TelemetryConfig { log_format: LogFormat::Off, ..Default::default() };
-        assert!(logs(&settings(&config)).unwrap().is_none());
+        assert!(logs(LogFormat::Off, EnvFilter::default()).is_none());
     }
 
     #[tokio::test]

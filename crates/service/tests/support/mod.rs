@@ -18,6 +18,18 @@ use rcgen::{
 
 pub const DOMAIN: &str = "market.example";
 
+/// The example `minimal`, which cargo builds with the tests.
+pub fn minimal() -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let path = test.ancestors().nth(2).expect("a path").join("examples/minimal");
+    assert!(
+        path.exists(),
+        "{} is not built: run the package's tests without a target filter",
+        path.display()
+    );
+    path
+}
+
 /// A directory with a root, and SVIDs signed by it.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,

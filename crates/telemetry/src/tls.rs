@@ -1,0 +1,141 @@
+//! TLS towards the collector, from the standard variables.
+//!
+//! There is no fallback to the machine's certificate store: who runs a collector over TLS names its CA.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use rustls::{Error, RootCertStore};
+use tonic::transport::{ClientTlsConfig, Identity};
+
+use crate::environment::{Broken, Environment};
+use crate::files;
+use crate::otlp::NO_EXPORT;
+
+/// The variables of TLS, without their prefix.
+const NAMES: [&str; 3] = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
+
+/// Whether the collector's CA must be named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ca {
+    Needed,
+    IfGiven,
+}
+
+/// What TLS to the collector needs. All files are read and judged, so that each fault is told at once.
+pub(crate) fn config(env: &mut Environment<'_>, ca: Ca) -> Result<ClientTlsConfig, Broken> {
+    provider();
+    let roots = roots(env, ca);
+    let identity = identity(env);
+    let config = ClientTlsConfig::new().trust_anchors(roots?.roots);
+    Ok(match identity? {
+        Some(identity) => config.identity(identity),
+        None => config,
+    })
+}
+
+/// Says that the variables of TLS are not used, when there are any.
+///
+/// Specification: the certificate file "should only be used for a secure connection".
+pub(crate) fn is_unused(env: &mut Environment<'_>) {
+    let given: Vec<_> = NAMES.iter().filter_map(|name| env.otlp(name)).collect();
+    if !given.is_empty() {
+        let verb = if given.len() == 1 { "is" } else { "are" };
+        env.warn(
+            given.join(", "),
+            format!("{verb} not used, since the endpoint is not https"),
+            "spans travel unencrypted",
+        );
+    }
+}
+
+/// The process's cryptography. One is installed when there is none, since tonic would otherwise choose among those
+/// that are compiled in, and panics when it cannot.
+fn provider() -> Arc<CryptoProvider> {
+    if CryptoProvider::get_default().is_none() {
+        // Who was faster installed one too.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
+fn roots(env: &mut Environment<'_>, ca: Ca) -> Result<RootCertStore, Broken> {
+    let Some((variable, path)) = env.otlp_file("CERTIFICATE") else {
+        if ca == Ca::IfGiven {
+            return Ok(RootCertStore::empty());
+        }
+        env.warn(
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "is not set, and an endpoint that is not http:// needs it: a file with the collector's CA",
+            NO_EXPORT,
+        );
+        return Err(Broken);
+    };
+    read_roots(&path).map_err(|fault| {
+        env.warn(variable, fault, NO_EXPORT);
+        Broken
+    })
+}
+
+fn read_roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for (number, certificate) in (1..).zip(files::certificates(&files::read(path)?, path)?) {
+        roots
+            .add(certificate)
+            .map_err(|_| format!("names {}, whose certificate {number} cannot be used", path.display()))?;
+    }
+    Ok(roots)
+}
+
+/// The client's certificate and key, if both are given; one alone is a fault.
+fn identity(env: &mut Environment<'_>) -> Result<Option<Identity>, Broken> {
+    let (certificate, key) = match (env.otlp_file("CLIENT_CERTIFICATE"), env.otlp_file("CLIENT_KEY")) {
+        (None, None) => return Ok(None),
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some((alone, _)), None) => return Err(incomplete(env, alone, "OTEL_EXPORTER_OTLP_CLIENT_KEY")),
+        (None, Some((alone, _))) => {
+            return Err(incomplete(env, alone, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"));
+        }
+    };
+    let chain = judged(env, &certificate, |octets, path| files::certificates(octets, path));
+    let private = judged(env, &key, |octets, path| files::private_key(octets, path));
+    let ((chain_pem, chain), (key_pem, private)) = (chain?, private?);
+    CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
+        let ((certificate, certificate_path), (key, key_path)) = (&certificate, &key);
+        match error {
+            Error::InconsistentKeys(_) => {
+                let fault = format!("names {}, which is not the key of {certificate}", key_path.display());
+                env.warn(key, fault, NO_EXPORT);
+            }
+            Error::InvalidCertificate(_) => {
+                let fault = format!("names {}, whose certificate cannot be used", certificate_path.display());
+                env.warn(certificate, fault, NO_EXPORT);
+            }
+            _ => env.warn(key, format!("names {}, whose key cannot be used", key_path.display()), NO_EXPORT),
+        }
+        Broken
+    })?;
+    Ok(Some(Identity::from_pem(chain_pem, key_pem)))
+}
+
+fn incomplete(env: &mut Environment<'_>, alone: String, missing: &str) -> Broken {
+    env.warn(alone, format!("is set and {missing} is not, and each needs the other"), NO_EXPORT);
+    Broken
+}
+
+/// A file's octets, and what they are.
+fn judged<T>(
+    env: &mut Environment<'_>,
+    (variable, path): &(String, PathBuf),
+    parse: impl FnOnce(&[u8], &Path) -> Result<T, String>,
+) -> Result<(Vec<u8>, T), Broken> {
+    let judged = files::read(path).and_then(|octets| parse(&octets, path).map(|parsed| (octets, parsed)));
+    judged.map_err(|fault| {
+        env.warn(variable, fault, NO_EXPORT);
+        Broken
+    })
+}
