@@ -5,6 +5,7 @@
 //! against the bundle of the peer's trust domain). These checks come in addition and never stand in for it.
 
 mod authority;
+mod constraint;
 mod facts;
 mod key;
 mod leaf;
@@ -13,6 +14,7 @@ mod order;
 mod read;
 
 pub use authority::{Authority, AuthorityError};
+pub use constraint::NameViolation;
 pub use facts::Facts;
 pub use key::{KeyAlgorithm, KeyRefused, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use leaf::{Leaf, SvidError};

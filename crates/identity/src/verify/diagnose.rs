@@ -8,12 +8,12 @@ mod walk;
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::Reason;
-use avouch_spiffe::x509::Facts;
+use avouch_spiffe::x509::{Facts, NameViolation};
 use avouch_text::with_causes;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::EndEntityCert;
 
-use self::walk::{Certificate, Chain, Walk};
+use self::walk::{Below, Certificate, Chain, Climb, Walk};
 use super::path::{Role, unix_time};
 use super::rejection::Rejection;
 use crate::trust::Anchors;
@@ -67,7 +67,7 @@ impl Failed<'_> {
             E::EndEntityUsedAsCa => no_authority(&walk),
             E::PathLenConstraintViolated => path_too_long(&walk),
             E::UnsupportedCriticalExtension => unknown_extensions(&walk),
-            E::NameConstraintViolation => Rejection::new(Reason::CertUntrusted, name_constraint(&walk)),
+            E::NameConstraintViolation => self.name_constraint(&walk, algorithms),
             E::MaximumPathBuildCallsExceeded
             | E::MaximumSignatureChecksExceeded
             | E::MaximumNameConstraintComparisonsExceeded
@@ -109,9 +109,7 @@ impl Failed<'_> {
     /// it up, from one that the trusted root did not make. Where all of them hold, another path's signature was
     /// meant, and this one has some other fault.
     fn bad_signature(&self, walk: &Walk, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Rejection {
-        let (leaf, intermediates) = (self.leaf, self.intermediates);
-        let usage = self.role.usage();
-        let chain = Chain { leaf, intermediates, algorithms, usage, now: unix_time(self.now) };
+        let chain = self.chain(algorithms);
         let climb = walk.climb(&chain);
         if let Some((below, above)) = climb.broken {
             let (at, by) = (position(below.at), position(above.at));
@@ -121,13 +119,65 @@ impl Failed<'_> {
         if climb.too_long {
             return path_too_long(walk);
         }
-        let verdict = EndEntityCert::try_from(leaf)
+        if let Some(detail) = self.violated(&chain, &climb) {
+            return Rejection::new(Reason::CertUntrusted, detail);
+        }
+        let verdict = EndEntityCert::try_from(self.leaf)
             .and_then(|leaf| chain.holds(&leaf, self.anchors.prepared(), &climb.path));
         match verdict {
             Err(error) if error != webpki::Error::InvalidSignatureForPublicKey => {
                 Failed { intermediates: &climb.path, ..*self }.explain(&error, algorithms)
             }
             _ => self.untrusted(walk),
+        }
+    }
+
+    fn chain<'c>(&'c self, algorithms: &'c [&'c dyn SignatureVerificationAlgorithm]) -> Chain<'c> {
+        let (leaf, intermediates) = (self.leaf, self.intermediates);
+        let usage = self.role.usage();
+        Chain { leaf, intermediates, algorithms, usage, now: unix_time(self.now) }
+    }
+
+    /// webpki does not say which certificate constrains names, nor which name violates it.
+    fn name_constraint(&self, walk: &Walk, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Rejection {
+        let chain = self.chain(algorithms);
+        let detail = self.violated(&chain, &walk.climb(&chain)).unwrap_or_else(|| {
+            let above: Vec<_> = walk.certificates().skip(1).map(shown).collect();
+            format!("a name constraint is violated, which one of these sets: {}", above.join(", "))
+        });
+        Rejection::new(Reason::CertUntrusted, detail)
+    }
+
+    /// The name constraint that a climb ran into, of an authority or of a root.
+    fn violated(&self, chain: &Chain<'_>, climb: &Climb<'_, '_>) -> Option<String> {
+        if let Some((by, below)) = &climb.constrained {
+            return Some(self.violation(&shown(by), self.der(by.at)?, below));
+        }
+        let leaf = EndEntityCert::try_from(self.leaf).ok()?;
+        let anchors = self.anchors.prepared().iter();
+        let root = anchors
+            .filter(|anchor| chain.below_anchor(&leaf, anchor, &climb.path) == Below::Constrained)
+            .find_map(|anchor| self.anchors.root_of(anchor))?;
+        let places = climb.path.iter().filter_map(|der| self.intermediates.iter().position(|it| it == der));
+        let below: Vec<_> = places.map(|at| at + 1).collect();
+        Some(self.violation(&format!("trust anchor ({})", root.subject()), root.der(), &below))
+    }
+
+    /// Whose constraint, which, and which name of which certificate violates it: the leaf's name before others.
+    fn violation(&self, by: &str, constraining: &[u8], below: &[usize]) -> String {
+        let places = std::iter::once(0).chain(below.iter().copied());
+        let found = places.filter_map(|at| {
+            let violation = NameViolation::find(constraining, self.der(at)?)?;
+            Some(format!("{}: name constraint violated: {by} {violation}", position(at)))
+        });
+        found.into_iter().next().unwrap_or_else(|| format!("a name constraint of {by} is violated"))
+    }
+
+    /// A presented certificate by its place: 0 for the leaf.
+    fn der(&self, at: usize) -> Option<&[u8]> {
+        match at.checked_sub(1) {
+            None => Some(self.leaf),
+            Some(at) => self.intermediates.get(at).map(|der| der.as_ref()),
         }
     }
 
@@ -197,12 +247,6 @@ fn path_too_long(walk: &Walk) -> Rejection {
         }
     };
     Rejection::new(Reason::CertUntrusted, detail)
-}
-
-/// webpki does not say which of them constrains names; they are few.
-fn name_constraint(walk: &Walk) -> String {
-    let above: Vec<_> = walk.certificates().skip(1).map(shown).collect();
-    format!("a name constraint is violated, which one of these sets: {}", above.join(", "))
 }
 
 fn unknown_extensions(walk: &Walk) -> Rejection {

@@ -110,59 +110,145 @@ fn constrained(
 }
 
 const URI_IS_UNKNOWN: &str = "webpki knows no constraints on URIs and refuses every certificate that has one";
-const VIOLATED: &str = "name constraint";
+const UNSUPPORTED: &str =
+    "webpki refuses every name of a kind it does not know where that kind is constrained";
+
+/// A leaf that has these names beside its ID.
+fn with_names(
+    w: &World,
+    constraint: Extension,
+    others: &[Vec<u8>],
+) -> Result<crate::world::Shown, avouch_attacker::Error> {
+    let authority = w.authority(|ca| ca.set(constraint))?;
+    let names = [&[tlv(0x86, ID.as_bytes())], others].concat();
+    w.leaf(&authority, &[&authority.der], |leaf| leaf.set(Extension::ce(ce::SAN, true, sequence(&names))))
+}
+
+const SUBNET: &[u8] = &[192, 0, 2, 0, 255, 255, 255, 0];
 
 const CONSTRAINTS: &[Case] = &[
     taken("a DNS name that is permitted", |w| {
         constrained(w, dns_subtree(0, "market.example"), "payments.market.example")
     }),
-    refused("a DNS name that is not permitted", "CERT_UNTRUSTED", VIOLATED, |w| {
-        constrained(w, dns_subtree(0, "market.example"), "payments.evil.example")
-    }),
-    refused("a DNS name that ends alike", "CERT_UNTRUSTED", VIOLATED, |w| {
-        constrained(w, dns_subtree(0, "market.example"), "blackmarket.example")
-    }),
-    refused("a DNS name that is excluded", "CERT_UNTRUSTED", VIOLATED, |w| {
-        constrained(w, dns_subtree(1, "market.example"), "payments.market.example")
-    }),
+    refused(
+        "a DNS name that is not permitted",
+        "CERT_UNTRUSTED",
+        "leaf certificate: name constraint violated: intermediate certificate 1 (CN=an authority) permits only the \
+         DNS name \"market.example\" (RFC 5280 4.2.1.10), and the name is \"payments.evil.example\"",
+        |w| constrained(w, dns_subtree(0, "market.example"), "payments.evil.example"),
+    ),
+    refused(
+        "a DNS name that ends alike",
+        "CERT_UNTRUSTED",
+        "the name is \"blackmarket.example\"",
+        |w| constrained(w, dns_subtree(0, "market.example"), "blackmarket.example"),
+    ),
+    refused(
+        "a DNS name that is excluded",
+        "CERT_UNTRUSTED",
+        "intermediate certificate 1 (CN=an authority) excludes the DNS name \"market.example\" (RFC 5280 4.2.1.10), \
+         and the name is \"payments.market.example\"",
+        |w| constrained(w, dns_subtree(1, "market.example"), "payments.market.example"),
+    ),
     taken("a DNS name beside an excluded one", |w| {
         constrained(w, dns_subtree(1, "evil.example"), "payments.market.example")
     }),
-    refused("a constraint that is not critical and is violated", "CERT_UNTRUSTED", VIOLATED, |w| {
+    taken("a DNS name in capital letters that is permitted", |w| {
+        constrained(w, dns_subtree(0, "MARKET.example"), "payments.Market.example")
+    }),
+    refused("a constraint that is not critical and is violated", "CERT_UNTRUSTED", "excludes the DNS name", |w| {
         let constraint = Extension { critical: false, ..dns_subtree(1, "market.example") };
         constrained(w, constraint, "payments.market.example")
     }),
-    refused("a constraint two levels above", "CERT_UNTRUSTED", VIOLATED, |w| {
-        let upper = w.authority(|ca| ca.set(dns_subtree(1, "market.example")))?;
-        let lower = w.below(&upper, "lower", nothing)?;
-        w.leaf(&lower, &[&lower.der, &upper.der], |leaf| named(leaf, "payments.market.example"))
-    }),
-    refused("a constraint of the root", "CERT_UNTRUSTED", VIOLATED, |w| {
-        let root = w.root("another root", |root| root.set(dns_subtree(1, "market.example")))?;
-        let shown = w.leaf(&root, &[], |leaf| named(leaf, "payments.market.example"))?;
-        Ok(shown.trusting(&[&root]))
-    }),
+    refused(
+        "a constraint two levels above",
+        "CERT_UNTRUSTED",
+        "leaf certificate: name constraint violated: intermediate certificate 2 (CN=an authority) excludes",
+        |w| {
+            let upper = w.authority(|ca| ca.set(dns_subtree(1, "market.example")))?;
+            let lower = w.below(&upper, "lower", nothing)?;
+            w.leaf(&lower, &[&lower.der, &upper.der], |leaf| named(leaf, "payments.market.example"))
+        },
+    ),
+    refused(
+        "a constraint that the name of an authority violates",
+        "CERT_UNTRUSTED",
+        "intermediate certificate 1: name constraint violated: intermediate certificate 2 (CN=an authority) excludes",
+        |w| {
+            let upper = w.authority(|ca| ca.set(dns_subtree(1, "market.example")))?;
+            let lower = w.below(&upper, "lower", |ca| ca.set(Extension::dns("ca.market.example")))?;
+            w.under(&[&upper, &lower])
+        },
+    ),
+    refused(
+        "a constraint of the root",
+        "CERT_UNTRUSTED",
+        "leaf certificate: name constraint violated: trust anchor (CN=another root) excludes the DNS name \"market.example\"",
+        |w| {
+            let root = w.root("another root", |root| root.set(dns_subtree(1, "market.example")))?;
+            let shown = w.leaf(&root, &[], |leaf| named(leaf, "payments.market.example"))?;
+            Ok(shown.trusting(&[&root]))
+        },
+    ),
     taken("a constraint on what the leaf does not have", |w| {
         w.below_changed(|ca| ca.set(dns_subtree(0, "market.example")))
     }),
-    refused("a URI that is permitted", "CERT_UNTRUSTED", VIOLATED, |w| {
-        w.below_changed(|ca| ca.set(subtree(0, tlv(0x86, b"market.example"))))
-    })
+    taken("an IP address that is permitted", |w| {
+        with_names(w, subtree(0, tlv(0x87, SUBNET)), &[tlv(0x87, &[192, 0, 2, 7])])
+    }),
+    refused(
+        "an IP address that is not permitted",
+        "CERT_UNTRUSTED",
+        "permits only the IP address \"192.0.2.0/24\" (RFC 5280 4.2.1.10), and the name is \"192.0.3.7\"",
+        |w| with_names(w, subtree(0, tlv(0x87, SUBNET)), &[tlv(0x87, &[192, 0, 3, 7])]),
+    ),
+    refused(
+        "a URI that is permitted",
+        "CERT_UNTRUSTED",
+        "permits only the URI \"market.example\" (RFC 5280 4.2.1.10), and the name is \
+         \"spiffe://market.example/payments\"; constraints of this kind are refused, met or not",
+        |w| w.below_changed(|ca| ca.set(subtree(0, tlv(0x86, b"market.example")))),
+    )
     .openssl_differs(URI_IS_UNKNOWN),
-    refused("a URI that is not excluded", "CERT_UNTRUSTED", VIOLATED, |w| {
+    refused("a URI that is not excluded", "CERT_UNTRUSTED", "excludes the URI \"evil.example\"", |w| {
         w.below_changed(|ca| ca.set(subtree(1, tlv(0x86, b"evil.example"))))
     })
     .openssl_differs(URI_IS_UNKNOWN),
-    refused("a URI that is excluded", "CERT_UNTRUSTED", VIOLATED, |w| {
+    refused("a URI that is excluded", "CERT_UNTRUSTED", "excludes the URI \"market.example\"", |w| {
         w.below_changed(|ca| ca.set(subtree(1, tlv(0x86, b"market.example"))))
     }),
-    refused("a directory name", "CERT_UNTRUSTED", VIOLATED, |w| {
-        let base = tlv(0xa4, &der::name("somebody"));
-        w.below_changed(|ca| ca.set(subtree(0, base)))
-    })
+    refused("a constraint that would clear the screen", "CERT_UNTRUSTED", "the URI \"\\1b[2J\\0aok\"", |w| {
+        w.below_changed(|ca| ca.set(subtree(0, tlv(0x86, b"\x1b[2J\nok"))))
+    }),
+    refused(
+        "a directory name",
+        "CERT_UNTRUSTED",
+        "permits only the directory name \"CN=somebody\" (RFC 5280 4.2.1.10), and the name is \"\"; constraints of \
+         this kind are refused, met or not",
+        |w| w.below_changed(|ca| ca.set(subtree(0, tlv(0xa4, &der::name("somebody"))))),
+    )
     .openssl_differs(
         "webpki refuses every constraint on directory names; an empty subject meets it for openssl",
     ),
+    refused("a directory name that is not excluded", "CERT_UNTRUSTED", "excludes the directory name", |w| {
+        w.below_changed(|ca| ca.set(subtree(1, tlv(0xa4, &der::name("somebody")))))
+    })
+    .openssl_differs(UNSUPPORTED),
+    refused(
+        "an e-mail address that is permitted",
+        "CERT_UNTRUSTED",
+        "permits only the e-mail address \"market.example\" (RFC 5280 4.2.1.10), and the name is \"me@market.example\"; \
+         constraints of this kind are refused, met or not",
+        |w| with_names(w, subtree(0, tlv(0x81, b"market.example")), &[tlv(0x81, b"me@market.example")]),
+    )
+    .openssl_differs(UNSUPPORTED),
+    refused("an e-mail address that is not excluded", "CERT_UNTRUSTED", "excludes the e-mail address", |w| {
+        with_names(w, subtree(1, tlv(0x81, b"evil.example")), &[tlv(0x81, b"me@market.example")])
+    })
+    .openssl_differs(UNSUPPORTED),
+    taken("a constraint on e-mail addresses, of which there are none", |w| {
+        w.below_changed(|ca| ca.set(subtree(0, tlv(0x81, b"market.example"))))
+    }),
     refused("a constraint that cannot be read", "CERT_MALFORMED", "", |w| {
         w.below_changed(|ca| ca.set(Extension::ce(ce::NAME_CONSTRAINTS, true, vec![0x30, 3, 1])))
     }),
@@ -171,4 +257,62 @@ const CONSTRAINTS: &[Case] = &[
 #[tokio::test]
 async fn pkits_4_13_name_constraints() {
     judge(CONSTRAINTS).await;
+}
+
+const EXCLUDED: &str = "excludes the DNS name \"market.example\"";
+
+/// Where several paths lead upwards, webpki reports a signature that fails on one of them before a constraint that is
+/// violated on the other.
+const BESIDE_ANOTHER_PATH: &[Case] = &[
+    refused("a constraint of a root that has a namesake", "CERT_UNTRUSTED", EXCLUDED, |w| {
+        let root = w.root("another root", |root| root.set(dns_subtree(1, "market.example")))?;
+        let namesake = w.root("another root", nothing)?;
+        let shown = w.leaf(&root, &[], |leaf| named(leaf, "payments.market.example"))?;
+        Ok(shown.trusting(&[&namesake, &root]))
+    }),
+    refused(
+        "a constraint of a root above an authority that has a namesake",
+        "CERT_UNTRUSTED",
+        EXCLUDED,
+        |w| {
+            let root = w.root("another root", |root| root.set(dns_subtree(1, "market.example")))?;
+            let (one, other) = (w.below(&root, "twin", nothing)?, w.below(&root, "twin", nothing)?);
+            let shown =
+                w.leaf(&one, &[&other.der, &one.der], |leaf| named(leaf, "payments.market.example"))?;
+            Ok(shown.trusting(&[&root]))
+        },
+    ),
+    refused("a constraint of an authority that has a namesake", "CERT_UNTRUSTED", EXCLUDED, |w| {
+        let one = w.authority(|ca| ca.set(dns_subtree(1, "market.example")))?;
+        let other = w.authority(nothing)?;
+        w.leaf(&one, &[&other.der, &one.der], |leaf| named(leaf, "payments.market.example"))
+    }),
+    refused("a constraint of an authority that issued itself a new key", "CERT_UNTRUSTED", EXCLUDED, |w| {
+        let old = w.authority(|ca| ca.set(dns_subtree(1, "market.example")))?;
+        let new = w.below(&old, "", |ca| ca.subject.clone_from(&old.name))?;
+        w.leaf(&new, &[&new.der, &old.der], |leaf| named(leaf, "payments.market.example"))
+    }),
+    refused("a constraint in the new certificate of such an authority", "CERT_UNTRUSTED", EXCLUDED, |w| {
+        let old = w.authority(nothing)?;
+        let new = w.below(&old, "", |ca| {
+            ca.subject.clone_from(&old.name);
+            ca.set(dns_subtree(1, "market.example"));
+        })?;
+        w.leaf(&new, &[&new.der, &old.der], |leaf| named(leaf, "payments.market.example"))
+    }),
+    refused(
+        "a forged signature below a constraint",
+        "CERT_SIGNATURE_INVALID",
+        "leaf certificate was not signed by the key of intermediate certificate 1",
+        |w| {
+            let mut shown = constrained(w, dns_subtree(1, "market.example"), "payments.market.example")?;
+            shown.chain[0] = crate::world::tampered(&shown.chain[0]);
+            Ok(shown)
+        },
+    ),
+];
+
+#[tokio::test]
+async fn a_violated_constraint_is_no_invalid_signature_whatever_else_leads_upwards() {
+    judge(BESIDE_ANOTHER_PATH).await;
 }

@@ -81,21 +81,29 @@ impl Walk {
 
     /// Climbs as far as the signatures between the presented certificates hold.
     pub(super) fn climb<'a>(&self, chain: &Chain<'a>) -> Climb<'a, '_> {
-        let mut climb = Climb { path: Vec::new(), too_long: false, broken: None };
+        let mut climb = Climb { path: Vec::new(), too_long: false, broken: None, constrained: None };
         let mut below = &self.leaf;
         let Ok(leaf) = EndEntityCert::try_from(chain.leaf) else { return climb };
         let mut used = Vec::new();
         loop {
             let mut signed_by = None;
             let mut broken = None;
+            let mut constrained_here = false;
             for upper in self.above.iter().filter(|it| it.facts.subject_der == below.facts.issuer_der) {
                 let der = upper.at.checked_sub(1).and_then(|at| chain.intermediates.get(at));
                 let Some(der) = der.filter(|_| !used.contains(&upper.at)) else { continue };
-                match chain.holds_below(&leaf, der, &climb.path) {
-                    Err(webpki::Error::InvalidSignatureForPublicKey) => broken = broken.or(Some(upper)),
-                    Err(_) => {}
-                    Ok(()) => signed_by = signed_by.or(Some((upper, der))),
+                match chain.below(&leaf, der, &climb.path) {
+                    Below::NotSigned => broken = broken.or(Some(upper)),
+                    Below::Constrained => {
+                        constrained_here = true;
+                        climb.constrained.get_or_insert_with(|| (upper, used.clone()));
+                    }
+                    Below::Unknown => {}
+                    Below::Holds => signed_by = signed_by.or(Some((upper, der))),
                 }
+            }
+            if signed_by.is_none() && constrained_here {
+                return climb;
             }
             let Some((upper, der)) = signed_by else {
                 climb.broken = broken.map(|upper| (below, upper));
@@ -123,15 +131,37 @@ pub(super) struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Whether the path holds if `upper` is taken for trusted.
-    fn holds_below(
+    /// How the path stands to `upper`, if that is taken for trusted.
+    fn below(
         &self,
         leaf: &EndEntityCert<'_>,
         upper: &CertificateDer<'_>,
         path: &[CertificateDer<'_>],
-    ) -> Result<(), webpki::Error> {
-        let anchor = [webpki::anchor_from_trusted_cert(upper)?];
-        self.holds(leaf, &anchor, path)
+    ) -> Below {
+        match webpki::anchor_from_trusted_cert(upper) {
+            Ok(anchor) => self.below_anchor(leaf, &anchor, path),
+            Err(_) => Below::Unknown,
+        }
+    }
+
+    /// How the path stands to one anchor. Asked without the anchor's constraints first: where several paths lead
+    /// there webpki reports a signature that fails on one rather than a constraint that is violated on another.
+    pub(super) fn below_anchor(
+        &self,
+        leaf: &EndEntityCert<'_>,
+        anchor: &TrustAnchor<'_>,
+        path: &[CertificateDer<'_>],
+    ) -> Below {
+        let free = TrustAnchor { name_constraints: None, ..anchor.clone() };
+        match self.holds(leaf, &[free], path) {
+            Err(webpki::Error::InvalidSignatureForPublicKey) => Below::NotSigned,
+            Err(_) => Below::Unknown,
+            Ok(()) if anchor.name_constraints.is_none() => Below::Holds,
+            Ok(()) => match self.holds(leaf, std::slice::from_ref(anchor), path) {
+                Ok(()) => Below::Holds,
+                Err(_) => Below::Constrained,
+            },
+        }
     }
 
     /// Whether the path holds below one of these anchors.
@@ -145,6 +175,19 @@ impl Chain<'_> {
     }
 }
 
+/// How a path stands to what is above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    /// It holds.
+    Holds,
+    /// It is signed by it, and violates its name constraints.
+    Constrained,
+    /// It is not signed by it.
+    NotSigned,
+    /// It has another fault.
+    Unknown,
+}
+
 /// How far a climb came.
 pub(super) struct Climb<'a, 'w> {
     /// The certificates above the leaf, each of which signed the one before.
@@ -153,4 +196,6 @@ pub(super) struct Climb<'a, 'w> {
     pub(super) too_long: bool,
     /// Where it went no further: a certificate, and one that has its issuer's name and did not sign it.
     pub(super) broken: Option<(&'w Certificate, &'w Certificate)>,
+    /// The first whose name constraints what is below it violates, and the places of the authorities below it.
+    pub(super) constrained: Option<(&'w Certificate, Vec<usize>)>,
 }
