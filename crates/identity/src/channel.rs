@@ -23,9 +23,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use avouch_spiffe::Reason;
+use avouch_spiffe::{HostPort, HostPortError, Reason};
 use http::uri::Authority;
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
@@ -36,7 +36,7 @@ use failure::ConnectFailure;
 use link::{Keepalive, Link};
 pub(crate) use single::SingleUse;
 
-use crate::deadline;
+use crate::deadline::{self, LONGEST};
 use crate::filter::IdentityFilter;
 use crate::snapshot::Identity;
 use crate::supervise;
@@ -49,6 +49,14 @@ pub enum ChannelError {
     /// The address is not of the form `https://host:port`.
     #[error("`{0}` is not an address of the form https://host:port")]
     Address(String),
+    /// Its host and port are none, or nobody could connect there.
+    #[error("`{address}` is not an address to connect to")]
+    HostPort {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        source: HostPortError,
+    },
 }
 
 /// Settings of a [`Channel`].
@@ -79,10 +87,10 @@ impl ChannelBuilder {
     }
 
     /// The deadline of calls that carry none of their own; 10 s by default. It covers the whole call, streams
-    /// included: a channel for endless streams sets `None`.
+    /// included: a channel for endless streams sets `None`. More than a year counts as a year.
     #[must_use]
     pub fn default_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.default_timeout = timeout;
+        self.default_timeout = timeout.map(|timeout| timeout.min(LONGEST));
         self
     }
 
@@ -90,7 +98,7 @@ impl ChannelBuilder {
     /// replacement is begun three seconds before the old connection ends.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = timeout.min(LONGEST);
         self
     }
 
@@ -98,7 +106,7 @@ impl ChannelBuilder {
     /// first attempt is waited for to its end, which is success or the connect timeout.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST);
         self
     }
 
@@ -112,15 +120,14 @@ impl ChannelBuilder {
     /// Makes the channel. It connects at the first call. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the address is not `https://host:port`.
+    /// When the address is not `https://host:port`, or one that nobody could connect to.
     pub fn build(self) -> Result<Channel, ChannelError> {
-        let (authority, host, port) =
-            parse_address(&self.url).ok_or_else(|| ChannelError::Address(self.url.clone()))?;
+        let (authority, address) = parse_address(&self.url)?;
         let shared = Arc::new(Shared {
             identity: self.identity,
             authority,
-            host,
-            port,
+            host: address.host().to_owned(),
+            port: address.port(),
             expect: self.expect,
             limits: self.limits,
             default_timeout: self.default_timeout.map(|timeout| (timeout, deadline::header_value(timeout))),
@@ -140,18 +147,32 @@ impl ChannelBuilder {
     }
 }
 
-fn parse_address(url: &str) -> Option<(Authority, String, u16)> {
-    let uri: Uri = url.parse().ok()?;
-    let bare = uri.scheme_str() == Some("https") && uri.path() == "/" && uri.query().is_none();
-    let authority = uri.authority().filter(|authority| bare && !authority.as_str().contains('@'))?.clone();
-    let (host, port) = host_and_port(&authority)?;
-    Some((authority, host, port))
+/// The host and port of `https://host:port`, without anything else: no user, no path, no query.
+///
+/// # Errors
+/// When `url` is not that, or an address that nobody could connect to.
+pub fn server_address(url: &str) -> Result<HostPort, ChannelError> {
+    parse_address(url).map(|(_, address)| address)
 }
 
-/// What to connect to: the host without the brackets of an IPv6 address, and the port, which must be there.
-pub(crate) fn host_and_port(authority: &Authority) -> Option<(String, u16)> {
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some((host, authority.port_u16()?))
+fn parse_address(url: &str) -> Result<(Authority, HostPort), ChannelError> {
+    let wrong = || ChannelError::Address(url.to_owned());
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    // A fragment too: the parser of URIs drops it without a word.
+    if !scheme.eq_ignore_ascii_case("https") || rest.contains(['/', '?', '#', '@']) {
+        return Err(wrong());
+    }
+    let address: HostPort = rest
+        .parse()
+        .and_then(|address: HostPort| address.usable().map(|()| address))
+        .map_err(|source| ChannelError::HostPort { address: url.to_owned(), source })?;
+    Ok((authority(&address).ok_or_else(wrong)?, address))
+}
+
+/// As it stands in a request. `None` for a zone, which is known to this machine alone and no part of a URI here.
+pub(crate) fn authority(address: &HostPort) -> Option<Authority> {
+    address.to_string().parse().ok()
 }
 
 /// A cheap `Clone` handle to a connection that keeps itself up.

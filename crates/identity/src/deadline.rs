@@ -33,8 +33,8 @@ pub(crate) fn scoped<F: Future>(deadline: Instant, future: F) -> Scoped<F> {
     DEADLINE.scope(deadline, future)
 }
 
-/// The longest timeout honoured; a timer beyond it could overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest timeout honoured: `Instant + Duration` panics where the sum overflows.
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Parses `grpc-timeout` (gRPC over HTTP/2: at most eight digits and a unit), at most a year. A malformed value is no
 /// deadline.

@@ -28,8 +28,8 @@ mod tls;
 mod trust;
 mod verify;
 
-pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody};
-pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IssuerConfig};
+pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody, server_address};
+pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IdentityConfigError, IssuerConfig};
 pub use examine::handshake_failure;
 pub use filter::IdentityFilter;
 pub use grpc_only::{GrpcOnly, GrpcOnlyFuture};

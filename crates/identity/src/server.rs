@@ -118,10 +118,10 @@ impl Server {
         Self { shared }
     }
 
-    /// Sets limits and times.
+    /// Sets limits and times. What tokio, hyper or h2 could not take counts as the most that they can.
     #[must_use]
     pub fn options(mut self, options: ServerOptions) -> Self {
-        self.shared.options = options;
+        self.shared.options = options.without_panics();
         self
     }
 

@@ -16,10 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::clock::{self, SharedClock};
-use avouch_spiffe::{JoinToken, Reason, SpiffeId};
+use avouch_spiffe::{HostPortError, JoinToken, Reason, SpiffeId};
 use avouch_text::with_causes;
 
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
+pub(crate) use self::state::examine as examine_state_dir;
 use crate::config::IdentityConfig;
 use crate::issuer_clock::{ClockDifference, IssuerClock};
 use crate::snapshot::Identity;
@@ -27,6 +28,12 @@ use crate::supervise;
 
 /// A difference of clocks worth a warning.
 const SKEW: Duration = Duration::from_secs(10);
+
+/// The identity of the certificate in `path`, if there is one: what is not there or not readable is for the start to say.
+pub(crate) fn certificate_id(path: &std::path::Path) -> Option<SpiffeId> {
+    let chain = pem::certificates(path, &pem::read(path).ok()?).ok()?;
+    avouch_spiffe::x509::Leaf::parse(chain.first()?).ok().map(|leaf| leaf.spiffe_id().clone())
+}
 
 /// Why an identity could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +90,14 @@ pub enum IdentityError {
     /// The issuer answered with something that is no usable identity.
     #[error("the issuer's answer is unusable: {0}")]
     Answer(String),
-    /// The issuer's address is not `host:port`.
-    #[error("`{0}` is not an address of the form host:port")]
-    Address(String),
+    /// The issuer's address is not `host:port`, or one that nobody could connect to.
+    #[error("`{address}` is not an address of an issuer")]
+    Address {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        source: HostPortError,
+    },
     /// Key generation or signing failed.
     #[error("cryptography failed: {0}")]
     Crypto(String),

@@ -268,3 +268,104 @@ async fn no_call_is_taken_on_a_connection_after_the_certificate_has_ended_whatev
     );
     assert_eq!(running.stop().await.open_at_shutdown, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_and_times_without_end_panic_nowhere() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let running = serve(
+        server,
+        options(|options| {
+            options.max_handshakes = usize::MAX;
+            options.max_handshake_rate = u32::MAX;
+            options.max_connections = usize::MAX;
+            options.max_unauthenticated_connections = usize::MAX;
+            options.unauthenticated_connection_age = Duration::MAX;
+            options.max_unauthenticated_bytes = u64::MAX;
+            options.handshake_timeout = Duration::MAX;
+            options.chain.max_depth = usize::MAX;
+            options.chain.max_certificate_bytes = usize::MAX;
+            options.max_concurrent_streams = u32::MAX;
+            options.max_header_list_size = u32::MAX;
+            options.max_pending_accept_reset_streams = usize::MAX;
+            options.max_abandoned_calls = u32::MAX;
+            options.max_send_buffer_size = usize::MAX;
+            options.max_connection_age = Duration::MAX;
+            options.retirement_grace = Duration::MAX;
+            options.keepalive_interval = Duration::MAX;
+            options.keepalive_timeout = Duration::MAX;
+            options.linger = Duration::MAX;
+        }),
+    )
+    .await;
+    let channel = client
+        .channel(&running.url(), id("/server"))
+        .default_timeout(Some(Duration::MAX))
+        .connect_timeout(Duration::MAX)
+        .patience(Duration::MAX)
+        .build()
+        .expect("a channel");
+    check(&channel).await.expect("a call");
+    drop(channel);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn limits_and_times_of_nothing_panic_nowhere() {
+    let ca = Ca::new();
+    let (_server_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let running = serve(
+        server,
+        options(|options| {
+            options.max_handshakes = 0;
+            options.max_handshake_rate = 0;
+            options.max_connections = 0;
+            options.max_unauthenticated_connections = 0;
+            options.unauthenticated_connection_age = Duration::ZERO;
+            options.max_concurrent_streams = 0;
+            options.max_header_list_size = 0;
+            options.max_send_buffer_size = 0;
+            options.max_connection_age = Duration::ZERO;
+            options.retirement_grace = Duration::ZERO;
+            options.keepalive_interval = Duration::ZERO;
+            options.keepalive_timeout = Duration::ZERO;
+            options.linger = Duration::ZERO;
+        }),
+    )
+    .await;
+    // Nothing gets through, and the listener goes on saying so.
+    let channel = channel(&client, &running);
+    check(&channel).await.expect_err("no room");
+    check(&channel).await.expect_err("no room, again");
+    drop(channel);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_channel_to_what_nobody_could_connect_to_is_not_made() {
+    let (_publisher, client) = Ca::new().identity("/client");
+    for url in [
+        "http://a:1",
+        "a:1",
+        "https://a",
+        "https://a:0",
+        "https://u@a:1",
+        "https://a:1/path",
+        "https://a:1?q",
+        "https://a:1#f",
+        "https://::1:7001",
+        "https://0.0.0.0:7001",
+        "https://[::]:7001",
+        "https://224.0.0.1:7001",
+        "https://127.1:7001",
+        "https://",
+    ] {
+        client.channel(url, id("/server")).build().expect_err(url);
+    }
+    for url in ["https://a:1", "https://a:1/", "HTTPS://a_b:1", "https://[::1]:1", "https://[fe80::1%eth0]:1"]
+    {
+        client.channel(url, id("/server")).build().expect(url);
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use avouch_spiffe::Bounds;
+
 /// What a [`Recorder`](crate::Recorder) is set up with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordsConfig {
@@ -9,6 +11,12 @@ pub struct RecordsConfig {
     pub keep: usize,
     /// Where they are written to, if anywhere.
     pub file: Option<FileConfig>,
+}
+
+impl RecordsConfig {
+    /// Of [`RecordsConfig::keep`].
+    pub const KEEP: Bounds<usize> =
+        Bounds::new(1, 16 * 1024, "each takes half a kilobyte, and longer ago than that is for the file");
 }
 
 impl Default for RecordsConfig {
@@ -28,4 +36,15 @@ pub struct FileConfig {
     pub rotate_keep: u32,
     /// Whether allowed calls are written too, not only those refused or audited.
     pub allowed: bool,
+}
+
+impl FileConfig {
+    /// Of [`FileConfig::rotate_bytes`].
+    pub const ROTATE_BYTES: Bounds<u64> = Bounds::new(
+        64 * 1024,
+        1 << 40,
+        "a file of less is nothing but renaming, and one of a tebibyte is never followed by another",
+    );
+    /// Of [`FileConfig::rotate_keep`].
+    pub const ROTATE_KEEP: Bounds<u32> = Bounds::new(0, 1000, "each is renamed when a new one begins");
 }

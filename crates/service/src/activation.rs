@@ -43,6 +43,11 @@ pub(crate) fn take(env: &HashMap<String, String>) -> Result<Option<TcpListener>,
     }
 }
 
+/// Whether a socket is passed to a process of this environment, whichever that is: then it binds none itself.
+pub(crate) fn is_activated(env: &HashMap<String, String>) -> bool {
+    env.get("LISTEN_FDS").is_some_and(|count| count != "0")
+}
+
 /// How many descriptors are passed to the process `own`.
 fn passed(env: &HashMap<String, String>, own: u32) -> Result<usize, ActivationError> {
     // Without the variable nobody says whom they are for: it may be an ancestor.

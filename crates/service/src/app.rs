@@ -63,7 +63,13 @@ impl App {
     /// # Errors
     /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
-        Ok(self.parts.config.own()?)
+        self.parts.config.settings()
+    }
+
+    /// The process's configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.parts.config
     }
 
     /// A channel to the upstream described in `[upstreams.NAME]`.
@@ -83,8 +89,7 @@ impl App {
         name: &str,
         configure: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
     ) -> Result<TracedChannel, BootError> {
-        let upstream =
-            self.parts.config.upstreams.get(name).ok_or_else(|| BootError::NoUpstream(name.to_owned()))?;
+        let upstream = self.parts.config.upstream(name)?;
         let methods = self.parts.methods.iter().map(|method| method.path);
         upstream::open(upstream, &self.parts.identity, self.tracing(), self.metrics(), methods, configure)
     }

@@ -23,6 +23,7 @@ use crate::health::{self, Health, HealthPort};
 use crate::launch::{Launch, VERSION};
 use crate::observe::Observer;
 use crate::phase::Life;
+use crate::run::BoxError;
 use crate::signals::{self, Stop};
 
 /// Why a process could not start.
@@ -61,6 +62,14 @@ pub enum BootError {
     /// There is no identity to be had.
     #[error("this process could not get its identity")]
     Identity(#[from] IdentityError),
+    /// What the service itself was told cannot be used.
+    #[error("[{section}] cannot be used")]
+    Settings {
+        /// Its section.
+        section: &'static str,
+        /// Why not.
+        source: BoxError,
+    },
     /// The configuration names no such upstream.
     #[error("there is no section [upstreams.{0}]")]
     NoUpstream(String),
@@ -73,6 +82,12 @@ pub enum BootError {
 }
 
 impl BootError {
+    /// What the service itself was told, in its section or by its flags, cannot be used. Ends with exit code 64, as every
+    /// configuration that cannot be used.
+    pub fn settings(section: &'static str, why: impl Into<BoxError>) -> Self {
+        Self::Settings { section, source: why.into() }
+    }
+
     /// Whether whoever started the process can repair it by what they give it.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
@@ -80,6 +95,7 @@ impl BootError {
             | Self::Contract(_)
             | Self::Policy(_)
             | Self::Activation(_)
+            | Self::Settings { .. }
             | Self::NoUpstream(_)
             | Self::Upstream(_) => true,
             // All else that can be wrong with telemetry's settings is a warning.
@@ -91,7 +107,7 @@ impl BootError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
-            Self::Config(_) => Some(
+            Self::Config(_) | Self::Settings { .. } => Some(
                 "configuration is read from --config FILE, then AVOUCH_SECTION__KEY, then --set SECTION.KEY=VALUE",
             ),
             Self::Policy(error) => {
@@ -145,10 +161,19 @@ impl Boot {
         contracts: &[&'static Contract],
         launch: &Launch,
     ) -> Result<Self, BootError> {
+        Self::begin(name, check(name, contracts, launch)?, launch).await
+    }
+
+    /// As [`Boot::new`], with what has been checked.
+    pub(crate) async fn begin(
+        name: &'static str,
+        checked: Checked,
+        launch: &Launch,
+    ) -> Result<Self, BootError> {
         // A second call finds the provider of the first, which is the same one.
         let _ =
             rustls::crypto::CryptoProvider::install_default((**avouch_identity::crypto_provider()).clone());
-        let (config, methods, policy) = check(name, contracts, launch)?;
+        let Checked { config, methods, policy } = checked;
         let socket = activation::take(&launch.env)?;
         let telemetry = avouch_telemetry::init(name, VERSION, &config.telemetry)?;
         let stop = Stop::default();
@@ -195,7 +220,7 @@ impl Boot {
     /// # Errors
     /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
-        Ok(self.config.own()?)
+        self.config.settings()
     }
 
     /// The process's telemetry.
@@ -215,8 +240,7 @@ impl Boot {
     /// # Errors
     /// See [`BootError`].
     pub async fn start(mut self) -> Result<App, BootError> {
-        let missing = || ConfigError::from(crate::ConfigFault::MissingSection("identity".to_owned()));
-        let config = self.config.identity.take().ok_or_else(missing)?;
+        let config = self.config.take_identity()?;
         let start = Identity::starter(config)
             .observer(std::sync::Arc::new(self.observer.clone()))
             .clock(self.config.service.clock.clone())
@@ -266,12 +290,21 @@ impl Boot {
     }
 }
 
-/// Everything that can be checked without starting anything.
+/// What is known before anything is started.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) config: Config,
+    methods: Methods,
+    policy: PolicyHandle,
+}
+
+/// Everything that can be checked without starting anything. The start begins with it, so that what `--check-config`
+/// takes starts, and what it refuses is refused then with the same words.
 pub(crate) fn check(
     name: &'static str,
     contracts: &[&'static Contract],
     launch: &Launch,
-) -> Result<(Config, Methods, PolicyHandle), BootError> {
+) -> Result<Checked, BootError> {
     let config = Config::load(name, launch)?;
     let contracts: Vec<_> = contracts.iter().copied().chain([avouch_records::contract()]).collect();
     let methods = Methods::new(&contracts)?;
@@ -279,5 +312,5 @@ pub(crate) fn check(
         Some(path) => PolicyHandle::load_by(config.service.clock.clone(), path, methods.clone())?,
         None => PolicyHandle::fixed(Policy::without_roles(&methods)),
     };
-    Ok((config, methods, policy))
+    Ok(Checked { config, methods, policy })
 }

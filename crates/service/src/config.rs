@@ -4,33 +4,44 @@
 //! process works with. A process knows its common sections, its `[upstreams.NAME]` and the one section called like the
 //! service; any other key stops the start with the nearest known one named.
 
+mod addresses;
 mod defaults;
 mod error;
 mod layers;
+mod limits;
 pub(crate) mod origin;
 mod period;
 mod redact;
+mod scalar;
 mod sections;
 #[cfg(feature = "test-clock")]
 mod test_clock;
+mod upstreams;
 
 use std::collections::BTreeMap;
 
-use avouch_identity::IdentityConfig;
+use avouch_identity::{FilesConfig, IdentityConfig, IssuerConfig};
 use avouch_records::RecordsConfig;
+use avouch_spiffe::Bounds;
 use avouch_telemetry::TelemetryConfig;
 use serde::de::DeserializeOwned;
 
 pub use error::{ConfigError, ConfigFault};
 pub(crate) use layers::Layers;
 pub use period::Period;
-pub(crate) use sections::{AuthzConfig, ServiceConfig, UpstreamConfig};
+pub use scalar::{Readable, Scalar};
+pub(crate) use sections::{AuthzConfig, ServiceConfig};
+pub(crate) use upstreams::UpstreamConfig;
 
+use crate::boot::BootError;
 use crate::launch::Launch;
 
-/// The checked configuration of a process.
+/// Of `[telemetry] sampling_ratio`.
+const SAMPLING_RATIO: Bounds<f64> = Bounds::new(0.0, 1.0, "it is the share of new traces that are recorded");
+
+/// The checked configuration of a process: everything but the service's own section, which [`Config::settings`] reads.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) service: ServiceConfig,
     pub(crate) health_listen: std::net::SocketAddr,
     pub(crate) identity: Option<IdentityConfig>,
@@ -50,30 +61,112 @@ impl Config {
         let health: sections::RawHealth = layers.section("health")?.unwrap_or_default();
         let authz: sections::RawAuthz = layers.section("authz")?.unwrap_or_default();
         let records: sections::RawRecords = layers.section("records")?.unwrap_or_default();
-        let mut identity: Option<IdentityConfig> = layers.section("identity")?;
         let service = service.check()?;
+        let health_listen = health.check()?;
+        if !crate::activation::is_activated(&launch.env) {
+            addresses::apart(("health.listen", health_listen), ("service.listen", service.listen))?;
+        }
+        let mut identity = identity(&layers)?;
         advertise(&mut identity, &service);
+        let upstreams = layers.upstreams()?;
+        upstreams::check_trust_domains(identity.as_ref(), &upstreams)?;
+        within(&layers, "telemetry", "sampling_ratio", &SAMPLING_RATIO)?;
         Ok(Self {
             service,
-            health_listen: health.check()?,
+            health_listen,
             identity,
             authz: authz.check()?,
             records: records.check()?,
             telemetry: layers.section("telemetry")?.unwrap_or_default(),
-            upstreams: layers.upstreams()?,
+            upstreams,
             layers,
             name,
         })
     }
 
-    /// The service's own section, or an empty one.
-    pub(crate) fn own<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        self.layers.section_or_empty(self.name)
+    /// The service's own section, `[name]`; an absent one counts as empty.
+    ///
+    /// # Errors
+    /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
+        Ok(self.layers.section_or_empty(self.name)?)
+    }
+
+    /// Refuses a configuration without `[upstreams.NAME]`, as [`App::channel`](crate::App::channel) would.
+    ///
+    /// # Errors
+    /// When there is no such section.
+    pub fn needs_upstream(&self, name: &str) -> Result<(), BootError> {
+        self.upstream(name).map(|_| ())
+    }
+
+    /// A listener of the service's own, beside those of every process: an IP address and a port that none of them has.
+    ///
+    /// # Errors
+    /// When it is none, or the port of `[service] listen` or `[health] listen`.
+    pub fn listener(&self, key: &str, text: &str) -> Result<std::net::SocketAddr, BootError> {
+        let check = || {
+            let address = addresses::listen(key, Some(text))?;
+            addresses::apart((key, address), ("service.listen", self.service.listen))?;
+            addresses::apart((key, address), ("health.listen", self.health_listen))?;
+            Ok::<_, ConfigFault>(address)
+        };
+        Ok(check().map_err(ConfigError::from)?)
+    }
+
+    /// A file that the service writes beside its database: it needs a name, and a directory that is there.
+    ///
+    /// # Errors
+    /// When it cannot be written there.
+    pub fn writable_file(&self, key: &str, path: &std::path::Path) -> Result<(), BootError> {
+        Ok(addresses::writable_file(key, path).map_err(ConfigError::from)?)
+    }
+
+    pub(crate) fn upstream(&self, name: &str) -> Result<&UpstreamConfig, BootError> {
+        self.upstreams.get(name).ok_or_else(|| BootError::NoUpstream(name.to_owned()))
+    }
+
+    /// Refuses a configuration without `[identity]`, as the start would.
+    pub(crate) fn needs_identity(&self) -> Result<(), ConfigError> {
+        self.identity.as_ref().map(|_| ()).ok_or_else(no_identity)
+    }
+
+    /// Where the identity comes from; asked for once.
+    pub(crate) fn take_identity(&mut self) -> Result<IdentityConfig, ConfigError> {
+        self.identity.take().ok_or_else(no_identity)
     }
 
     /// All of it as one line of JSON, with what looks like a secret hidden.
     pub(crate) fn redacted(&self) -> String {
         redact::redacted(&self.layers).to_string()
+    }
+}
+
+fn no_identity() -> ConfigError {
+    ConfigFault::MissingSection("identity".to_owned()).into()
+}
+
+/// Where the identity comes from, if the configuration says so.
+fn identity(layers: &Layers) -> Result<Option<IdentityConfig>, ConfigFault> {
+    // Before the section is read: its type would refuse what is no number without the key's name.
+    within(layers, "identity", "timeout_ms", &IssuerConfig::TIMEOUT_MS)?;
+    within(layers, "identity", "poll_ms", &FilesConfig::POLL_MS)?;
+    let identity: Option<IdentityConfig> = layers.section("identity").map_err(|error| error.fault)?;
+    if let Some(identity) = &identity {
+        identity.check().map_err(ConfigFault::Identity)?;
+    }
+    Ok(identity)
+}
+
+fn within<T: Readable>(
+    layers: &Layers,
+    section: &str,
+    key: &str,
+    bounds: &Bounds<T>,
+) -> Result<(), ConfigFault> {
+    match layers.scalar(section, key) {
+        Some(given) => given.within(&format!("{section}.{key}"), bounds).map(|_| ()),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Flags {
     /// Overrides one configuration key; may be repeated.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Checks configuration and policy, then exits.
+    /// Checks configuration and policy as the start does, then exits.
     #[arg(long)]
     pub check_config: bool,
     /// Shows every key of the configuration, its value, and where that comes from, then exits; secrets are hidden.
@@ -67,7 +67,7 @@ impl Launch {
 
 /// No flags of a service's own.
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub(crate) struct NoFlags {}
+pub struct NoFlags {}
 
 /// Parses `args` (the program's name first) as the common flags and a service's own.
 pub(crate) fn parse<A: Args>(

@@ -13,7 +13,7 @@ use clap::Args;
 
 use crate::app::App;
 use crate::boot::{self, Boot, BootError};
-use crate::config::origin;
+use crate::config::{Config, origin};
 use crate::health_check::{self, HealthCheckError};
 use crate::launch::{self, Flags, Launch, NoFlags, ShowConfig};
 
@@ -45,33 +45,64 @@ where
     F: FnOnce(App, A) -> R,
     R: Future<Output = Result<(), BoxError>>,
 {
-    run_boot(name, contracts, async |boot: Boot, own: A| main(boot.start().await?, own).await)
+    run_checked(name, contracts, |_, _| Ok(()), main)
 }
 
-/// As [`run_with`], for a process that sees to its own identity: `main` gets the [`Boot`].
-pub fn run_boot<A, F>(name: &'static str, contracts: &[&'static Contract], main: F) -> ExitCode
+/// As [`run_with`], for a service with settings of its own: `check` refuses those that `main` could not use, so that
+/// `--check-config` says what the start would say. It must start and change nothing.
+///
+/// ```no_run
+/// # use std::process::ExitCode;
+/// use avouch_service::{App, BootError, BoxError, Config, NoFlags};
+/// # #[derive(serde::Deserialize)]
+/// # struct Settings {}
+///
+/// fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
+///     config.settings::<Settings>()?;
+///     config.needs_upstream("inventory")
+/// }
+///
+/// # async fn orders(app: App, _: NoFlags) -> Result<(), BoxError> { Ok(()) }
+/// fn main() -> ExitCode {
+///     avouch_service::run_checked("orders", &[], check, orders)
+/// }
+/// ```
+pub fn run_checked<A, C, F, R>(
+    name: &'static str,
+    contracts: &[&'static Contract],
+    check: C,
+    main: F,
+) -> ExitCode
 where
     A: Args,
+    C: FnOnce(&Config, &A) -> Result<(), BootError>,
+    F: FnOnce(App, A) -> R,
+    R: Future<Output = Result<(), BoxError>>,
+{
+    let check = |config: &Config, own: &A| {
+        config.needs_identity()?;
+        check(config, own)
+    };
+    run_boot(name, contracts, check, async |boot: Boot, own: A| main(boot.start().await?, own).await)
+}
+
+/// As [`run_checked`], for a process that sees to its own identity: `main` gets the [`Boot`].
+pub fn run_boot<A, C, F>(name: &'static str, contracts: &[&'static Contract], check: C, main: F) -> ExitCode
+where
+    A: Args,
+    C: FnOnce(&Config, &A) -> Result<(), BootError>,
     F: AsyncFnOnce(Boot, A) -> Result<(), BoxError>,
 {
     let (flags, own) = match launch::parse::<A>(name, std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
-    let outcome = if flags.check_config {
-        check(name, contracts, flags)
-    } else if let Some(form) = flags.show_config {
+    let outcome = if let Some(form) = flags.show_config {
         show(name, flags, form)
     } else if flags.health {
         health(name, flags)
     } else {
-        in_runtime(async {
-            let boot = Boot::new(name, contracts, &Launch::of_process(flags)).await?;
-            let telemetry = boot.telemetry().clone();
-            let outcome = main(boot, own).await;
-            telemetry.shutdown(FLUSH).await;
-            outcome
-        })
+        start(name, contracts, Launch::of_process(flags), own, check, main)
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,21 +112,44 @@ where
     }
 }
 
+/// Checks everything, and goes on to start unless it was asked to check only: there is no check that the start leaves out,
+/// and none that it makes later.
+fn start<A, C, F>(
+    name: &'static str,
+    contracts: &[&'static Contract],
+    launch: Launch,
+    own: A,
+    check: C,
+    main: F,
+) -> Result<(), BoxError>
+where
+    C: FnOnce(&Config, &A) -> Result<(), BootError>,
+    F: AsyncFnOnce(Boot, A) -> Result<(), BoxError>,
+{
+    let checked = boot::check(name, contracts, &launch)?;
+    check(&checked.config, &own)?;
+    if launch.flags.check_config {
+        // What telemetry would warn of is told, and is no fault: a process starts all the same.
+        for warning in avouch_telemetry::check(name, &checked.config.telemetry).map_err(BootError::from)? {
+            writeln!(std::io::stderr(), "{name}: warning: {warning}")?;
+        }
+        writeln!(std::io::stdout(), "{name}: the configuration is good")?;
+        return Ok(());
+    }
+    in_runtime(async {
+        let boot = Boot::begin(name, checked, &launch).await?;
+        let telemetry = boot.telemetry().clone();
+        let outcome = main(boot, own).await;
+        telemetry.shutdown(FLUSH).await;
+        outcome
+    })
+}
+
 fn in_runtime(work: impl Future<Output = Result<(), BoxError>>) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(work);
     runtime.shutdown_timeout(LEFTOVER);
     outcome
-}
-
-/// `--check-config`. What telemetry would warn of is told, and is no fault: a process starts all the same.
-fn check(name: &'static str, contracts: &[&'static Contract], flags: Flags) -> Result<(), BoxError> {
-    let (config, ..) = boot::check(name, contracts, &Launch::of_process(flags))?;
-    for warning in avouch_telemetry::check(name, &config.telemetry).map_err(BootError::from)? {
-        writeln!(std::io::stderr(), "{name}: warning: {warning}")?;
-    }
-    writeln!(std::io::stdout(), "{name}: the configuration is good")?;
-    Ok(())
 }
 
 /// `--show-config`.

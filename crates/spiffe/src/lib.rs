@@ -7,10 +7,12 @@
 //!
 //! Deliberate strictness beyond the SPIFFE standards is listed in `docs/spiffe-divergences.md`.
 
+pub mod bounds;
 mod bundle;
 pub mod clock;
 pub mod contract;
 pub mod hex;
+pub mod host_port;
 mod id;
 mod network;
 mod peer;
@@ -22,7 +24,9 @@ mod token;
 mod trust_domain;
 pub mod x509;
 
+pub use bounds::{Bounds, OutOfBounds};
 pub use bundle::{Bundle, BundleError, BundleSet};
+pub use host_port::{HostPort, HostPortError};
 pub use id::{MAX_SPIFFE_ID_BYTES, SpiffeId, SpiffeIdError};
 pub use network::Network;
 pub use peer::PeerIdentity;

@@ -2,7 +2,15 @@
 
 use std::time::Duration;
 
+use avouch_spiffe::Bounds;
+use tokio::sync::Semaphore;
+
+use crate::deadline::LONGEST;
 use crate::verify::ChainLimits;
+
+const NOTHING_OR_TOO_MANY: &str =
+    "with none nothing gets through, and Linux gives a process no more descriptors";
+const DESCRIPTORS: usize = 1 << 20;
 
 /// Limits and times of a [`Server`](crate::Server).
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +58,86 @@ pub struct ServerOptions {
     pub keepalive_timeout: Duration,
     /// After a refused handshake: how long to keep the connection half open so that the alert arrives.
     pub linger: Duration,
+}
+
+/// What a configuration may say. A program that sets the fields itself may go beyond; what would panic is then brought
+/// within what tokio, hyper and h2 take.
+impl ServerOptions {
+    /// Of [`ServerOptions::max_handshakes`].
+    pub const MAX_HANDSHAKES: Bounds<usize> = Bounds::new(1, DESCRIPTORS, NOTHING_OR_TOO_MANY);
+    /// Of [`ServerOptions::max_handshake_rate`].
+    pub const MAX_HANDSHAKE_RATE: Bounds<u32> = Bounds::new(
+        1,
+        1_000_000,
+        "with none nothing gets through, and more than one in a microsecond is no limit",
+    );
+    /// Of [`ServerOptions::max_connections`].
+    pub const MAX_CONNECTIONS: Bounds<usize> = Bounds::new(1, DESCRIPTORS, NOTHING_OR_TOO_MANY);
+    /// Of [`ServerOptions::max_unauthenticated_connections`].
+    pub const MAX_UNAUTHENTICATED_CONNECTIONS: Bounds<usize> =
+        Bounds::new(1, DESCRIPTORS, NOTHING_OR_TOO_MANY);
+    /// Of [`ServerOptions::unauthenticated_connection_age`].
+    pub const UNAUTHENTICATED_CONNECTION_AGE: Bounds<Duration> = Bounds::new(
+        Duration::from_secs(1),
+        Duration::from_secs(3600),
+        "to enrol takes two calls, and whoever stays without an identity takes room from others",
+    );
+    /// Of [`ServerOptions::handshake_timeout`].
+    pub const HANDSHAKE_TIMEOUT: Bounds<Duration> = Bounds::new(
+        Duration::from_millis(10),
+        Duration::from_secs(300),
+        "a handshake takes a round trip and a signature, and one that does not end holds a place",
+    );
+    /// Of [`ServerOptions::max_concurrent_streams`].
+    pub const MAX_CONCURRENT_STREAMS: Bounds<u32> =
+        Bounds::new(1, 1 << 16, "with none no call gets through, and each takes memory of its own");
+    /// Of [`ServerOptions::max_header_list_size`].
+    pub const MAX_HEADER_LIST_SIZE: Bounds<u32> = Bounds::new(
+        1 << 10,
+        1 << 20,
+        "the headers of a call take some hundred bytes, and a peer can make each connection hold four times as many",
+    );
+    /// Of [`ServerOptions::max_abandoned_calls`].
+    pub const MAX_ABANDONED_CALLS: Bounds<u32> =
+        Bounds::new(1, 1_000_000, "a caller may change its mind, and more in ten seconds is a flood");
+    /// Of [`ServerOptions::max_connection_age`].
+    pub const MAX_CONNECTION_AGE: Bounds<Duration> = Bounds::new(
+        Duration::from_secs(1),
+        Duration::from_secs(7 * 24 * 3600),
+        "a new connection costs a handshake, and no certificate of avouch lives longer",
+    );
+    /// Of [`ServerOptions::retirement_grace`].
+    pub const RETIREMENT_GRACE: Bounds<Duration> =
+        Bounds::new(Duration::ZERO, Duration::from_secs(300), "nobody waits longer for a stop");
+    /// Of [`ChainLimits::max_depth`].
+    pub const MAX_CHAIN_DEPTH: Bounds<usize> =
+        Bounds::new(1, 16, "the leaf is one, and each more costs a signature check before the peer is known");
+    /// Of [`ChainLimits::max_certificate_bytes`].
+    pub const MAX_CERTIFICATE_BYTES: Bounds<usize> = Bounds::new(
+        256,
+        64 * 1024,
+        "an SVID takes some hundred bytes, and a handshake is read no further than 64 KiB",
+    );
+
+    /// These options, with every number at most what the libraries below take: they panic beyond it.
+    pub(crate) fn without_panics(mut self) -> Self {
+        self.max_connections = self.max_connections.min(Semaphore::MAX_PERMITS);
+        // hyper asserts that it fits 32 bits, though it takes a `usize`.
+        self.max_send_buffer_size = self.max_send_buffer_size.min(u32::MAX as usize);
+        // Each is added to a moment, here or in hyper; the age is multiplied for its jitter before.
+        for time in [
+            &mut self.unauthenticated_connection_age,
+            &mut self.handshake_timeout,
+            &mut self.max_connection_age,
+            &mut self.retirement_grace,
+            &mut self.keepalive_interval,
+            &mut self.keepalive_timeout,
+            &mut self.linger,
+        ] {
+            *time = (*time).min(LONGEST);
+        }
+        self
+    }
 }
 
 impl Default for ServerOptions {

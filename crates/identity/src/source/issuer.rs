@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
-use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, HostPort, HostPortError, JoinToken, SpiffeId, TrustDomain};
 use avouch_text::with_causes;
 use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
@@ -20,7 +20,7 @@ use super::state::{State, Stored};
 use super::{IdentityError, IdentityEvent, Surroundings, enroll, schedule};
 use crate::channel::connect::Dial;
 use crate::channel::link::Keepalive;
-use crate::channel::{Channel, SingleUse, host_and_port};
+use crate::channel::{Channel, SingleUse, authority};
 use crate::config::IssuerConfig;
 use crate::filter::IdentityFilter;
 use crate::snapshot::{Identity, Snapshot};
@@ -38,10 +38,19 @@ pub(super) struct Target {
 
 impl Target {
     fn parse(config: &IssuerConfig) -> Result<Self, IdentityError> {
-        let wrong = || IdentityError::Address(config.address.clone());
-        let authority: Authority = config.address.parse().map_err(|_| wrong())?;
-        let (host, port) = host_and_port(&authority).ok_or_else(wrong)?;
-        Ok(Self { authority, host, port, timeout: config.timeout() })
+        let wrong = |source| IdentityError::Address { address: config.address.clone(), source };
+        let address: HostPort = config
+            .address
+            .parse()
+            .and_then(|address: HostPort| address.usable().map(|()| address))
+            .map_err(wrong)?;
+        let authority = authority(&address).ok_or_else(|| wrong(HostPortError::Brackets))?;
+        Ok(Self {
+            authority,
+            host: address.host().to_owned(),
+            port: address.port(),
+            timeout: config.timeout(),
+        })
     }
 }
 

@@ -36,17 +36,39 @@ pub(super) struct Stored {
     pub(super) pending: Option<SvidKey>,
 }
 
+/// Refuses a state directory that is none, or that others can enter. One that is not there yet can be made.
+pub(crate) fn examine(dir: &Path) -> io::Result<()> {
+    let metadata = match std::fs::metadata(dir) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                "a part of the path is not a directory",
+            ));
+        }
+        Err(error) => return Err(error),
+    };
+    if !metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory"));
+    }
+    let mode = metadata.permissions().mode();
+    if mode & 0o077 != 0 {
+        let message = format!("others can enter it (mode {:o}); run `chmod 700` on it", mode & 0o777);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    Ok(())
+}
+
 impl State {
     pub(super) fn open(dir: Option<PathBuf>) -> Result<Self, IdentityError> {
         let Some(dir) = dir else { return Ok(Self { dir: None, _lock: None }) };
         let at =
             |source| IdentityError::File { action: "open the state directory", path: dir.clone(), source };
+        // Before it is made: what cannot be a directory is refused with its own words.
+        examine(&dir).map_err(at)?;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at)?;
-        let mode = std::fs::metadata(&dir).map_err(at)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let message = format!("others can enter it (mode {:o}); run `chmod 700` on it", mode & 0o777);
-            return Err(at(io::Error::new(io::ErrorKind::PermissionDenied, message)));
-        }
+        examine(&dir).map_err(at)?;
         let lock = std::fs::OpenOptions::new()
             .create(true)
             .truncate(false)

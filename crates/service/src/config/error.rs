@@ -1,6 +1,10 @@
 //! What can be wrong with a configuration, said so that it can be repaired: which key, why, and what was meant.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+
+use avouch_identity::IdentityConfigError;
+use avouch_spiffe::OutOfBounds;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,16 +71,28 @@ pub enum ConfigFault {
         /// As given.
         value: String,
         /// What is expected, and why.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
+    /// A number or a duration is none, or outside of its bounds.
+    #[error("{key} = {bounds}")]
+    OutOfBounds {
+        /// Which key, section first.
+        key: String,
+        /// What it says, and what it may say.
+        bounds: OutOfBounds,
+    },
+    /// The identity cannot be had as it is configured.
+    #[error("identity.{0}")]
+    Identity(IdentityConfigError),
     /// A section that is needed is absent.
     #[error("there is no section [{0}]")]
     MissingSection(String),
 }
 
 impl ConfigFault {
-    pub(crate) fn value(key: &str, value: impl ToString, expected: &'static str) -> Self {
-        Self::Value { key: key.to_owned(), value: value.to_string(), expected }
+    /// The value of `key` cannot be accepted; `expected` says what is, and why.
+    pub fn value(key: &str, value: impl ToString, expected: impl Into<Cow<'static, str>>) -> Self {
+        Self::Value { key: key.to_owned(), value: value.to_string(), expected: expected.into() }
     }
 }
 

@@ -7,7 +7,8 @@ use config::{ConfigBuilder, Environment, File, FileFormat, Value};
 use serde::de::DeserializeOwned;
 
 use super::error::{ConfigError, ConfigFault, in_section, nearest};
-use super::sections::{RawUpstream, UpstreamConfig};
+use super::scalar::Scalar;
+use super::upstreams::{RawUpstream, UpstreamConfig};
 use crate::launch::Launch;
 
 /// Sections every process has.
@@ -52,6 +53,12 @@ impl Layers {
     pub(crate) fn section<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ConfigError> {
         let value = self.sections.get(name).cloned();
         Ok(value.map(Value::try_deserialize).transpose().map_err(|error| in_section(name, &error))?)
+    }
+
+    /// One key of a section, before the section is read. A key of the wrong shape is for the section's own reading.
+    pub(crate) fn scalar(&self, section: &str, key: &str) -> Option<Scalar> {
+        let table = self.sections.get(section)?.clone().into_table().ok()?;
+        table.get(key)?.clone().try_deserialize().ok()
     }
 
     /// A section; an absent one counts as empty.

@@ -1,4 +1,4 @@
-//! Spans of time as people write them: `10s`, `500ms`, `2m`, `1h`, or a bare number of seconds.
+//! Spans of time as people write them: `10s`, `500ms`, `2m`, `1h`, `7d`, or a bare number of seconds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +27,7 @@ impl FromStr for Period {
             "s" | "" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
+            "d" => 86_400_000,
             _ => return Err(error()),
         };
         if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
@@ -82,9 +83,14 @@ mod tests {
 
     #[test]
     fn units_are_understood() {
-        for (text, milliseconds) in
-            [("500ms", 500), ("10s", 10_000), ("10", 10_000), ("2m", 120_000), ("1h", 3_600_000)]
-        {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("10", 10_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(text.parse(), Ok(Period(Duration::from_millis(milliseconds))), "{text}");
         }
     }

@@ -40,7 +40,7 @@ fn sounds_secret(key: &str) -> bool {
 }
 
 /// `scheme://user:password@host` without what is before the `@`.
-fn without_credentials(text: &str) -> String {
+pub(super) fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.rsplit_once('@') {

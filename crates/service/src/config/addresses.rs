@@ -1,0 +1,126 @@
+//! Where a process listens, and where others find it: what the start, or whoever reads the address, could not use.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use avouch_spiffe::HostPort;
+use avouch_spiffe::host_port::{is_group, with_brackets};
+
+use super::error::ConfigFault;
+
+/// An address to listen on. Port 0 lets the system choose.
+pub(super) fn listen(key: &str, text: Option<&str>) -> Result<SocketAddr, ConfigFault> {
+    let text = text.unwrap_or("127.0.0.1:0");
+    let wrong = || match with_brackets(text) {
+        Some(meant) => {
+            let expected = format!("an IPv6 address needs brackets before its port: write {meant}");
+            ConfigFault::value(key, text, expected)
+        }
+        None => {
+            let expected = "must be an IP address and a port, like 127.0.0.1:7001 or [::]:7001";
+            ConfigFault::value(key, text, expected)
+        }
+    };
+    let address: SocketAddr = text.parse().map_err(|_| wrong())?;
+    if is_group(address.ip()) {
+        let expected = "is the address of a group (multicast or broadcast), where TCP does not listen";
+        return Err(ConfigFault::value(key, text, expected));
+    }
+    Ok(address)
+}
+
+/// Refuses two listeners that would want the same port: the second could not be bound.
+pub(super) fn apart(
+    (key, address): (&str, SocketAddr),
+    (other_key, other): (&str, SocketAddr),
+) -> Result<(), ConfigFault> {
+    if collide(address, other) {
+        let expected = format!("is taken by {other_key} = {other}: each listener needs a port of its own");
+        return Err(ConfigFault::value(key, address, expected));
+    }
+    Ok(())
+}
+
+/// Whether Linux, as it is set up by default, refuses to listen on both: `[::]` takes in the addresses of IPv4.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let takes_in = |all: IpAddr, some: IpAddr| all.is_unspecified() && (all.is_ipv6() || some.is_ipv4());
+    one.port() != 0 && one.port() == other.port() && (a == b || takes_in(a, b) || takes_in(b, a))
+}
+
+/// An address that others are told.
+pub(super) fn advertised(key: &str, text: &str) -> Result<(), ConfigFault> {
+    text.parse()
+        .and_then(|address: HostPort| address.usable())
+        .map_err(|error| ConfigFault::value(key, text, error.to_string()))
+}
+
+/// A file that is written later, by way of another one beside it.
+pub(super) fn writable_file(key: &str, path: &Path) -> Result<(), ConfigFault> {
+    let refuse = |expected: &'static str| Err(ConfigFault::value(key, path.display(), expected));
+    if path.file_name().is_none() || path.is_dir() {
+        return refuse("must name a file, and this is a directory");
+    }
+    // The directory of a file without one is where the process runs.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.map(std::fs::metadata) {
+        Some(Ok(parent)) if !parent.is_dir() => refuse("its directory is none"),
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            refuse("its directory does not exist; make it, or name a file elsewhere")
+        }
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            refuse("its directory is none")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn listeners_that_exclude_each_other_are_told_from_those_that_do_not() {
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("127.0.0.1:1", "[::]:1"),
+            ("[::]:1", "[::1]:1"),
+            ("[::]:1", "0.0.0.0:1"),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1"),
+        ] {
+            assert!(collide(address(one), address(other)), "{one} {other}");
+            assert!(collide(address(other), address(one)), "{other} {one}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("127.0.0.1:1", "127.0.0.1:2"),
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("127.0.0.1:1", "[::1]:1"),
+            ("0.0.0.0:1", "[::1]:1"),
+        ] {
+            assert!(!collide(address(one), address(other)), "{one} {other}");
+            assert!(!collide(address(other), address(one)), "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_file_needs_a_name_and_a_directory() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for good in [file.clone(), temp.path().join("new"), "relative.json".into()] {
+            assert!(writable_file("a.b", &good).is_ok(), "{good:?}");
+        }
+        for bad in
+            [temp.path().to_owned(), temp.path().join("absent/x"), file.join("x"), "/".into(), "".into()]
+        {
+            let said = writable_file("a.b", &bad).unwrap_err().to_string();
+            assert!(said.starts_with("a.b = "), "{said}");
+        }
+    }
+}
