@@ -197,7 +197,8 @@ impl PolicyHandle {
     /// Reloads every `interval`, for ever; run it as a task. It compares content, not dates, so it works on file systems
     /// that tell nothing; each new policy and each new kind of failure is logged once.
     pub async fn watch(self, interval: Duration) {
-        let mut ticks = tokio::time::interval(interval);
+        // An interval of nothing panics.
+        let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last_failure = None;
         loop {

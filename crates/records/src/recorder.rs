@@ -96,6 +96,8 @@ impl RecorderBuilder {
     /// When the system has no thread to give.
     pub fn start(self) -> std::io::Result<Recorder> {
         let RecorderBuilder { config, methods, clock, trace } = self;
+        // The room for them is taken at once: a program that asks for more than a configuration may gets that.
+        let keep = config.keep.min(RecordsConfig::KEEP.most());
         let (control, commands) = mpsc::channel();
         let writes_allowed = config.file.as_ref().is_some_and(|file| file.allowed);
         let shared = Arc::new(Shared {
@@ -103,16 +105,16 @@ impl RecorderBuilder {
             methods: methods.clone(),
             clock,
             trace,
-            keep: config.keep,
+            keep,
             path: config.file.as_ref().map(|file| file.path.clone()),
             queue: ArrayQueue::new(QUEUE),
-            allowed: ArrayQueue::new(QUEUE.max(config.keep)),
+            allowed: ArrayQueue::new(QUEUE.max(keep)),
             wants_allowed: AtomicBool::new(writes_allowed),
             writes_allowed,
             dropped: AtomicU64::new(0),
             attempts: throttle::log_lines(),
             sources: RandomState::new(),
-            memory: Mutex::new(Memory::new(config.keep, config.file.as_ref().map(|file| file.allowed))),
+            memory: Mutex::new(Memory::new(keep, config.file.as_ref().map(|file| file.allowed))),
             problem: Mutex::default(),
             control,
         });

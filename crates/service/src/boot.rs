@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activation::{self, ActivationError};
 use crate::app::{App, Parts};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, ConfigFault};
 use crate::health::{self, Health, HealthPort};
 use crate::launch::{Launch, VERSION};
 use crate::observe::Observer;
@@ -79,6 +79,12 @@ pub enum BootError {
     /// The process was asked to stop before it was up.
     #[error("stopped before it was up")]
     Stopped,
+}
+
+impl From<ConfigFault> for BootError {
+    fn from(fault: ConfigFault) -> Self {
+        Self::Config(fault.into())
+    }
 }
 
 impl BootError {
@@ -221,6 +227,11 @@ impl Boot {
     /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
         self.config.settings()
+    }
+
+    /// The process's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The process's telemetry.

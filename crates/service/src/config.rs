@@ -7,6 +7,7 @@
 mod addresses;
 mod defaults;
 mod error;
+mod files;
 mod layers;
 mod limits;
 pub(crate) mod origin;
@@ -105,21 +106,26 @@ impl Config {
     /// # Errors
     /// When it is none, or the port of `[service] listen` or `[health] listen`.
     pub fn listener(&self, key: &str, text: &str) -> Result<std::net::SocketAddr, BootError> {
-        let check = || {
-            let address = addresses::listen(key, Some(text))?;
-            addresses::apart((key, address), ("service.listen", self.service.listen))?;
-            addresses::apart((key, address), ("health.listen", self.health_listen))?;
-            Ok::<_, ConfigFault>(address)
-        };
-        Ok(check().map_err(ConfigError::from)?)
+        let address = addresses::listen(key, Some(text))?;
+        addresses::apart((key, address), ("service.listen", self.service.listen))?;
+        addresses::apart((key, address), ("health.listen", self.health_listen))?;
+        Ok(address)
     }
 
-    /// A file that the service writes beside its database: it needs a name, and a directory that is there.
+    /// A file that the service writes into a directory that has to be there.
     ///
     /// # Errors
-    /// When it cannot be written there.
+    /// When it is a directory, or has none.
     pub fn writable_file(&self, key: &str, path: &std::path::Path) -> Result<(), BootError> {
-        Ok(addresses::writable_file(key, path).map_err(ConfigError::from)?)
+        Ok(files::writable_file(key, path)?)
+    }
+
+    /// A file that the service makes together with the directories above it, as a database.
+    ///
+    /// # Errors
+    /// When it is a directory, or a part of its path is a file.
+    pub fn file_to_make(&self, key: &str, path: &std::path::Path) -> Result<(), BootError> {
+        Ok(files::file_to_make(key, path)?)
     }
 
     pub(crate) fn upstream(&self, name: &str) -> Result<&UpstreamConfig, BootError> {

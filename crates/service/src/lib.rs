@@ -46,6 +46,7 @@ pub use app::App;
 pub use avouch_authz as authz;
 pub use avouch_identity as identity;
 pub use avouch_records as records;
+pub use avouch_spiffe::{Bounds, OutOfBounds};
 pub use avouch_telemetry as telemetry;
 pub use boot::{Boot, BootError};
 pub use config::{Config, ConfigError, ConfigFault, Period, Readable, Scalar};

@@ -15,7 +15,7 @@ mod store;
 
 pub use error::InventoryError;
 pub use lines::Lines;
-pub use process::run;
+pub use process::{check, run};
 pub use seed::{Article, Seed, SeedError};
 pub use service::Service;
 pub use settings::Settings;

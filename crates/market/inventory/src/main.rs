@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    avouch_service::run("inventory", &[&market_api::CONTRACT], market_inventory::run)
+    let (check, contract) = (market_inventory::check, &market_api::CONTRACT);
+    avouch_service::run_checked("inventory", &[contract], check, |app, _| market_inventory::run(app))
 }

@@ -16,7 +16,7 @@ mod tail;
 pub use book::{Book, CurrencyTotal, Posted, Recorded, Totals};
 pub use error::LedgerError;
 pub use posting::{Account, Entry, Posting};
-pub use process::run;
+pub use process::{check, run};
 pub use service::Service;
 pub use settings::Settings;
 pub use tail::TailEnd;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    avouch_service::run("ledger", &[&market_api::CONTRACT], market_ledger::run)
+    let (check, contract) = (market_ledger::check, &market_api::CONTRACT);
+    avouch_service::run_checked("ledger", &[contract], check, |app, _| market_ledger::run(app))
 }

@@ -23,7 +23,7 @@ pub use downstream::{Downstream, Trouble};
 pub use error::OrdersError;
 pub use order::{Line, Order};
 pub use partners::Partners;
-pub use process::run;
+pub use process::{check, run};
 pub use service::Service;
 pub use settings::Settings;
 pub use state::{Event, IllegalEvent, Reason, Rejection, State, Step};

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    avouch_service::run("orders", &[&market_api::CONTRACT], market_orders::run)
+    let (check, contract) = (market_orders::check, &market_api::CONTRACT);
+    avouch_service::run_checked("orders", &[contract], check, |app, _| market_orders::run(app))
 }

@@ -17,7 +17,7 @@ mod worker;
 pub use book::{Book, LedgerBook};
 pub use charge::{Charge, Receipt};
 pub use error::PaymentsError;
-pub use process::run;
+pub use process::{check, run};
 pub use service::Service;
 pub use settings::{Limits, LimitsError, Settings};
 pub use till::{Credit, Till, TillOptions};

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    avouch_service::run("payments", &[&market_api::CONTRACT], market_payments::run)
+    let (check, contract) = (market_payments::check, &market_api::CONTRACT);
+    avouch_service::run_checked("payments", &[contract], check, |app, _| market_payments::run(app))
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use avouch_service::Period;
+use avouch_service::{Bounds, ConfigFault, Scalar};
 use market_api::ids::{CustomerId, IdError};
 use market_api::money::{Currency, Money, MoneyError};
 use serde::Deserialize;
@@ -26,17 +26,31 @@ pub struct Settings {
     pub database: PathBuf,
     /// Credit per currency, in its smallest unit, of customers who are not named.
     #[serde(default)]
-    pub default_limits: BTreeMap<String, i64>,
+    pub default_limits: BTreeMap<String, Scalar>,
     /// Credit per currency of single customers.
     #[serde(default)]
-    pub limits: BTreeMap<String, BTreeMap<String, i64>>,
+    pub limits: BTreeMap<String, BTreeMap<String, Scalar>>,
     /// How long a charge waits for the ledger before the answer says that it is pending.
-    #[serde(default = "default_patience")]
-    pub patience: Period,
+    /// Default 2 s.
+    pub patience: Option<Scalar>,
 }
 
-const fn default_patience() -> Period {
-    Period(Duration::from_secs(2))
+impl Settings {
+    const PATIENCE: Bounds<Duration> = Bounds::new(
+        Duration::ZERO,
+        Duration::from_secs(3600),
+        "with none the answer comes at once, and nobody waits longer for it",
+    );
+    const CREDIT: Bounds<i64> = Bounds::new(
+        0,
+        Money::MAX_MINOR_UNITS,
+        "it is in the currency's smallest unit, nobody owes credit, and no amount is larger",
+    );
+
+    pub(crate) fn patience(&self) -> Result<Duration, ConfigFault> {
+        let given = self.patience.as_ref();
+        given.map_or(Ok(Duration::from_secs(2)), |given| given.within("payments.patience", &Self::PATIENCE))
+    }
 }
 
 /// Why limits are refused.
@@ -51,7 +65,7 @@ pub enum LimitsError {
         /// What is wrong with it.
         source: IdError,
     },
-    /// A currency or a limit is none.
+    /// A currency is none.
     #[error("credit limits, {currency}: {source}")]
     Limit {
         /// As the file has it.
@@ -59,9 +73,9 @@ pub enum LimitsError {
         /// What is wrong with it.
         source: MoneyError,
     },
-    /// Credit below zero.
-    #[error("credit limits, {0}: a limit is not negative")]
-    Negative(Currency),
+    /// A limit is no amount of credit.
+    #[error(transparent)]
+    OutOfBounds(#[from] ConfigFault),
 }
 
 /// What customers may spend.
@@ -88,18 +102,20 @@ impl TryFrom<&Settings> for Limits {
             let id = customer
                 .parse()
                 .map_err(|source| LimitsError::Customer { customer: customer.clone(), source })?;
-            of.insert(id, per_currency(limits)?);
+            of.insert(id, per_currency(&format!("payments.limits.{customer}"), limits)?);
         }
-        Ok(Self { default: per_currency(&settings.default_limits)?, of })
+        Ok(Self { default: per_currency("payments.default_limits", &settings.default_limits)?, of })
     }
 }
 
-fn per_currency(limits: &BTreeMap<String, i64>) -> Result<BTreeMap<Currency, i64>, LimitsError> {
-    let one = |(name, limit): (&String, &i64)| {
+fn per_currency(
+    section: &str,
+    limits: &BTreeMap<String, Scalar>,
+) -> Result<BTreeMap<Currency, i64>, LimitsError> {
+    let one = |(name, limit): (&String, &Scalar)| {
         let error = |source| LimitsError::Limit { currency: name.clone(), source };
         let currency: Currency = name.parse().map_err(error)?;
-        let limit = Money { currency, minor_units: *limit }.bounded().map_err(error)?.minor_units;
-        if limit < 0 { Err(LimitsError::Negative(currency)) } else { Ok((currency, limit)) }
+        Ok((currency, limit.within(&format!("{section}.{name}"), &Settings::CREDIT)?))
     };
     limits.iter().map(one).collect()
 }
@@ -109,12 +125,13 @@ mod tests {
     use super::*;
 
     fn limits(default: &[(&str, i64)], of: &[(&str, &[(&str, i64)])]) -> Result<Limits, LimitsError> {
-        let map = |pairs: &[(&str, i64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
+        let map =
+            |pairs: &[(&str, i64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), Scalar::from(*v))).collect();
         Limits::try_from(&Settings {
             database: "payments.db".into(),
             default_limits: map(default),
             limits: of.iter().map(|(k, v)| ((*k).to_owned(), map(v))).collect(),
-            patience: default_patience(),
+            patience: None,
         })
     }
 
@@ -131,8 +148,10 @@ mod tests {
     #[test]
     fn unknown_currencies_odd_customers_and_negative_limits_are_refused() {
         assert!(matches!(limits(&[("CHF", 1)], &[]), Err(LimitsError::Limit { .. })));
-        assert!(matches!(limits(&[("EUR", i64::MAX)], &[]), Err(LimitsError::Limit { .. })));
-        assert!(matches!(limits(&[("EUR", -1)], &[]), Err(LimitsError::Negative(Currency::Eur))));
+        for limit in [i64::MAX, i64::MIN, -1, Money::MAX_MINOR_UNITS + 1] {
+            let error = limits(&[], &[("cust-1", &[("EUR", limit)])]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("payments.limits.cust-1.EUR = {limit}: must be")), "{error}");
+        }
         assert!(matches!(limits(&[], &[("Bad", &[])]), Err(LimitsError::Customer { .. })));
     }
 }

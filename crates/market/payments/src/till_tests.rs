@@ -62,9 +62,9 @@ const OPTIONS: TillOptions = TillOptions { patience: Duration::from_secs(5) };
 fn limits(limit: i64) -> Limits {
     let settings = Settings {
         database: "unused".into(),
-        default_limits: [("EUR".to_owned(), limit)].into(),
+        default_limits: [("EUR".to_owned(), limit.into())].into(),
         limits: BTreeMap::new(),
-        patience: avouch_service::Period(Duration::ZERO),
+        patience: None,
     };
     Limits::try_from(&settings).unwrap()
 }

@@ -16,7 +16,7 @@ mod sums;
 pub use error::ReportsError;
 pub use follow::{Follower, Ledger, LedgerTail, Standing};
 pub use posting::{Counted, Sale};
-pub use process::run;
+pub use process::{check, run};
 pub use service::Service;
 pub use settings::Settings;
 pub use sums::{CurrencySum, CustomerSum, Summary, Sums};

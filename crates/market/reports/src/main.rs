@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    avouch_service::run("reports", &[&market_api::CONTRACT], market_reports::run)
+    let (check, contract) = (market_reports::check, &market_api::CONTRACT);
+    avouch_service::run_checked("reports", &[contract], check, |app, _| market_reports::run(app))
 }

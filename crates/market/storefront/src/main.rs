@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    avouch_service::run_with("storefront", &[&market_api::CONTRACT], market_storefront::run)
+    let (check, contract) = (market_storefront::check, &market_api::CONTRACT);
+    avouch_service::run_checked("storefront", &[contract], check, market_storefront::run)
 }

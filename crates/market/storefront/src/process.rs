@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use avouch_authz::layer::DecisionIds;
 use avouch_identity::IdentityFilter;
-use avouch_service::{App, BoxError};
+use avouch_service::{App, BootError, BoxError, Config};
 use market_api::storefront::v1::storefront_server::StorefrontServer;
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio::net::TcpListener;
@@ -20,14 +20,20 @@ use crate::{
     run_trickle,
 };
 
+/// Refuses what [`run`] could not use of the configuration and the flags. Starts nothing.
+///
+/// # Errors
+/// The first thing that cannot be used.
+pub fn check(config: &Config, flags: &Flags) -> Result<(), BootError> {
+    Settings::of(config, flags.clone()).map(|_| ())
+}
+
 /// Places orders and serves shoppers until the process is asked to stop; with `once`, until the orders have ended.
 ///
 /// # Errors
 /// What keeps it from starting, or the listeners from going on; with `once`, orders that could not be read.
 pub async fn run(app: App, flags: Flags) -> Result<(), BoxError> {
-    let mut settings: Settings = app.settings()?;
-    flags.apply(&mut settings);
-    let settings = settings.checked()?;
+    let settings = Settings::of(app.config(), flags)?;
     let desk = OrdersService::new(app.channel("orders")?);
     let submitter = Submitter::new(desk.clone(), settings.submit(), app.tracing().clone());
     if settings.once {

@@ -4,26 +4,47 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use avouch_service::Period;
+use avouch_service::{BootError, Bounds, Config, ConfigFault, Scalar};
 use serde::Deserialize;
 
 use crate::{StreamOptions, SubmitOptions};
 
-/// The service's own section.
-#[derive(Clone, Debug, Deserialize)]
+/// The service's own section as written.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+struct RawSettings {
     /// Orders to place at the start, as JSON lines; `-` is the standard input. Absent: none.
+    orders_file: Option<PathBuf>,
+    /// Where to write the totals of the stream, as JSON, when it has ended.
+    result_file: Option<PathBuf>,
+    /// Orders under way at the same time; default 16.
+    concurrency: Option<Scalar>,
+    /// After the stream: so many varied orders a second, made from those of the stream. 0: none, as by default.
+    trickle_per_second: Option<Scalar>,
+    /// How long to try an order before it counts as failed; default 120 s.
+    give_up_after: Option<Scalar>,
+    /// Where the HTTPS ingress listens. Absent: no ingress.
+    ingress_listen: Option<String>,
+    /// Where to write the ingress's bound `host:port`.
+    ingress_address_file: Option<PathBuf>,
+    /// End after the stream rather than going on as an ingress.
+    once: Option<Scalar>,
+}
+
+/// The service's own section and its flags, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Orders to place at the start, as JSON lines; `-` is the standard input.
     pub orders_file: Option<PathBuf>,
     /// Where to write the totals of the stream, as JSON, when it has ended.
     pub result_file: Option<PathBuf>,
     /// Orders under way at the same time.
     pub concurrency: usize,
-    /// After the stream: so many varied orders a second, made from those of the stream. 0: none.
+    /// After the stream: so many varied orders a second.
     pub trickle_per_second: f64,
     /// How long to try an order before it counts as failed.
-    pub give_up_after: Period,
-    /// Where the HTTPS ingress listens. Absent: no ingress.
+    pub give_up_after: Duration,
+    /// Where the HTTPS ingress listens.
     pub ingress_listen: Option<SocketAddr>,
     /// Where to write the ingress's bound `host:port`.
     pub ingress_address_file: Option<PathBuf>,
@@ -31,58 +52,68 @@ pub struct Settings {
     pub once: bool,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            orders_file: None,
-            result_file: None,
-            concurrency: 16,
-            trickle_per_second: 0.0,
-            give_up_after: Period(Duration::from_secs(120)),
+const CONCURRENCY: Bounds<usize> =
+    Bounds::new(1, 1024, "with none nothing is sent, and more than that is an attack on the orders service");
+const TRICKLE: Bounds<f64> = Bounds::new(0.0, 1000.0, "0 is none, and more than that is no trickle");
+/// A longer time between two orders is no trickle either, and that of 1e-320 a second is more than can be counted.
+const LEAST_TRICKLE: f64 = 0.001;
+const GIVE_UP_AFTER: Bounds<Duration> = Bounds::new(
+    Duration::from_millis(1),
+    Duration::from_secs(24 * 3600),
+    "an order takes a call, and after a day its shopper is gone",
+);
+
+impl RawSettings {
+    fn check(self, flags: Flags) -> Result<Settings, ConfigFault> {
+        let key = |key: &str| format!("storefront.{key}");
+        let concurrency = self.concurrency.map(|given| given.within(&key("concurrency"), &CONCURRENCY));
+        let trickle = self.trickle_per_second.map(|given| given.within(&key("trickle_per_second"), &TRICKLE));
+        let give_up_after =
+            self.give_up_after.map(|given| given.within(&key("give_up_after"), &GIVE_UP_AFTER));
+        let once = self.once.map(|given| given.flag(&key("once")));
+        let settings = Settings {
+            orders_file: flags.orders.or(self.orders_file),
+            result_file: self.result_file,
+            concurrency: concurrency.unwrap_or(Ok(16))?,
+            trickle_per_second: trickle.unwrap_or(Ok(0.0))?,
+            give_up_after: give_up_after.unwrap_or(Ok(Duration::from_secs(120)))?,
             ingress_listen: None,
-            ingress_address_file: None,
-            once: false,
+            ingress_address_file: self.ingress_address_file,
+            once: flags.once | once.unwrap_or(Ok(false))?,
+        };
+        let trickle = settings.trickle_per_second;
+        if trickle > 0.0 && trickle < LEAST_TRICKLE {
+            let expected = "must be 0 for none, or at least 0.001: one order in a thousand seconds";
+            return Err(ConfigFault::value(&key("trickle_per_second"), trickle, expected));
         }
+        if settings.orders_file.is_none() && trickle > 0.0 {
+            let expected = "needs orders_file: the trickle is made from the orders of the stream";
+            return Err(ConfigFault::value(&key("trickle_per_second"), trickle, expected));
+        }
+        if settings.orders_file.is_none() && settings.once {
+            return Err(ConfigFault::value(
+                &key("once"),
+                true,
+                "needs orders_file: there is nothing to end after",
+            ));
+        }
+        Ok(settings)
     }
 }
 
-/// Why settings are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// Nothing could ever be sent, or far too much.
-    #[error("storefront.concurrency is 1 to 1024")]
-    Concurrency,
-    /// Not a rate.
-    #[error("storefront.trickle_per_second is 0 to 1000")]
-    Trickle,
-    /// The trickle is made from the orders of the stream.
-    #[error("storefront.trickle_per_second needs orders_file")]
-    TrickleOfNothing,
-    /// There is nothing to end after.
-    #[error("storefront.once needs orders_file")]
-    OnceNothing,
-}
-
 impl Settings {
-    /// These settings, if they make sense.
+    /// What the configuration and the flags say, if it makes sense.
     ///
     /// # Errors
-    /// See [`SettingsError`].
-    pub fn checked(self) -> Result<Self, SettingsError> {
-        if !(1..=1024).contains(&self.concurrency) {
-            return Err(SettingsError::Concurrency);
-        }
-        if !(0.0..=1000.0).contains(&self.trickle_per_second) {
-            return Err(SettingsError::Trickle);
-        }
-        if self.orders_file.is_none() && self.trickle_per_second > 0.0 {
-            return Err(SettingsError::TrickleOfNothing);
-        }
-        if self.orders_file.is_none() && self.once {
-            return Err(SettingsError::OnceNothing);
-        }
-        Ok(self)
+    /// The first thing that does not.
+    pub fn of(config: &Config, flags: Flags) -> Result<Self, BootError> {
+        let raw: RawSettings = config.settings()?;
+        let ingress = raw.ingress_listen.clone();
+        let mut settings = raw.check(flags)?;
+        settings.ingress_listen =
+            ingress.map(|text| config.listener("storefront.ingress_listen", &text)).transpose()?;
+        config.needs_upstream("orders")?;
+        Ok(settings)
     }
 
     /// How the stream is worked off.
@@ -94,7 +125,7 @@ impl Settings {
     /// How an order is placed.
     #[must_use]
     pub fn submit(&self) -> SubmitOptions {
-        SubmitOptions { give_up_after: self.give_up_after.0, ..SubmitOptions::default() }
+        SubmitOptions { give_up_after: self.give_up_after, ..SubmitOptions::default() }
     }
 
     /// Between two orders of the trickle; `None` when there is none.
@@ -115,52 +146,60 @@ pub struct Flags {
     pub once: bool,
 }
 
-impl Flags {
-    /// Puts the flags over the settings.
-    pub fn apply(self, settings: &mut Settings) {
-        if let Some(orders) = self.orders {
-            settings.orders_file = Some(orders);
-        }
-        settings.once |= self.once;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Settings, SettingsError> {
-        toml::from_str::<Settings>(text).unwrap().checked()
+    fn parse(text: &str) -> Result<Settings, String> {
+        with(text, Flags::default())
+    }
+
+    fn with(text: &str, flags: Flags) -> Result<Settings, String> {
+        toml::from_str::<RawSettings>(text).unwrap().check(flags).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_defaults_are_an_ingress_without_a_stream() {
         let settings = parse("ingress_listen = '127.0.0.1:0'").unwrap();
         assert_eq!((settings.concurrency, settings.trickle_interval()), (16, None));
+        assert_eq!((settings.give_up_after, settings.once), (Duration::from_secs(120), false));
     }
 
     #[test]
-    fn settings_that_make_no_sense_are_refused() {
-        for (text, error) in [
-            ("concurrency = 0", SettingsError::Concurrency),
-            ("concurrency = 5000", SettingsError::Concurrency),
-            ("orders_file = 'x'\ntrickle_per_second = -1.0", SettingsError::Trickle),
-            ("orders_file = 'x'\ntrickle_per_second = nan", SettingsError::Trickle),
-            ("trickle_per_second = 1.0", SettingsError::TrickleOfNothing),
-            ("once = true", SettingsError::OnceNothing),
+    fn settings_that_make_no_sense_are_refused_with_their_key() {
+        for (text, key) in [
+            ("concurrency = 0", "concurrency"),
+            ("concurrency = 5000", "concurrency"),
+            ("concurrency = -1", "concurrency"),
+            ("concurrency = 1.5", "concurrency"),
+            ("orders_file = 'x'\ntrickle_per_second = -1.0", "trickle_per_second"),
+            ("orders_file = 'x'\ntrickle_per_second = nan", "trickle_per_second"),
+            ("orders_file = 'x'\ntrickle_per_second = 1e-320", "trickle_per_second"),
+            ("orders_file = 'x'\ntrickle_per_second = inf", "trickle_per_second"),
+            ("trickle_per_second = 1.0", "trickle_per_second"),
+            ("give_up_after = '9223372036854775807s'", "give_up_after"),
+            ("give_up_after = 0", "give_up_after"),
+            ("once = true", "once"),
+            ("once = 7", "once"),
         ] {
-            assert_eq!(parse(text).unwrap_err(), error, "{text}");
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("storefront.{key} = ")), "{text}: {error}");
         }
-        assert!(toml::from_str::<Settings>("order_file = 'x'").is_err());
+        assert!(toml::from_str::<RawSettings>("order_file = 'x'").is_err());
+    }
+
+    #[test]
+    fn the_slowest_trickle_has_an_interval() {
+        let slow = parse("orders_file = 'x'\ntrickle_per_second = 0.001").unwrap();
+        assert_eq!(slow.trickle_interval(), Some(Duration::from_secs(1000)));
     }
 
     #[test]
     fn flags_go_before_the_file() {
-        let mut settings = parse("orders_file = 'a'").unwrap();
-        Flags { orders: Some("-".into()), once: true }.apply(&mut settings);
-        assert_eq!(settings.orders_file, Some("-".into()));
-        assert!(settings.once);
-        Flags::default().apply(&mut settings);
-        assert!(settings.once);
+        let flags = Flags { orders: Some("-".into()), once: true };
+        let settings = with("orders_file = 'a'", flags).unwrap();
+        assert_eq!((settings.orders_file, settings.once), (Some("-".into()), true));
+        let settings = with("orders_file = 'a'\nonce = true", Flags::default()).unwrap();
+        assert_eq!((settings.orders_file, settings.once), (Some("a".into()), true));
     }
 }

@@ -1,7 +1,6 @@
 //! Where a process listens, and where others find it: what the start, or whoever reads the address, could not use.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use avouch_spiffe::HostPort;
 use avouch_spiffe::host_port::{is_group, with_brackets};
@@ -55,26 +54,6 @@ pub(super) fn advertised(key: &str, text: &str) -> Result<(), ConfigFault> {
         .map_err(|error| ConfigFault::value(key, text, error.to_string()))
 }
 
-/// A file that is written later, by way of another one beside it.
-pub(super) fn writable_file(key: &str, path: &Path) -> Result<(), ConfigFault> {
-    let refuse = |expected: &'static str| Err(ConfigFault::value(key, path.display(), expected));
-    if path.file_name().is_none() || path.is_dir() {
-        return refuse("must name a file, and this is a directory");
-    }
-    // The directory of a file without one is where the process runs.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    match parent.map(std::fs::metadata) {
-        Some(Ok(parent)) if !parent.is_dir() => refuse("its directory is none"),
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            refuse("its directory does not exist; make it, or name a file elsewhere")
-        }
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            refuse("its directory is none")
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,22 +84,6 @@ mod tests {
         ] {
             assert!(!collide(address(one), address(other)), "{one} {other}");
             assert!(!collide(address(other), address(one)), "{other} {one}");
-        }
-    }
-
-    #[test]
-    fn a_file_needs_a_name_and_a_directory() {
-        let temp = tempfile::tempdir().unwrap();
-        let file = temp.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        for good in [file.clone(), temp.path().join("new"), "relative.json".into()] {
-            assert!(writable_file("a.b", &good).is_ok(), "{good:?}");
-        }
-        for bad in
-            [temp.path().to_owned(), temp.path().join("absent/x"), file.join("x"), "/".into(), "".into()]
-        {
-            let said = writable_file("a.b", &bad).unwrap_err().to_string();
-            assert!(said.starts_with("a.b = "), "{said}");
         }
     }
 }

@@ -132,6 +132,12 @@ impl From<Duration> for Scalar {
     }
 }
 
+impl From<i64> for Scalar {
+    fn from(number: i64) -> Self {
+        Self(Kind::Whole(number.into()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

@@ -10,8 +10,9 @@ use avouch_spiffe::Bounds;
 use avouch_spiffe::clock::SharedClock;
 use serde::Deserialize;
 
-use super::addresses::{advertised, listen, writable_file};
+use super::addresses::{advertised, listen};
 use super::error::ConfigFault;
+use super::files::writable_file;
 use super::limits::RawLimits;
 use super::scalar::{Readable, Scalar};
 
