@@ -17,6 +17,7 @@ mod grpc_only;
 mod http_rules;
 mod issuer_clock;
 mod jitter;
+pub mod listen;
 mod record;
 mod server;
 mod snapshot;

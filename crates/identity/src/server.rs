@@ -10,7 +10,6 @@
 
 mod conduct;
 mod connection;
-mod fair;
 mod guard;
 mod handshake;
 mod inlet;
@@ -24,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use avouch_spiffe::throttle::{self, Rate, Throttle};
+use avouch_spiffe::throttle::{Rate, Throttle};
 use avouch_spiffe::{Network, Reason};
 use bytes::Bytes;
 use http_body::Body;
@@ -38,10 +37,9 @@ use tower_service::Service;
 pub use options::ServerOptions;
 pub(crate) use options::retirement_margin;
 
-use fair::Fair;
-
 use crate::filter::IdentityFilter;
 use crate::http_rules::Serves;
+use crate::listen::{Accepted, Acceptor, Fair, Share};
 use crate::record::{
     ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionObserver, ConnectionRecord, LogObserver,
     RequestRefused, Verdict,
@@ -192,6 +190,7 @@ impl Server {
     {
         let shared = Arc::new(self.shared);
         let gate = Gate::new(&shared.options);
+        let acceptor = Acceptor::new("mutual TLS", Share::Many);
         let retiring = CancellationToken::new();
         let tasks = TaskTracker::new();
         tokio::pin!(shutdown);
@@ -199,11 +198,16 @@ impl Server {
             let accepted = tokio::select! {
                 biased;
                 () = &mut shutdown => break Ok(()),
-                accepted = accept(&listener, &gate) => accepted,
+                accepted = acceptor.accept(&listener, || gate.make_room()) => accepted,
             };
             let (tcp, peer_addr) = match accepted {
-                Ok(Some(accepted)) => accepted,
-                Ok(None) => continue,
+                Ok(Accepted::Connection(tcp, peer_addr)) => (tcp, peer_addr),
+                Ok(Accepted::Refused(tcp, peer_addr, shortage)) => {
+                    let rejection = Rejection::new(Reason::HandshakeLimit, shortage.to_string());
+                    refuse_unseen(&shared, &tcp, peer_addr, &rejection);
+                    continue;
+                }
+                Ok(Accepted::Nothing) => continue,
                 Err(error) => break Err(ServerError::Listener(error)),
             };
             let network = Network::from(peer_addr.ip());
@@ -241,7 +245,6 @@ struct Gate {
     handshakes: Arc<Fair<Network>>,
     connections: Arc<Semaphore>,
     unauthenticated: Arc<Fair<Network>>,
-    failures: Arc<Throttle<()>>,
 }
 
 /// Handshakes that are given up when the system has no more room.
@@ -260,7 +263,6 @@ impl Gate {
             handshakes: Arc::new(Fair::new(options.max_handshakes)),
             connections: Arc::new(Semaphore::new(options.max_connections)),
             unauthenticated: Arc::new(Fair::new(unauthenticated)),
-            failures: Arc::new(throttle::log_lines()),
         }
     }
 
@@ -278,10 +280,11 @@ impl Gate {
     }
 
     /// The system has no more room: who holds most of what is not known yet gives up some, more than one handshake since
-    /// the honest stand in the same queue.
-    fn make_room(&self) -> bool {
-        let given_up = (0..ROOM_AT_ONCE).filter(|_| self.handshakes.make_room()).count();
-        given_up > 0 || self.unauthenticated.make_room()
+    /// the honest stand in the same queue. Says which network lost the first one.
+    fn make_room(&self) -> Option<Network> {
+        let given_up = (0..ROOM_AT_ONCE).map_while(|_| self.handshakes.make_room());
+        // All of them are given up, not only the one that is named.
+        given_up.reduce(|first, _| first).or_else(|| self.unauthenticated.make_room())
     }
 
     /// A place for a connection whose handshake is over.
@@ -292,41 +295,6 @@ impl Gate {
 
 fn no_room(options: &ServerOptions) -> Rejection {
     Rejection::new(Reason::HandshakeLimit, format!("{} connections are open", options.max_connections))
-}
-
-/// The next connection; `None` when an attempt failed that says nothing about the next.
-async fn accept(listener: &TcpListener, gate: &Gate) -> std::io::Result<Option<(TcpStream, SocketAddr)>> {
-    match listener.accept().await {
-        Ok((tcp, peer_addr)) => {
-            if let Err(error) = tcp.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-            Ok(Some((tcp, peer_addr)))
-        }
-        Err(error) if is_fatal(&error) => Err(error),
-        Err(error) => {
-            let made_room = is_exhausted(&error) && gate.make_room();
-            if let Some(suppressed) = gate.failures.pass((), Instant::now()) {
-                tracing::error!(%error, made_room, suppressed, "a connection could not be accepted");
-            }
-            // A moment, rather than spin.
-            tokio::time::sleep(Duration::from_millis(if made_room { 1 } else { 50 })).await;
-            Ok(None)
-        }
-    }
-}
-
-fn is_fatal(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::NotConnected)
-        || error.raw_os_error() == Some(EBADF)
-}
-
-const EBADF: i32 = 9;
-
-/// Out of descriptors, of this process or of all, or of memory.
-fn is_exhausted(error: &std::io::Error) -> bool {
-    const EXHAUSTED: [i32; 4] = [23, 24, 12, 105]; // ENFILE, EMFILE, ENOMEM, ENOBUFS
-    error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))
 }
 
 /// Refuses a connection before anything was read from it.

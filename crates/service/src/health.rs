@@ -3,23 +3,27 @@
 //! For orchestrators and scrapers that have no certificate; on loopback unless configured otherwise. It tells whether
 //! the process lives and is ready, and counts; it names no identity, takes no input and changes nothing. Liveness
 //! depends on nothing but this very answer.
+//!
+//! Anybody may ask, so what asking may cost is bounded by small limits of the port's own: `limits`.
+
+mod activity;
+mod answers;
+mod body;
+mod limits;
+mod port;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use avouch_telemetry::Metrics;
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::phase::Life;
+use port::Port;
 
 /// The health service, for both ports.
 #[derive(Clone, Debug)]
@@ -57,10 +61,28 @@ impl Health {
 }
 
 /// A running health port. Ends when dropped.
-#[derive(Debug)]
 pub(crate) struct HealthPort {
     pub(crate) address: SocketAddr,
+    port: Arc<Port>,
     tasks: [JoinHandle<()>; 2],
+}
+
+impl std::fmt::Debug for HealthPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HealthPort").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl HealthPort {
+    /// Accepts no more, ends streams with UNAVAILABLE, and lets answers under way finish, for half a second at most.
+    pub(crate) async fn close(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.port.closing.cancel();
+        self.port.tasks.close();
+        self.port.tasks.wait().await;
+    }
 }
 
 impl Drop for HealthPort {
@@ -68,6 +90,7 @@ impl Drop for HealthPort {
         for task in &self.tasks {
             task.abort();
         }
+        self.port.closing.cancel();
     }
 }
 
@@ -80,41 +103,11 @@ pub(crate) async fn open(
 ) -> std::io::Result<HealthPort> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let pages = Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics_page))
-        .with_state((life.clone(), metrics));
-    let router = Routes::new(health.server()).into_axum_router().merge(pages);
-    let serve = tokio::spawn(async move {
-        // Ends only with its task: single connections' errors are survived.
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the health port failed");
-        }
-    });
+    let port = Arc::new(Port::new(life.clone(), metrics, health.server()));
+    let serve = tokio::spawn(port.clone().serve(listener));
     let report = tokio::spawn(life.on_change(move |ready| {
         let health = health.clone();
         async move { health.set(ready).await }
     }));
-    Ok(HealthPort { address, tasks: [serve, report] })
-}
-
-async fn ready(State((life, _)): State<(Life, Metrics)>) -> impl IntoResponse {
-    match life.ready() {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
-    }
-}
-
-async fn metrics_page(State((_, metrics)): State<(Life, Metrics)>) -> impl IntoResponse {
-    match metrics.render() {
-        Ok(page) => {
-            (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
-        }
-        Err(error) => {
-            tracing::error!(%error, "the metrics cannot be rendered");
-            let text = "the metrics cannot be rendered\n".to_owned();
-            (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], text)
-        }
-    }
+    Ok(HealthPort { address, port, tasks: [serve, report] })
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use avouch_api::observe::v1::observe_server::ObserveServer;
 use avouch_authz::layer::AuthzLayer;
+use avouch_identity::listen::descriptors;
 use avouch_identity::{ConnectionInfo, Drained, IdentityFilter, Server, ServerError};
 use avouch_records::Observe;
 use avouch_spiffe::PeerIdentity;
@@ -79,6 +80,7 @@ pub(crate) async fn serve(
     advertise(&app, address);
     write_address_file(&app, address)?;
     say_started(&app, address);
+    warn_of_few_descriptors(&app);
     app.parts.life.enter(Phase::Serving);
     manager::ready();
 
@@ -127,6 +129,11 @@ pub(crate) async fn finish(app: &App, deadline: Instant) {
         waited = tokio::time::timeout_at(deadline, app.tasks.wait()) => if waited.is_err() {
             tracing::warn!(tasks = app.tasks.len(), "background work did not end in time; it is left behind");
         },
+        () = app.parts.stop.now.cancelled() => {}
+    }
+    // Up to here it told those who ask that the process drains.
+    tokio::select! {
+        () = app.parts.health_port.close() => {}
         () = app.parts.stop.now.cancelled() => {}
     }
     let recorder = app.records().clone();
@@ -226,6 +233,19 @@ fn say_started(app: &App, grpc: SocketAddr) {
         config = app.parts.config.redacted(),
         "serving"
     );
+}
+
+/// Says once that connections will run out of descriptors before they reach the configured limits.
+fn warn_of_few_descriptors(app: &App) {
+    let needed = descriptors::needed(&app.parts.config.service.options);
+    if let Some(limit) = descriptors::limit().filter(|limit| *limit < needed) {
+        tracing::warn!(
+            limit,
+            needed,
+            "fewer descriptors than [service.limits] could need: past them connections are refused; raise the limit of \
+             open files (LimitNOFILE=, ulimit -n) or lower max_connections"
+        );
+    }
 }
 
 /// Logs how the drain ended; gives back the listener's failure, if it failed.

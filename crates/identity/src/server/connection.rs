@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::conduct::Conduct;
-use super::fair::Seat;
 use super::guard::ConnectionService;
 use super::handshake::{self, Agreed, Established, Refused};
 use super::inlet::Inlet;
 use super::{Gate, Shared, refused, retirement_margin};
+use crate::listen::Seat;
 use crate::record::{
     ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionRecord, Presented, Slot, Verdict,
 };

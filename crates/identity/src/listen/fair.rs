@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The room.
 #[derive(Debug)]
-pub(super) struct Fair<K> {
+pub struct Fair<K> {
     limit: usize,
     table: Arc<Mutex<Table<K>>>,
 }
@@ -30,7 +30,7 @@ struct Table<K> {
 
 /// One guest's place; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat<K: Key> {
+pub struct Seat<K: Key> {
     key: K,
     number: u64,
     out: CancellationToken,
@@ -38,49 +38,80 @@ pub(super) struct Seat<K: Key> {
 }
 
 /// What guests are counted by.
-pub(super) trait Key: Copy + Eq + Hash {}
+pub trait Key: Copy + Eq + Hash {}
 impl<K: Copy + Eq + Hash> Key for K {}
 
 impl<K: Key> Fair<K> {
     /// Room for `limit` guests, at least one.
-    pub(super) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         let table = Table { next: 0, guests: 0, keys: HashMap::new() };
         Self { limit: limit.max(1), table: Arc::new(Mutex::new(table)) }
     }
 
     /// Takes a place for `key`, showing somebody out if there is none left.
-    pub(super) fn enter(&self, key: K) -> Seat<K> {
-        let out = CancellationToken::new();
+    pub fn enter(&self, key: K) -> Seat<K> {
+        self.enter_with(key, CancellationToken::new())
+    }
+
+    /// As [`Fair::enter`], for a guest that is shown out by cancelling `out`.
+    pub fn enter_with(&self, key: K, out: CancellationToken) -> Seat<K> {
         let mut table = lock(&self.table);
-        let number = table.next;
-        table.next += 1;
-        table.keys.entry(key).or_default().insert(number, out.clone());
-        table.guests += 1;
+        let number = table.insert(key, &out);
         let shown_out = if table.guests > self.limit { table.show_out() } else { None };
         drop(table);
-        if let Some(token) = shown_out {
+        if let Some((_, token)) = shown_out {
             token.cancel();
         }
         Seat { key, number, out, table: Arc::clone(&self.table) }
     }
 
-    /// Shows somebody out although there is room, because something else has run out; whether there was anybody.
-    pub(super) fn make_room(&self) -> bool {
-        let shown_out = lock(&self.table).show_out();
-        shown_out.inspect(CancellationToken::cancel).is_some()
+    /// As [`Fair::enter`], but when there is no place left a key that would then have as many guests as the one with
+    /// most is refused: nobody's guests are replaced by their own, or by those of somebody who has as many.
+    pub fn enter_if_fewer(&self, key: K, out: CancellationToken) -> Option<Seat<K>> {
+        let mut table = lock(&self.table);
+        let mut shown_out = None;
+        if table.guests >= self.limit {
+            let most = table.keys.values().map(BTreeMap::len).max().unwrap_or_default();
+            let own = table.keys.get(&key).map_or(0, BTreeMap::len);
+            if own + 1 >= most {
+                return None;
+            }
+            shown_out = table.show_out();
+        }
+        let number = table.insert(key, &out);
+        drop(table);
+        if let Some((_, token)) = shown_out {
+            token.cancel();
+        }
+        Some(Seat { key, number, out, table: Arc::clone(&self.table) })
+    }
+
+    /// Shows somebody out although there is room, because something else has run out; whose guest it was.
+    pub fn make_room(&self) -> Option<K> {
+        let (key, token) = lock(&self.table).show_out()?;
+        token.cancel();
+        Some(key)
     }
 }
 
 impl<K: Key> Table<K> {
+    fn insert(&mut self, key: K, out: &CancellationToken) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.keys.entry(key).or_default().insert(number, out.clone());
+        self.guests += 1;
+        number
+    }
+
     /// Takes the oldest guest of the key with the most off the table; among equals the oldest of all.
-    fn show_out(&mut self) -> Option<CancellationToken> {
+    fn show_out(&mut self) -> Option<(K, CancellationToken)> {
         let (key, number) = self
             .keys
             .iter()
             .filter_map(|(key, guests)| Some((*key, guests.len(), *guests.first_key_value()?.0)))
             .max_by_key(|(_, guests, oldest)| (*guests, Reverse(*oldest)))
             .map(|(key, _, oldest)| (key, oldest))?;
-        self.remove(key, number)
+        Some((key, self.remove(key, number)?))
     }
 
     fn remove(&mut self, key: K, number: u64) -> Option<CancellationToken> {
@@ -96,7 +127,7 @@ impl<K: Key> Table<K> {
 
 impl<K: Key> Seat<K> {
     /// Resolves when the place was given to somebody else.
-    pub(super) async fn shown_out(&self) {
+    pub async fn shown_out(&self) {
         self.out.cancelled().await;
     }
 }
@@ -154,11 +185,36 @@ mod tests {
     #[test]
     fn when_something_else_runs_out_the_same_one_goes_until_nobody_is_left() {
         let room = Fair::new(10);
-        assert!(!room.make_room());
+        assert_eq!(room.make_room(), None);
         let seats = [room.enter(1), room.enter(2), room.enter(2)];
-        assert!(room.make_room());
+        assert_eq!(room.make_room(), Some(2));
         assert_eq!(seats.iter().map(is_out).collect::<Vec<_>>(), [false, true, false]);
-        assert!(room.make_room() && room.make_room() && !room.make_room());
+        assert_eq!([room.make_room(), room.make_room(), room.make_room()], [Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn who_has_most_is_refused_where_nobody_is_to_replace_their_own_guests() {
+        let room = Fair::new(4);
+        let enter = |key: u8| room.enter_if_fewer(key, CancellationToken::new());
+        let flood: Vec<_> = (0..4).map(|_| enter(1).unwrap()).collect();
+        assert!(enter(1).is_none() && !flood.iter().any(is_out));
+        let honest = [enter(2).unwrap(), enter(3).unwrap()];
+        assert_eq!(flood.iter().map(is_out).collect::<Vec<_>>(), [true, true, false, false]);
+        // With two they would have as many as the flood has.
+        assert!(enter(2).is_none() && enter(1).is_none());
+        assert!(!honest.iter().any(is_out));
+        drop(flood);
+        assert!(enter(2).is_some());
+        assert_eq!(lock(&room.table).guests, 2);
+    }
+
+    #[test]
+    fn a_guest_that_brings_its_own_token_is_shown_out_by_it() {
+        let room = Fair::new(1);
+        let out = CancellationToken::new();
+        let _first = room.enter_with(1_u8, out.clone());
+        let _second = room.enter(1);
+        assert!(out.is_cancelled());
     }
 
     #[test]
