@@ -7,11 +7,14 @@ use crate::Issuer;
 use avouch_api::admin::v1::admin_server::AdminServer;
 use avouch_authz::LocalAdminCaller;
 use avouch_identity::GrpcOnly;
+use avouch_identity::listen::{Accepted, Acceptor, Share};
 use http::Request;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
-use tokio::net::UnixListener;
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::UdsConnectInfo;
 use tower::ServiceBuilder;
@@ -42,8 +45,34 @@ pub(crate) async fn serve(
     Server::builder()
         .layer(layers)
         .add_service(AdminServer::new(issuer.admin_service()).max_decoding_message_size(MAX_REQUEST))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), shutdown)
+        .serve_with_incoming_shutdown(connections(listener), shutdown)
         .await
+}
+
+/// The socket's connections, until the receiver is dropped or the socket fails. Only the issuer's own user and root can
+/// open any: they are bounded by the descriptors that listeners may take, and by nothing else.
+fn connections(listener: UnixListener) -> ReceiverStream<io::Result<UnixStream>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let acceptor = Acceptor::new("administration", Share::Few);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                accepted = acceptor.accept(&listener, || None) => accepted,
+            };
+            let (connection, is_last) = match accepted {
+                Ok(Accepted::Connection(stream, _)) => (Ok(stream), false),
+                // The acceptor has said so.
+                Ok(Accepted::Refused(..) | Accepted::Nothing) => continue,
+                Err(error) => (Err(error), true),
+            };
+            if sender.send(connection).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
 /// The issuer's own user and root; a peer the kernel says nothing about is nobody.

@@ -6,12 +6,11 @@ mod support;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{Ca, appears, channel, client, until};
+use support::{Ca, appears, channel, client, minimal, until};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
@@ -19,11 +18,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Puts its standard input where a service manager puts the first socket, says so as one would, and becomes `"$@"`.
 const PASS: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
-
-fn minimal() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/minimal")
-}
 
 /// `minimal`, started by a shell that runs `script` first, with `descriptor` as its standard input.
 fn passing(script: &str, descriptor: impl Into<OwnedFd>, config: &str) -> Command {

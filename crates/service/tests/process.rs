@@ -3,84 +3,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use support::{Ca, appears, channel, client, get, minimal, until};
+use rustix::process::Signal;
+use support::process::{Process, config, run};
+use support::{Ca, appears, channel, client, get, until};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
-
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn run(args: &[&str]) -> Output {
-    Command::new(minimal()).args(args).env_remove("RUST_LOG").output().unwrap()
-}
-
-fn config(ca: &Ca, more: &str) -> String {
-    let address_file = ca.path("address.json");
-    let text = format!("{}[service]\naddress_file = {address_file:?}\n{more}", ca.svid("minimal", HOUR));
-    ca.write("minimal.toml", &text).display().to_string()
-}
-
-/// A running `minimal` and its log so far.
-struct Process {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Process {
-    fn start(config: &str) -> Self {
-        let mut child = Command::new(minimal())
-            .args(["--config", config])
-            .stderr(Stdio::piped())
-            .env_remove("RUST_LOG")
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&log));
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let mut log = sink.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Self { child, log }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Waits until the log says `text`.
-    async fn says(&self, text: &str) {
-        until(text, || async { self.log.lock().unwrap().contains(text) }).await;
-    }
-
-    /// Waits for the end; fails the test when it takes longer than `limit`.
-    async fn end(mut self, limit: Duration) -> (Option<i32>, String) {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                // The reader ends with the pipe.
-                until("the log's end", || async { Arc::strong_count(&self.log) == 1 }).await;
-                return (status.code(), self.log.lock().unwrap().clone());
-            }
-            assert!(begun.elapsed() < limit, "the process does not end: {}", self.log.lock().unwrap());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn help_and_version_are_no_errors() {

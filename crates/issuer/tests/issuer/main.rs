@@ -11,6 +11,7 @@
 mod about;
 mod abuse;
 mod administration;
+mod descriptors;
 mod enrolment;
 mod harness;
 mod hostile;
