@@ -43,8 +43,7 @@ impl Batch {
             "512 is used, or the queue size if that is less",
             number(1, most),
         );
-        let delay =
-            env.read_or_ignore("OTEL_BSP_SCHEDULE_DELAY", "5000 (milliseconds) is used", number(1, MAX));
+        let delay = env.read_or_ignore("OTEL_BSP_SCHEDULE_DELAY", "5000 ms is used", number(1, MAX));
         // Exports are one after the other here, and OTEL_EXPORTER_OTLP_TIMEOUT ends each.
         env.read_or_ignore("OTEL_BSP_EXPORT_TIMEOUT", "it has no effect here anyway", number(0, MAX));
         Self {

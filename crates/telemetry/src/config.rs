@@ -125,7 +125,7 @@ fn propagates(env: &mut Environment<'_>) -> bool {
     let Some((known, unknown)) = env.read_or_ignore(NAME, USED, names) else { return true };
     let propagates = known.is_empty() || known.iter().any(|name| name == "tracecontext");
     if !unknown.is_empty() {
-        let fault = format!("names {}, of which nothing is known here", shown(&unknown.join(",")));
+        let fault = format!("names what is not known here ({})", shown(&unknown.join(",")));
         env.warn(NAME, fault, if propagates { USED } else { "no trace context is passed on" });
     }
     propagates

@@ -39,8 +39,8 @@ impl Target {
             "http" => false,
             "https" => true,
             "unix" => return unix(rest),
-            _ if scheme.len() <= 16 => return Err(format!("has the scheme `{scheme}`: {SCHEMES}")),
-            _ => return Err(format!("has a scheme that is not known here: {SCHEMES}")),
+            _ if scheme.len() <= 16 => return Err(format!("has the scheme `{scheme}`, and {SCHEMES}")),
+            _ => return Err(format!("has a scheme that is not known here, and {SCHEMES}")),
         };
         // Parsed without what comes after the authority: it is not used, and need not be well-formed.
         let (authority, after) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
@@ -70,7 +70,7 @@ impl std::fmt::Display for Target {
     }
 }
 
-const SCHEMES: &str = "http, https and unix are";
+const SCHEMES: &str = "only http, https and unix are known here";
 
 /// Splits off the scheme, if there is one: `://` before any other delimiter, or `unix:`.
 fn scheme(text: &str) -> Option<(&str, &str)> {

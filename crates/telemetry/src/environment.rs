@@ -12,9 +12,12 @@ use crate::warning::{Warning, shown};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Broken;
 
+/// Looks a variable up.
+type Variable<'a> = Box<dyn Fn(&str) -> Option<OsString> + 'a>;
+
 /// The environment, and the warnings about what was read from it.
 pub(crate) struct Environment<'a> {
-    variable: Box<dyn Fn(&str) -> Option<OsString> + 'a>,
+    variable: Variable<'a>,
     warnings: Vec<Warning>,
 }
 

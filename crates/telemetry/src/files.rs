@@ -68,7 +68,7 @@ fn not_pem(error: &Error, path: &Path) -> String {
         Error::Base64Decode(_) => "a block is not base64",
         _ => "it cannot be parsed",
     };
-    format!("names {}, which is not PEM: {why}", path.display())
+    format!("names {}, which is not PEM ({why})", path.display())
 }
 
 #[cfg(test)]

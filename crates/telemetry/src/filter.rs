@@ -54,7 +54,7 @@ pub(crate) fn parse(text: &str) -> Result<EnvFilter, String> {
     for word in &directives {
         if let Some(level) = meant_level(word) {
             return Err(format!(
-                "is {}: {} is no level, did you mean `{level}`? (a target is written `{word}=trace`)",
+                "is {}, where {} is no level (did you mean `{level}`? a target is written `{word}=trace`)",
                 shown(text),
                 shown(word)
             ));

@@ -38,9 +38,8 @@ fn add(metadata: &mut MetadataMap, pair: &Pair<'_>) -> Result<(), String> {
         return Err(format!("sets a header that HTTP/2 or gRPC sets itself (entry {position})"));
     }
     let no_key = |_| format!("has a key that is no header name (entry {position})");
-    let value = percent_decoded(pair.value).ok_or_else(|| {
-        format!("has a value that is not percent-encoded as it should be (entry {position})")
-    })?;
+    let value = percent_decoded(pair.value)
+        .ok_or_else(|| format!("has a value where `%` begins no percent-encoding (entry {position})"))?;
     if key.ends_with("-bin") {
         let key = BinaryMetadataKey::from_bytes(key.as_bytes()).map_err(no_key)?;
         let mut value = MetadataValue::from_bytes(&value);
@@ -90,8 +89,8 @@ mod tests {
             ("hunter2", "KEY=VALUE"),
             ("a=1,hunter2", "entry 2"),
             ("=hunter2", "KEY=VALUE"),
-            ("a=hunter2%", "percent-encoded"),
-            ("a=hunter2%zz", "percent-encoded"),
+            ("a=hunter2%", "percent-encoding"),
+            ("a=hunter2%zz", "percent-encoding"),
             ("a=hunter2%0d%0ax:y", "no header carries"),
             ("a=hunter2%00", "no header carries"),
             ("a=hunter2%c3%a4", "no header carries"),

@@ -67,7 +67,7 @@ fn exporter_is_otlp(env: &mut Environment<'_>) -> bool {
     let parse = |text: &str| {
         let names: Vec<_> = text.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
         match names.iter().find(|name| !matches!(name.as_str(), "otlp" | "none" | "")) {
-            Some(_) => Err(format!("is {}, of which otlp and none are known here", shown(text))),
+            Some(_) => Err(format!("is {}, and only otlp and none are known here", shown(text))),
             None => Ok(names.iter().any(|name| name == "otlp")),
         }
     };
@@ -121,7 +121,7 @@ fn protocol(env: &mut Environment<'_>) -> Result<(), Broken> {
 }
 
 fn timeout(env: &mut Environment<'_>) -> Duration {
-    let given = env.otlp_or_ignore("TIMEOUT", "10000 (milliseconds) is used", number(0, MAX_MILLIS));
+    let given = env.otlp_or_ignore("TIMEOUT", "10000 ms is used", number(0, MAX_MILLIS));
     match given {
         // Specification: 0 is no limit, for which a very long time may stand.
         Some((_, 0)) => Duration::from_millis(MAX_MILLIS),
@@ -138,7 +138,7 @@ fn metadata(env: &mut Environment<'_>) -> Result<MetadataMap, Broken> {
 fn compression(env: &mut Environment<'_>) {
     let parse = |text: &str| {
         let none = text.eq_ignore_ascii_case("none");
-        none.then_some(()).ok_or_else(|| format!("is {}, of which only none is known here", shown(text)))
+        none.then_some(()).ok_or_else(|| format!("is {}, and only none is known here", shown(text)))
     };
     env.otlp_or_ignore("COMPRESSION", "spans are not compressed", parse);
 }

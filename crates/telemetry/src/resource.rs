@@ -45,7 +45,7 @@ impl Described {
 fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let decoded = |text, position| {
         let octets = percent_decoded(text)
-            .ok_or_else(|| format!("is not percent-encoded as it should be (entry {position})"))?;
+            .ok_or_else(|| format!("has a `%` that begins no percent-encoding (entry {position})"))?;
         String::from_utf8(octets).map_err(|_| format!("is not UTF-8 when decoded (entry {position})"))
     };
     pairs(text)

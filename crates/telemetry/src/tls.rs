@@ -101,8 +101,8 @@ fn identity(env: &mut Environment<'_>) -> Result<Option<Identity>, Broken> {
             return Err(incomplete(env, alone, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"));
         }
     };
-    let chain = judged(env, &certificate, |octets, path| files::certificates(octets, path));
-    let private = judged(env, &key, |octets, path| files::private_key(octets, path));
+    let chain = judged(env, &certificate, files::certificates);
+    let private = judged(env, &key, files::private_key);
     let ((chain_pem, chain), (key_pem, private)) = (chain?, private?);
     CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
         let ((certificate, certificate_path), (key, key_path)) = (&certificate, &key);
