@@ -58,7 +58,7 @@ fn what_is_no_single_chain_has_no_order() {
     assert_eq!(order(&[1, 2, 3]), None, "no leaf");
     assert_eq!(leaf_first(&[chain[1].clone(), sign(&leaf()), sign(&leaf())]), None, "two leaves");
     assert_eq!(leaf_first(&[chain[1].clone(), b"\x30\x00".to_vec(), chain[0].clone()]), None, "unreadable");
-    assert_eq!(leaf_first::<Vec<u8>>(&[]), None);
+    assert_eq!(leaf_first(&Vec::<Vec<u8>>::new()), None);
     let many: Vec<_> = std::iter::repeat_n(chain[3].clone(), 64).chain([chain[0].clone()]).collect();
     assert_eq!(leaf_first(&many), None, "too many");
 }
