@@ -44,6 +44,15 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
     scan::scan(text)?.into_iter().map(decode).collect()
 }
 
+/// As [`blocks`], but of a block whose base64 is damaged only that one is lost: for showing what there is, not for using
+/// it.
+///
+/// # Errors
+/// When it cannot be told where a block begins and ends.
+pub fn each_block(text: &[u8]) -> Result<Vec<Result<Block, PemError>>, PemError> {
+    Ok(scan::scan(text)?.into_iter().map(decode).collect())
+}
+
 /// Every certificate of the text, in its order; blocks of other kinds are left out.
 ///
 /// # Errors

@@ -9,4 +9,6 @@ mod causes;
 mod printable;
 
 pub use causes::{WithCauses, with_causes};
-pub use printable::{LONGEST_SHOWN, clean, clean_lines, escape, escape_json, is_printable, shorten};
+pub use printable::{
+    LONGEST_SHOWN, clean, clean_lines, escape, escape_json, is_printable, shorten, shorten_to,
+};

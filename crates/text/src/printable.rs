@@ -38,7 +38,13 @@ pub fn escape(text: &str) -> String {
 /// The text as [`escape`] shows it, cut after [`LONGEST_SHOWN`] characters with the number of those left out.
 #[must_use]
 pub fn shorten(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_SHOWN).and_then(|(at, _)| text.split_at_checked(at)) {
+    shorten_to(text, LONGEST_SHOWN)
+}
+
+/// As [`shorten`], cut after `most` characters: for texts that are honest when longer, such as advice with a command.
+#[must_use]
+pub fn shorten_to(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most).and_then(|(at, _)| text.split_at_checked(at)) {
         Some((front, rest)) => format!("{}… ({} characters more)", escape(front), rest.chars().count()),
         None => escape(text),
     }
@@ -86,6 +92,7 @@ mod tests {
         assert!(shown.ends_with("… (7 characters more)"), "{shown}");
         assert_eq!(shown.matches('ä').count(), LONGEST_SHOWN);
         assert_eq!(shorten(&"x".repeat(LONGEST_SHOWN)), "x".repeat(LONGEST_SHOWN));
+        assert_eq!(shorten_to("a\nbc", 2), "a\\u{a}… (2 characters more)");
     }
 
     #[test]

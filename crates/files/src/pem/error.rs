@@ -28,7 +28,7 @@ impl std::fmt::Display for Wanted {
 #[non_exhaustive]
 pub enum PemError {
     /// There is no PEM block at all.
-    #[error("not PEM: {}", what(*form))]
+    #[error("not PEM: {}", form.name())]
     NotPem {
         /// What it was read for.
         wanted: Wanted,
@@ -93,20 +93,6 @@ pub enum PemError {
     },
 }
 
-fn what(form: Form) -> &'static str {
-    match form {
-        Form::Empty => "the file is empty",
-        Form::Der => "it is DER, the binary form",
-        Form::Pkcs12 => "it is a PKCS#12 archive",
-        Form::JavaKeyStore => "it is a Java key store",
-        Form::Utf16 => "it is text in UTF-16",
-        Form::Json => "it is JSON",
-        Form::Base64 => "it is base64 without its BEGIN and END lines",
-        Form::Text => "it is text without a BEGIN line",
-        Form::Binary => "it is binary",
-    }
-}
-
 /// Why a text has nothing of what was wanted: the block that its owner most likely took for it.
 pub(super) fn absent(wanted: Wanted, found: &[Kind], text: &[u8]) -> PemError {
     // A key in another form before anything else that lies beside it.
@@ -127,12 +113,6 @@ impl PemError {
     #[must_use]
     pub fn mend(&self, path: &Path) -> Option<String> {
         let file = quoted(path);
-        let pkey = |options: &str| {
-            format!("`openssl pkey {options}-in {file} -out KEY.pem` writes it as it is needed")
-        };
-        let x509 = |options: &str| {
-            format!("`openssl x509 {options}-in {file} -out CERT.pem` writes it as it is needed")
-        };
         match self {
             Self::LineBreaksMissing { .. } => {
                 Some("write the file with its line breaks; `printf '%b'` turns \\n into them".to_owned())
@@ -140,23 +120,14 @@ impl PemError {
             Self::SharedLine { .. } => {
                 Some("end each file with a line break before the next is put behind it".to_owned())
             }
-            Self::Absent { wanted: Wanted::Key, found: Kind::EncryptedKey } => Some(format!(
-                "`openssl pkey -in {file} -out KEY.pem` asks for its password and writes it without"
-            )),
-            Self::Absent { wanted: Wanted::Key, found: Kind::OpenSshKey } => {
-                Some(format!("`ssh-keygen -p -N '' -m PKCS8 -f {file}` rewrites it as it is needed"))
+            Self::Absent { wanted, found } => in_place(*wanted, *found, "", &file),
+            Self::NotPem { wanted, form: Form::DerOf(found) } => {
+                in_place(*wanted, *found, "-inform DER ", &file)
             }
-            Self::Absent { wanted: Wanted::Key, found: Kind::PublicKey } => {
-                Some("name the file with the private key that it was made from".to_owned())
+            Self::NotPem { wanted: Wanted::Key, form: Form::Der } => Some(pkey("-inform DER ", &file)),
+            Self::NotPem { wanted: Wanted::Certificates, form: Form::Der } => {
+                Some(x509("-inform DER ", &file))
             }
-            Self::Absent { wanted: Wanted::Key, found: Kind::Certificate } => {
-                Some("name the file with the key; are certificate and key exchanged?".to_owned())
-            }
-            Self::Absent { wanted: Wanted::Certificates, found } if found.is_private_key() => {
-                Some("name the file with the certificate; are certificate and key exchanged?".to_owned())
-            }
-            Self::NotPem { wanted: Wanted::Key, form: Form::Der } => Some(pkey("-inform DER ")),
-            Self::NotPem { wanted: Wanted::Certificates, form: Form::Der } => Some(x509("-inform DER ")),
             Self::NotPem { wanted: Wanted::Key, form: Form::Pkcs12 } => {
                 Some(format!("`openssl pkcs12 -in {file} -nocerts -noenc -out KEY.pem` takes the key out"))
             }
@@ -170,10 +141,8 @@ impl PemError {
             Self::NotPem { form: Form::Utf16, .. } => {
                 Some(format!("`iconv -f UTF-16 -t UTF-8 {file}` writes it as it is needed"))
             }
-            Self::OpenSslOnly { kind: Kind::TrustedCertificate, .. } => Some(x509("")),
-            Self::OpenSslOnly { .. } => Some(format!(
-                "`openssl pkcs7 -print_certs -in {file} -out CERT.pem` takes the certificates out"
-            )),
+            Self::OpenSslOnly { kind: Kind::TrustedCertificate, .. } => Some(x509("", &file)),
+            Self::OpenSslOnly { .. } => Some(pkcs7("", &file)),
             _ => None,
         }
     }
@@ -186,6 +155,43 @@ impl PemError {
             None => self.to_string(),
         }
     }
+}
+
+/// What to do where `found` is in place of what is wanted.
+fn in_place(wanted: Wanted, found: Kind, options: &str, file: &str) -> Option<String> {
+    Some(match (wanted, found) {
+        (Wanted::Key, Kind::EncryptedKey) => format!(
+            "`openssl pkey {options}-in {file} -out KEY.pem` asks for its password and writes it without"
+        ),
+        (Wanted::Key, Kind::OpenSshKey) => {
+            format!("`ssh-keygen -p -N '' -m PKCS8 -f {file}` rewrites it as it is needed")
+        }
+        (Wanted::Key, Kind::PublicKey) => {
+            "name the file with the private key that it was made from".to_owned()
+        }
+        (Wanted::Key, Kind::Certificate) => {
+            "name the file with the key; are certificate and key exchanged?".to_owned()
+        }
+        (Wanted::Key, found) if found.is_private_key() => pkey(options, file),
+        (Wanted::Certificates, found) if found.is_private_key() => {
+            "name the file with the certificate; are certificate and key exchanged?".to_owned()
+        }
+        (Wanted::Certificates, Kind::Certificate) => x509(options, file),
+        (Wanted::Certificates, Kind::Pkcs7) => pkcs7(options, file),
+        _ => return None,
+    })
+}
+
+fn pkey(options: &str, file: &str) -> String {
+    format!("`openssl pkey {options}-in {file} -out KEY.pem` writes it as it is needed")
+}
+
+fn x509(options: &str, file: &str) -> String {
+    format!("`openssl x509 {options}-in {file} -out CERT.pem` writes it as it is needed")
+}
+
+fn pkcs7(options: &str, file: &str) -> String {
+    format!("`openssl pkcs7 {options}-print_certs -in {file} -out CERT.pem` takes the certificates out")
 }
 
 /// A path as a shell takes it.

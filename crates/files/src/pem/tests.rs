@@ -93,6 +93,15 @@ fn no_block_is_dropped_in_silence() {
 }
 
 #[test]
+fn a_damaged_block_is_lost_alone_where_blocks_are_shown() {
+    let text = format!("{}{}", certificate(1).replace("AQEB", "A*EB"), certificate(2));
+    let each = each_block(text.as_bytes()).unwrap();
+    assert_eq!(each[0].as_ref().err(), Some(&PemError::Base64 { kind: Kind::Certificate, line: 1 }));
+    assert_eq!(each[1].as_ref().unwrap().der.as_slice(), [2; 100]);
+    assert!(each_block(b"-----BEGIN CERTIFICATE-----\nAAAA\n").is_err());
+}
+
+#[test]
 fn keys_are_read_in_their_three_forms_beside_whatever_else_there_is() {
     for label in ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"] {
         let text = format!("{}{}{}", encode("EC PARAMETERS", &[6, 1, 1]), certificate(1), key(label));
@@ -116,6 +125,8 @@ fn what_is_in_the_place_of_a_key_is_named_with_the_command_that_mends_it() {
         (key("PRIVATE KEY").replace('\n', " ").into_bytes(), "line breaks are missing", "printf"),
         (key("PRIVATE KEY").encode_utf16().flat_map(u16::to_le_bytes).collect(), "UTF-16", "iconv"),
         (b"\x30\x05\x02\x01\x03\x30\x00".to_vec(), "PKCS#12", "openssl pkcs12"),
+        (b"\x30\x05\x30\x00\x04\x01\x00".to_vec(), "encrypted private key in DER", "-inform DER -in"),
+        (b"\x30\x06\x30\x00\x03\x02\x00\x00".to_vec(), "public key in DER", "private key"),
     ] {
         let text = private_key(&content).unwrap_err().describe(Path::new("/a b/key"));
         assert!(text.contains(names) && text.contains(mend), "{text}");
