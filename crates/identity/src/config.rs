@@ -1,9 +1,11 @@
 //! Where a workload's identity comes from, as configured.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use avouch_files::PrivateDirError;
 use avouch_spiffe::{Bounds, HostPort, HostPortError, OutOfBounds, SpiffeId, TrustDomain};
 use serde::Deserialize;
 
@@ -58,13 +60,8 @@ pub enum IdentityConfigError {
         found: SpiffeId,
     },
     /// The state directory cannot be used.
-    #[error("state_dir = {path}: {why}")]
-    StateDir {
-        /// As given.
-        path: PathBuf,
-        /// Why not.
-        why: std::io::Error,
-    },
+    #[error("state_dir: {0}")]
+    StateDir(#[source] PrivateDirError),
 }
 
 impl IdentityConfig {
@@ -137,8 +134,11 @@ impl IssuerConfig {
             reachable("addresses", address)?;
         }
         let Some(path) = &self.state_dir else { return Ok(()) };
-        source::examine_state_dir(path)
-            .map_err(|why| IdentityConfigError::StateDir { path: path.clone(), why })
+        match avouch_files::examine_private_dir(path) {
+            // It can be made.
+            Err(PrivateDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+            examined => examined.map_err(IdentityConfigError::StateDir),
+        }
     }
 }
 

@@ -42,7 +42,8 @@ pub use record::{
 pub use server::{Drained, Server, ServerError, ServerOptions};
 pub use snapshot::{Identity, Publisher, Snapshot};
 pub use source::{
-    IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, RECOVERY_BINDING, recovery_message,
+    IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, RECOVERY_BINDING, SourceProblem,
+    recovery_message,
 };
 pub use status::{code, reason, status};
 pub use svid::{Svid, SvidLoadError};

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::channel::ChannelBuilder;
 use crate::filter::IdentityFilter;
 use crate::issuer_clock::{ClockDifference, IssuerClock};
+use crate::source::SourceProblem;
 use crate::svid::Svid;
 use crate::trust::TrustStore;
 
@@ -44,6 +45,8 @@ pub struct Identity {
     source: Option<Arc<AbortOnDropHandle<()>>>,
     /// Where this workload can be reached, as the issuer is told.
     advertised: Arc<watch::Sender<Vec<String>>>,
+    /// What of its files is not in use.
+    problems: Arc<watch::Sender<Vec<SourceProblem>>>,
 }
 
 impl Identity {
@@ -59,7 +62,8 @@ impl Identity {
         let publisher = Publisher { sender };
         let advertised = Arc::new(watch::Sender::new(Vec::new()));
         let issuer_clock = IssuerClock::default();
-        (publisher, Self { state, clock, issuer_clock, source: None, advertised })
+        let problems = Arc::new(watch::Sender::new(Vec::new()));
+        (publisher, Self { state, clock, issuer_clock, source: None, advertised, problems })
     }
 
     /// Ties a background task to the life of this identity's handles.
@@ -89,6 +93,17 @@ impl Identity {
     /// Where this workload can be reached, now and later.
     pub(crate) fn advertised(&self) -> watch::Receiver<Vec<String>> {
         self.advertised.subscribe()
+    }
+
+    /// What of the identity's files is not in use, and why, now and later: the last good content is. Always nothing where
+    /// the identity does not come from files.
+    pub fn source_problems(&self) -> watch::Receiver<Vec<SourceProblem>> {
+        self.problems.subscribe()
+    }
+
+    /// Where the source says so.
+    pub(crate) fn problems(&self) -> Arc<watch::Sender<Vec<SourceProblem>>> {
+        self.problems.clone()
     }
 
     /// The state at this moment.

@@ -5,33 +5,37 @@ mod files;
 mod issuer;
 mod key;
 mod pem;
+mod problem;
 mod recover;
 mod schedule;
 mod state;
 mod trust_stream;
+mod vouching;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use avouch_files::{OpenToOthers, PrivateDirError};
 use avouch_spiffe::clock::{self, SharedClock};
-use avouch_spiffe::{HostPortError, JoinToken, Reason, SpiffeId};
+use avouch_spiffe::{HostPortError, JoinToken, Reason, SpiffeId, TrustDomain};
 use avouch_text::with_causes;
 
+pub use self::problem::SourceProblem;
 pub use self::recover::{RECOVERY_BINDING, recovery_message};
-pub(crate) use self::state::examine as examine_state_dir;
 use crate::config::IdentityConfig;
 use crate::issuer_clock::{ClockDifference, IssuerClock};
 use crate::snapshot::Identity;
 use crate::supervise;
+use crate::verify::Rejection;
 
 /// A difference of clocks worth a warning.
 const SKEW: Duration = Duration::from_secs(10);
 
 /// The identity of the certificate in `path`, if there is one: what is not there or not readable is for the start to say.
 pub(crate) fn certificate_id(path: &std::path::Path) -> Option<SpiffeId> {
-    let chain = pem::certificates(path, &pem::read(path).ok()?).ok()?;
+    let chain = pem::certificates(path, &avouch_files::read(path, avouch_files::SECRET_LIMIT).ok()?).ok()?;
     avouch_spiffe::x509::Leaf::parse(chain.first()?).ok().map(|leaf| leaf.spiffe_id().clone())
 }
 
@@ -39,7 +43,7 @@ pub(crate) fn certificate_id(path: &std::path::Path) -> Option<SpiffeId> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// A file could not be read or written.
+    /// A file could not be read.
     #[error("cannot {action} {path}")]
     File {
         /// What was tried.
@@ -60,6 +64,65 @@ pub enum IdentityError {
         /// What is wrong.
         detail: String,
     },
+    /// Others can reach the key.
+    #[error(
+        "the key in {path} can be read or written by others (mode {mode:04o}). `chmod {wanted:04o} {path}` shuts it, but does \
+         not take back what was read: use a new key",
+        mode = open.mode, wanted = open.wanted
+    )]
+    KeyOpen {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Its mode, and what it should be.
+        open: OpenToOthers,
+    },
+    /// Certificate and key of the files do not make an SVID.
+    #[error("{certificate} and the key in {key} make no usable SVID")]
+    Files {
+        /// The certificates' file.
+        certificate: std::path::PathBuf,
+        /// The key's file.
+        key: std::path::PathBuf,
+        /// What is wrong.
+        source: crate::svid::SvidLoadError,
+    },
+    /// The certificate does not hold now.
+    #[error("the certificate in {certificate} cannot be used now: {rejection}")]
+    OutsideDates {
+        /// The file.
+        certificate: std::path::PathBuf,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// Peers would refuse the certificate: the own bundle does not vouch for it.
+    #[error("the bundle in {bundle} does not vouch for the certificate in {certificate}: {rejection}")]
+    NotVouchedFor {
+        /// The certificate's file.
+        certificate: std::path::PathBuf,
+        /// The bundle's file.
+        bundle: std::path::PathBuf,
+        /// As what peers would refuse it.
+        rejection: Rejection,
+    },
+    /// A new bundle does not vouch for the SVID in use, and there is none for which it does.
+    #[error("the bundle in {bundle} does not vouch for the SVID in use (serial {serial}): {rejection}")]
+    DoesNotVouch {
+        /// The file.
+        bundle: std::path::PathBuf,
+        /// Of the SVID.
+        serial: String,
+        /// As what peers would refuse it.
+        rejection: Rejection,
+    },
+    /// The own trust domain is configured as one of the others.
+    #[error("identity.federated names the own trust domain {0}: its roots are those of identity.bundle")]
+    FederatedOwn(TrustDomain),
+    /// Two bundles are configured for one trust domain.
+    #[error("identity.federated names {0} twice: a trust domain has one bundle")]
+    FederatedTwice(TrustDomain),
+    /// The state directory, or a file in it, cannot be used.
+    #[error(transparent)]
+    State(#[from] PrivateDirError),
     /// Certificate and key do not make an SVID.
     #[error("the certificate and key are no usable SVID")]
     Svid(#[from] crate::svid::SvidLoadError),
@@ -129,7 +192,7 @@ impl IdentityError {
                 ),
             },
             // The disk may have room again.
-            Self::File { action: "write", .. } => true,
+            Self::State(PrivateDirError::Io { action: "write", .. }) => true,
             _ => false,
         }
     }
@@ -152,10 +215,15 @@ pub enum IdentityEvent {
     },
     /// A fresh SVID could not be had; the current one stays in use.
     Failed {
-        /// What was tried: `renew`, `recover` or `files`; `source` where the task itself died and begins again.
+        /// What was tried: `renew` or `recover`; `source` where the task itself died and begins again.
         how: &'static str,
         /// Why it failed.
         error: String,
+    },
+    /// Something else stands in the way of an identity's files than before, or nothing any more.
+    Files {
+        /// What of the files is not in use, and why; none: all of it is.
+        problems: Vec<SourceProblem>,
     },
     /// The stream of trust bundles from the issuer came up or broke off; the bundle in use stays.
     TrustStream {
@@ -206,6 +274,8 @@ impl Surroundings {
             IdentityEvent::Failed { how, error } => {
                 tracing::warn!(how, error, "no fresh SVID; the current one stays in use");
             }
+            // Each has been said where it was found.
+            IdentityEvent::Files { problems } => tracing::debug!(problems = problems.len(), "identity files"),
             // Breaks off with every connection that retires.
             IdentityEvent::TrustStream { up } => tracing::debug!(up, "trust stream"),
             IdentityEvent::Clock { difference } if difference.size() >= SKEW => {
@@ -311,12 +381,13 @@ impl IdentityStarter {
     /// [`IdentityStarter::patience`] has an end.
     ///
     /// # Errors
-    /// When there can be no SVID without somebody's help: no or a refused join token, unreadable files; or when
+    /// When there can be no SVID without somebody's help: no or a refused join token, files that make no
+    /// usable SVID or cannot be read in time; or when
     /// patience is over.
     pub async fn start(self) -> Result<Identity, IdentityError> {
         match self.config {
             IdentityConfig::Issuer(config) => issuer::start(config, self.surroundings).await,
-            IdentityConfig::Files(config) => files::start(config, self.surroundings),
+            IdentityConfig::Files(config) => files::start(config, self.surroundings).await,
         }
     }
 }

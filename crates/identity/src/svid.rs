@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use avouch_spiffe::SpiffeId;
-use avouch_spiffe::x509::{Leaf, SvidError};
+use avouch_spiffe::x509::{Facts, Leaf, SvidError, leaf_first};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
@@ -18,6 +18,24 @@ pub enum SvidLoadError {
     /// The chain holds no certificate.
     #[error("the certificate chain is empty")]
     EmptyChain,
+    /// The leaf is of a version of X.509 that has no extensions.
+    #[error(
+        "X.509 version {version}: the certificate cannot carry a SPIFFE ID; issue it with extensions (`openssl x509 -req` \
+         takes them from the file of -extfile)"
+    )]
+    OldVersion {
+        /// 1 or 2.
+        version: u32,
+    },
+    /// An authority comes before the leaf.
+    #[error(
+        "the leaf must come first; it is certificate {at} of the file: put it before the others, each behind the one that it \
+         signed"
+    )]
+    LeafNotFirst {
+        /// The leaf's place, from 1.
+        at: usize,
+    },
     /// The leaf is not an X509-SVID.
     #[error("the leaf certificate is not an X509-SVID")]
     Leaf(#[from] SvidError),
@@ -46,7 +64,7 @@ impl Svid {
         key: &PrivateKeyDer<'static>,
     ) -> Result<Self, SvidLoadError> {
         let leaf_der = chain.first().ok_or(SvidLoadError::EmptyChain)?;
-        let leaf = Leaf::parse(leaf_der)?;
+        let leaf = Leaf::parse(leaf_der).map_err(|error| explain(error, &chain))?;
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(key).map_err(SvidLoadError::Key)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
@@ -57,6 +75,13 @@ impl Svid {
             Err(other) => return Err(SvidLoadError::Key(other)),
         }
         Ok(Self { leaf: Arc::new(leaf), certified: Arc::new(certified) })
+    }
+
+    /// The places, from 1, in which the certificates of the chain should be, where they are not: the leaf first, then each
+    /// authority behind what it signed. What is left out has nothing to do with the leaf. Some peers refuse a chain that is
+    /// out of order (RFC 8446 §4.4.2).
+    pub(crate) fn better_order(&self) -> Option<Vec<usize>> {
+        Some(leaf_first(self.chain())?.into_iter().map(|at| at + 1).collect())
     }
 
     /// The identity the leaf carries.
@@ -86,6 +111,19 @@ impl Svid {
 
     pub(crate) fn certified_key(&self) -> &Arc<CertifiedKey> {
         &self.certified
+    }
+}
+
+/// What is wrong with a leaf, in the words of whoever made the file.
+fn explain(error: SvidError, chain: &[CertificateDer<'_>]) -> SvidLoadError {
+    let version =
+        chain.first().and_then(|leaf| Facts::parse_any_version(leaf).ok()).map_or(3, |it| it.version);
+    if version < 3 {
+        return SvidLoadError::OldVersion { version };
+    }
+    match leaf_first(chain).and_then(|order| order.first().copied()) {
+        Some(at) if at > 0 => SvidLoadError::LeafNotFirst { at: at + 1 },
+        _ => error.into(),
     }
 }
 

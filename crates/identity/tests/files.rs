@@ -84,7 +84,7 @@ async fn a_start_without_usable_files_says_which_and_why() {
     files.write_bundle(&ca.root);
     files.write(&chain, &other_key);
     let mismatch = Identity::start(files.config()).await.expect_err("another's key");
-    assert!(matches!(mismatch, IdentityError::Svid(_)), "{mismatch:?}");
+    assert!(matches!(mismatch, IdentityError::Files { .. }), "{mismatch:?}");
     files.write(&chain, &key);
     write(&files.path("bundle.pem"), "{\"keys\": 7}");
     let bundle = Identity::start(files.config()).await.expect_err("no bundle");

@@ -5,22 +5,27 @@ use std::path::Path;
 use avouch_api::issuer::v1::enroll_request::Evidence;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{EnrollRequest, IssuedSvid};
+use avouch_files::{Reader, SECRET_LIMIT};
 use avouch_spiffe::JoinToken;
 use avouch_text::with_causes;
 
+use super::files::PATIENCE;
 use super::issuer::{Target, connect};
 use super::key::SvidKey;
-use super::{IdentityError, Surroundings, pem};
+use super::{IdentityError, Surroundings};
 use crate::verify::Trust;
 
-/// Reads a join token from its file.
-pub(super) fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
-    let bytes = zeroize::Zeroizing::new(pem::read(path)?);
-    let text = std::str::from_utf8(&bytes)
+/// Reads a join token from its file, in time. No error holds text of it.
+pub(super) async fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
+    let content = Reader::new(path, SECRET_LIMIT)
+        .read(PATIENCE)
+        .await
+        .map_err(|source| IdentityError::File { action: "read", path: path.to_owned(), source })?;
+    let text = std::str::from_utf8(&content.bytes)
         .map_err(|_| IdentityError::Token { path: path.to_owned(), detail: "it is not text".to_owned() })?;
-    text.trim().parse().map_err(|error: avouch_spiffe::JoinTokenError| IdentityError::Token {
-        path: path.to_owned(),
-        detail: with_causes(&error).to_string(),
+    // Some editors begin a file with a byte order mark.
+    text.trim_start_matches('\u{feff}').trim().parse().map_err(|error: avouch_spiffe::JoinTokenError| {
+        IdentityError::Token { path: path.to_owned(), detail: with_causes(&error).to_string() }
     })
 }
 

@@ -17,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use super::key::SvidKey;
 use super::recover::{RECOVERY_BINDING, recover};
 use super::state::{State, Stored};
+use super::vouching::vouched_for;
 use super::{IdentityError, IdentityEvent, Surroundings, enroll, schedule};
 use crate::channel::connect::Dial;
 use crate::channel::link::Keepalive;
@@ -159,7 +160,7 @@ impl Source {
     /// The first SVID of this run: the stored one, a recovered one, or a new one.
     async fn first(&self) -> Result<Current, IdentityError> {
         let mut failures = 0;
-        let mut stored = self.state.load();
+        let mut stored = self.state.load()?;
         let begun = tokio::time::Instant::now();
         loop {
             let now = self.surroundings.clock.now();
@@ -191,7 +192,7 @@ impl Source {
     /// Recovers an identity; enrolls where there is none, or where recovery is refused and there is a token.
     async fn acquire(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
         if let Some((svid, key)) = &stored.svid
-            && let Some(trust) = self.trust_without_identity(stored.bundle.as_ref(), svid)
+            && let Some(trust) = self.trust_without_identity(stored.bundle.as_ref(), svid).await
         {
             match self.recover(svid, key, trust).await {
                 Ok(current) => return Ok(current),
@@ -209,11 +210,11 @@ impl Source {
 
     /// What to verify the issuer by without an identity in use: the stored bundle, or, where that is lost, the roots
     /// that the join token pins. A used token still knows them.
-    fn trust_without_identity(&self, bundle: Option<&Bundle>, svid: &Svid) -> Option<Trust> {
+    async fn trust_without_identity(&self, bundle: Option<&Bundle>, svid: &Svid) -> Option<Trust> {
         if let Some(bundle) = bundle {
             return Some(trust_in(bundle));
         }
-        let token = self.token()?.ok()?;
+        let token = self.token().await?.ok()?;
         let is_ours = token.trust_domain() == svid.spiffe_id().trust_domain();
         is_ours.then(|| Trust::Pins(token.root_pins().into()))
     }
@@ -223,15 +224,16 @@ impl Source {
     }
 
     /// The join token: the one in memory, else the file's. `None`: there is none.
-    fn token(&self) -> Option<Result<Arc<JoinToken>, IdentityError>> {
+    async fn token(&self) -> Option<Result<Arc<JoinToken>, IdentityError>> {
         if let Some(token) = &self.surroundings.token {
             return Some(Ok(token.clone()));
         }
-        self.config.join_token_file.as_deref().map(|path| enroll::read_token(path).map(Arc::new))
+        let path = self.config.join_token_file.as_deref()?;
+        Some(enroll::read_token(path).await.map(Arc::new))
     }
 
     async fn enroll(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
-        let Some(token) = self.token() else {
+        let Some(token) = self.token().await else {
             return Err(IdentityError::NoToken { state: self.state.place() });
         };
         let token = token?;
@@ -304,7 +306,10 @@ impl Source {
         }
         let bundle = issued.bundle.ok_or_else(|| IdentityError::Answer("it carries no bundle".to_owned()))?;
         let bundle = parse_bundle(&bundle, domain)?;
-        vouched_for(&svid, &bundle, self.surroundings.clock.now())?;
+        // An SVID that its own bundle does not vouch for would be refused by everybody; the one in use is better.
+        vouched_for(&svid, &store_of(&bundle), self.surroundings.clock.now()).map_err(|rejection| {
+            IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}"))
+        })?;
         let (svid, key, bundle) = self.store(svid, key, bundle).await;
         self.surroundings.issued(how, &svid);
         Ok(Current { svid, key: Arc::new(key), bundle })
@@ -348,23 +353,11 @@ fn live(stored: &mut Stored, now: std::time::SystemTime) -> Option<Current> {
 }
 
 fn trust_in(bundle: &Bundle) -> Trust {
-    let mut bundles = BundleSet::default();
-    bundles.insert(bundle.clone());
-    Trust::Store(Arc::new(TrustStore::new(bundles)))
+    Trust::Store(Arc::new(store_of(bundle)))
 }
 
-/// An SVID that its own bundle does not vouch for would be refused by everybody; the one in use is better. Asked at a
-/// moment at which the SVID holds: whose clock is right is not the question here.
-fn vouched_for(svid: &Svid, bundle: &Bundle, now: std::time::SystemTime) -> Result<(), IdentityError> {
-    let mut bundles = BundleSet::default();
-    bundles.insert(bundle.clone());
-    let moment = now.max(svid.leaf().not_before()).min(svid.not_after());
-    match TrustStore::new(bundles).verify(svid.chain(), None, moment) {
-        Ok(_) => Ok(()),
-        Err(rejection) => {
-            Err(IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}")))
-        }
-    }
+fn store_of(bundle: &Bundle) -> TrustStore {
+    TrustStore::new([bundle.clone()].into_iter().collect())
 }
 
 /// Checks a bundle that came over the wire.

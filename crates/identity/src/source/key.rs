@@ -23,7 +23,7 @@ impl SvidKey {
 
     /// PKCS#8, PEM.
     pub(super) fn to_pem(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.pair.serialize_pem())
+        avouch_files::pem::encode_secret("PRIVATE KEY", &Zeroizing::new(self.pair.serialize_der()))
     }
 
     pub(super) fn to_der(&self) -> PrivateKeyDer<'static> {

@@ -1,13 +1,14 @@
 //! What a workload keeps between runs: its SVID with key, the key of a request under way, its bundle.
 //!
-//! Every file is replaced atomically and readable by its owner alone. SVID and key are one file, so they can't fall
-//! apart. A key is on disk before it is used: a crash between asking and receiving loses nothing, since the same
-//! request is made again.
+//! Every file is replaced whole and is its owner's alone. SVID and key are one file, so they can't fall apart. A key is on
+//! disk before it is used: a crash between asking and receiving loses nothing, since the same request is made again.
+//!
+//! What lies there is believed: who could put a key there would have it certified as ours, who could put a bundle there
+//! would be trusted. So a file of somebody else, or one that others can reach, ends the start; it is not read over.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use avouch_files::{PrivateDir, PrivateDirError, pem as text};
 use avouch_spiffe::Bundle;
 use avouch_text::with_causes;
 use rustls::pki_types::PrivateKeyDer;
@@ -20,12 +21,23 @@ use crate::svid::Svid;
 const SVID: &str = "svid.pem";
 const PENDING_KEY: &str = "pending-key.pem";
 const BUNDLE: &str = "bundle.json";
+const LOCK: &str = "lock";
+
+/// What a process that was killed while it wrote leaves: under the names of now, and of older versions. There may be a key
+/// in it that nothing uses any more.
+const UNFINISHED: [&str; 6] = [
+    ".svid.pem.new",
+    ".pending-key.pem.new",
+    ".bundle.json.new",
+    "svid.new",
+    "pending-key.new",
+    "bundle.new",
+];
 
 /// A workload's state directory, or nothing but memory.
 pub(super) struct State {
-    dir: Option<PathBuf>,
-    /// Held so that no second process uses the directory.
-    _lock: Option<std::fs::File>,
+    /// Its lock keeps a second process away.
+    dir: Option<PrivateDir>,
 }
 
 /// What an earlier run left.
@@ -36,71 +48,39 @@ pub(super) struct Stored {
     pub(super) pending: Option<SvidKey>,
 }
 
-/// Refuses a state directory that is none, or that others can enter. One that is not there yet can be made.
-pub(crate) fn examine(dir: &Path) -> io::Result<()> {
-    let metadata = match std::fs::metadata(dir) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                "a part of the path is not a directory",
-            ));
-        }
-        Err(error) => return Err(error),
-    };
-    if !metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a directory"));
-    }
-    let mode = metadata.permissions().mode();
-    if mode & 0o077 != 0 {
-        let message = format!("others can enter it (mode {:o}); run `chmod 700` on it", mode & 0o777);
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-    }
-    Ok(())
-}
-
 impl State {
     pub(super) fn open(dir: Option<PathBuf>) -> Result<Self, IdentityError> {
-        let Some(dir) = dir else { return Ok(Self { dir: None, _lock: None }) };
-        let at =
-            |source| IdentityError::File { action: "open the state directory", path: dir.clone(), source };
-        // Before it is made: what cannot be a directory is refused with its own words.
-        examine(&dir).map_err(at)?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(at)?;
-        examine(&dir).map_err(at)?;
-        let lock = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(dir.join("lock"))
-            .map_err(at)?;
-        lock.try_lock().map_err(|error| {
-            let message = format!("another process uses it as its identity's state ({error})");
-            at(io::Error::new(io::ErrorKind::WouldBlock, message))
-        })?;
-        Ok(Self { dir: Some(dir), _lock: Some(lock) })
+        let Some(dir) = dir else { return Ok(Self { dir: None }) };
+        let state = Self { dir: Some(PrivateDir::open(&dir, LOCK)?) };
+        UNFINISHED.iter().for_each(|name| state.remove(name));
+        Ok(state)
     }
 
     /// Where the state is, for messages.
     pub(super) fn place(&self) -> String {
         match &self.dir {
-            Some(dir) => dir.display().to_string(),
+            Some(dir) => dir.path().display().to_string(),
             None => "memory (no state_dir is configured)".to_owned(),
         }
     }
 
     /// Reads what is there. A file that can't be used is set aside in favour of a new one, and said so.
-    pub(super) fn load(&self) -> Stored {
-        let Some(dir) = &self.dir else { return Stored::default() };
-        let svid = usable(dir, SVID, load_svid);
-        let bundle = svid.as_ref().and_then(|(svid, _)| {
-            usable(dir, BUNDLE, |path, bytes| pem::bundle(path, bytes, svid.spiffe_id().trust_domain()))
-        });
-        let pending =
-            usable(dir, PENDING_KEY, |path, bytes| SvidKey::from_der(&pem::private_key(path, bytes)?));
-        Stored { svid, bundle, pending }
+    ///
+    /// # Errors
+    /// When a file is somebody else's, or others can reach it.
+    pub(super) fn load(&self) -> Result<Stored, IdentityError> {
+        let Some(dir) = &self.dir else { return Ok(Stored::default()) };
+        let svid = usable(dir, SVID, PrivateDir::read_secret, load_svid)?;
+        let bundle = match &svid {
+            Some((svid, _)) => usable(dir, BUNDLE, PrivateDir::read_public, |path, bytes: &Vec<u8>| {
+                pem::bundle(path, bytes, svid.spiffe_id().trust_domain())
+            })?,
+            None => None,
+        };
+        let pending = usable(dir, PENDING_KEY, PrivateDir::read_secret, |path, bytes| {
+            SvidKey::from_der(&pem::private_key(path, bytes)?)
+        })?;
+        Ok(Stored { svid, bundle, pending })
     }
 
     /// Puts the key of a request to disk before it is used.
@@ -117,10 +97,11 @@ impl State {
     ) -> Result<(), IdentityError> {
         // The bundle first: an SVID without a bundle cannot reach the issuer, a bundle without an SVID is harmless.
         self.store_bundle(bundle)?;
-        let mut contents = key.to_pem();
-        for certificate in svid.chain() {
-            contents.push_str(&pem::encode_certificate(certificate));
-        }
+        let (key, chain) = (key.to_pem(), text::write_certificates(svid.chain().iter().map(AsRef::as_ref)));
+        // Room for both at once: growing would leave copies of the key behind.
+        let mut contents = Zeroizing::new(String::with_capacity(key.len() + chain.len()));
+        contents.push_str(&key);
+        contents.push_str(&chain);
         self.write(SVID, contents.as_bytes())?;
         self.remove(PENDING_KEY);
         Ok(())
@@ -131,56 +112,164 @@ impl State {
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<(), IdentityError> {
-        let Some(dir) = &self.dir else { return Ok(()) };
-        let path = dir.join(name);
-        replace(dir, &path, contents).map_err(|source| IdentityError::File { action: "write", path, source })
+        match &self.dir {
+            Some(dir) => Ok(dir.write_secret(name, contents)?),
+            None => Ok(()),
+        }
     }
 
     fn remove(&self, name: &str) {
         if let Some(dir) = &self.dir
-            && let Err(error) = std::fs::remove_file(dir.join(name))
-            && error.kind() != io::ErrorKind::NotFound
+            && let Err(error) = dir.remove(name)
         {
-            tracing::warn!(%error, name, "a file of the identity's state could not be removed");
+            tracing::warn!(error = %with_causes(&error), "a file of the identity's state could not be removed");
         }
     }
 }
 
-fn usable<T>(
-    dir: &Path,
+/// What a file makes; `None` if it is not there, or makes nothing.
+fn usable<B, T>(
+    dir: &PrivateDir,
     name: &str,
-    parse: impl FnOnce(&Path, &[u8]) -> Result<T, IdentityError>,
-) -> Option<T> {
-    let path = dir.join(name);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => Zeroizing::new(bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            tracing::error!(path = %path.display(), %error, "a file of the identity's state cannot be read");
-            return None;
-        }
+    read: impl FnOnce(&PrivateDir, &str) -> Result<Option<B>, PrivateDirError>,
+    parse: impl FnOnce(&std::path::Path, &B) -> Result<T, IdentityError>,
+) -> Result<Option<T>, IdentityError> {
+    let unusable = |error: IdentityError| {
+        tracing::error!(error = %with_causes(&error), "a file of the identity's state cannot be used");
     };
-    parse(&path, &bytes)
-        .inspect_err(|error| {
-            let error = with_causes(error);
-            tracing::error!(path = %path.display(), %error, "a file of the identity's state cannot be used");
-        })
-        .ok()
+    match read(dir, name) {
+        Ok(Some(bytes)) => Ok(parse(&dir.file(name), &bytes).map_err(unusable).ok()),
+        Ok(None) => Ok(None),
+        Err(error @ PrivateDirError::Io { .. }) => {
+            unusable(error.into());
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn load_svid(path: &Path, bytes: &[u8]) -> Result<(Svid, SvidKey), IdentityError> {
+fn load_svid(path: &std::path::Path, bytes: &Zeroizing<Vec<u8>>) -> Result<(Svid, SvidKey), IdentityError> {
     let key: PrivateKeyDer<'static> = pem::private_key(path, bytes)?;
     let svid = Svid::new(pem::certificates(path, bytes)?, &key)?;
     Ok((svid, SvidKey::from_der(&key)?))
 }
 
-/// Writes a file so that after a crash there is the old one or the new one, whole.
-fn replace(dir: &Path, path: &Path, contents: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file =
-        std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-    file.write_all(contents)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(dir)?.sync_all()
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    fn opened(temp: &tempfile::TempDir) -> (State, PathBuf) {
+        let path = temp.path().join("state");
+        (State::open(Some(path.clone())).unwrap(), path)
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_key_of_a_request_survives_and_is_its_owners_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, path) = opened(&temp);
+        let key = SvidKey::generate().unwrap();
+        state.store_pending(&key).unwrap();
+        let mode = fs::metadata(path.join(PENDING_KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let loaded = state.load().unwrap().pending.unwrap();
+        assert_eq!(*loaded.to_pem(), *key.to_pem());
+    }
+
+    #[test]
+    fn a_key_is_not_written_into_what_somebody_has_put_under_a_temporary_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, path) = opened(&temp);
+        let theirs = temp.path().join("theirs");
+        for name in UNFINISHED {
+            fs::write(&theirs, "").unwrap();
+            set_mode(&theirs, 0o666);
+            for plant in [
+                |from: &Path, to: &Path| fs::hard_link(from, to),
+                |from: &Path, to: &Path| std::os::unix::fs::symlink(from, to),
+            ] {
+                plant(&theirs, &path.join(name)).unwrap();
+                state.store_pending(&SvidKey::generate().unwrap()).unwrap();
+                assert_eq!(fs::read(&theirs).unwrap(), b"", "{name}: the key is in a file of somebody else");
+                let _ = fs::remove_file(path.join(name)); // of the older names, which nobody writes any more
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_it_finished_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, path) = opened(&temp);
+        state.store_pending(&SvidKey::generate().unwrap()).unwrap();
+        drop(state);
+        for name in UNFINISHED {
+            fs::write(path.join(name), "-----BEGIN PRIV").unwrap();
+        }
+        let (state, _) = opened(&temp);
+        let mut left: Vec<_> = fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [LOCK, PENDING_KEY]);
+        assert!(state.load().unwrap().pending.is_some());
+    }
+
+    #[test]
+    fn a_key_or_an_svid_that_others_can_reach_ends_the_start_and_is_not_read_over() {
+        for name in [PENDING_KEY, SVID] {
+            for mode in [0o604, 0o640, 0o660, 0o602] {
+                let temp = tempfile::tempdir().unwrap();
+                let (state, path) = opened(&temp);
+                state.write(name, SvidKey::generate().unwrap().to_pem().as_bytes()).unwrap();
+                set_mode(&path.join(name), mode);
+                let error = state.load().map(|_| ()).unwrap_err();
+                assert!(
+                    matches!(&error, IdentityError::State(PrivateDirError::SecretOpen { mode: found, .. }) if *found == mode),
+                    "{name} {mode:o}: {error:?}"
+                );
+                assert!(error.to_string().contains("replace the secret"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused_and_chmod_alone_is_said_not_to_be_enough() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("state");
+        fs::create_dir(&path).unwrap();
+        set_mode(&path, 0o755);
+        let error = State::open(Some(path)).map(|_| ()).unwrap_err();
+        assert!(matches!(error, IdentityError::State(PrivateDirError::DirectoryOpen { .. })), "{error:?}");
+        assert!(error.to_string().contains("does not take back"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_makes_no_key_is_as_if_it_were_not_there_and_none_of_it_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, path) = opened(&temp);
+        let joined = SvidKey::generate().unwrap().to_pem().replace('\n', " ");
+        state.write(PENDING_KEY, joined.as_bytes()).unwrap();
+        assert!(state.load().unwrap().pending.is_none());
+        let error = pem::private_key(&path, joined.as_bytes()).unwrap_err();
+        let body: String = joined.split("-----").nth(2).unwrap().split_whitespace().collect();
+        let said = format!("{error} {error:?} {}", with_causes(&error));
+        assert!(said.contains("line breaks are missing") && !said.contains(&body[..16]), "{said}");
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_file_does_not_stop_the_start() {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, path) = opened(&temp);
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path.join(SVID), fifo, 0o600.into(), 0).unwrap();
+        assert!(state.load().unwrap().svid.is_none());
+    }
 }

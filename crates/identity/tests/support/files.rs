@@ -1,60 +1,144 @@
 //! An identity's files, and how they are replaced.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use avouch_identity::{FilesConfig, Identity, IdentityConfig};
+use avouch_identity::spiffe::clock::ManualClock;
+use avouch_identity::{FederatedBundle, FilesConfig, Identity, IdentityConfig, IdentityError, SourceProblem};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// How long anything may take on a machine that has a lot to do.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Files {
     dir: tempfile::TempDir,
+    federated: Vec<FederatedBundle>,
 }
 
 impl Files {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a directory") }
+        Self { dir: tempfile::tempdir().expect("a directory"), federated: Vec::new() }
+    }
+
+    /// With the bundle `NAME.pem` for another trust domain.
+    pub fn federated(mut self, name: &str, trust_domain: &str) -> Self {
+        let trust_domain = trust_domain.parse().expect("a trust domain");
+        self.federated.push(FederatedBundle { trust_domain, bundle: self.path(&format!("{name}.pem")) });
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn config(&self) -> IdentityConfig {
-        IdentityConfig::Files(FilesConfig {
+    pub fn files(&self) -> FilesConfig {
+        FilesConfig {
             certificate: self.path("svid.pem"),
             key: self.path("key.pem"),
             bundle: self.path("bundle.pem"),
-            federated: Vec::new(),
+            federated: self.federated.clone(),
             poll_ms: 10,
             spiffe_id: None,
-        })
+        }
+    }
+
+    pub fn config(&self) -> IdentityConfig {
+        IdentityConfig::Files(self.files())
+    }
+
+    pub async fn start(&self) -> Result<Identity, IdentityError> {
+        within(Identity::start(self.config())).await
+    }
+
+    pub async fn start_by(&self, clock: &ManualClock) -> Result<Identity, IdentityError> {
+        within(Identity::starter(self.config()).clock(clock.shared()).start()).await
     }
 
     pub fn write(&self, chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) {
-        write(&self.path("svid.pem"), &chain.iter().map(|der| pem("CERTIFICATE", der)).collect::<String>());
-        write(&self.path("key.pem"), &pem("PRIVATE KEY", key.secret_der()));
+        self.write_chain(chain);
+        self.write_key(key);
+    }
+
+    pub fn write_chain(&self, chain: &[CertificateDer<'_>]) {
+        write(&self.path("svid.pem"), certificates(chain));
+    }
+
+    pub fn write_key(&self, key: &PrivateKeyDer<'_>) {
+        write_key(&self.path("key.pem"), pem("PRIVATE KEY", key.secret_der()), 0o600);
     }
 
     pub fn write_bundle(&self, root: &CertificateDer<'_>) {
-        write(&self.path("bundle.pem"), &pem("CERTIFICATE", root));
+        self.write_roots("bundle", &[root]);
+    }
+
+    pub fn write_roots(&self, name: &str, roots: &[&CertificateDer<'_>]) {
+        let roots: Vec<_> = roots.iter().map(|root| (*root).clone()).collect();
+        write(&self.path(&format!("{name}.pem")), certificates(&roots));
     }
 }
 
-pub fn write(path: &Path, contents: &str) {
+/// Fails the test instead of waiting for ever.
+pub async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// Replaces a file as a whole.
+pub fn write(path: &Path, contents: impl AsRef<[u8]>) {
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, contents).expect("written");
     std::fs::rename(temporary, path).expect("renamed");
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    use base64::Engine as _;
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+/// Replaces a file, with this mode.
+pub fn write_key(path: &Path, contents: impl AsRef<[u8]>, mode: u32) {
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, contents).expect("written");
+    set_mode(&temporary, mode);
+    std::fs::rename(temporary, path).expect("renamed");
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
+}
+
+pub fn certificates(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
+}
+
+pub fn pem(label: &str, der: &[u8]) -> String {
+    avouch_files::pem::encode(label, der)
 }
 
 pub async fn serial_changes(identity: &Identity, from: &str) -> Option<String> {
     let mut states = identity.subscribe();
     let changed = states.wait_for(|state| state.svid.leaf().serial() != from);
-    let state = tokio::time::timeout(Duration::from_secs(5), changed).await.ok()?.ok()?;
+    let state = within(changed).await.ok()?;
     Some(state.svid.leaf().serial().to_owned())
+}
+
+pub fn serial(identity: &Identity) -> String {
+    identity.snapshot().svid.leaf().serial().to_owned()
+}
+
+/// Waits until what is said to stand in the way fits.
+pub async fn problems(identity: &Identity, fits: impl Fn(&[SourceProblem]) -> bool) -> Vec<SourceProblem> {
+    let mut told = identity.source_problems();
+    let fitting = async { told.wait_for(|told| fits(told)).await.expect("a live source").clone() };
+    match tokio::time::timeout(PATIENCE, fitting).await {
+        Ok(told) => told,
+        Err(_) => panic!("what is said does not come to fit: {:?}", identity.source_problems().borrow()),
+    }
+}
+
+/// Waits until one part has a problem with these words.
+pub async fn problem(identity: &Identity, part: &str, words: &str) -> SourceProblem {
+    let fits = |told: &SourceProblem| told.part == part && told.detail.contains(words);
+    let told = problems(identity, |told| told.iter().any(fits)).await;
+    told.into_iter().find(fits).expect("one that fits")
+}
+
+/// Waits until nothing stands in the way.
+pub async fn no_problem(identity: &Identity) {
+    problems(identity, <[_]>::is_empty).await;
 }

@@ -4,6 +4,7 @@
     missing_docs,
     unreachable_pub,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "test support"
 )]

@@ -207,5 +207,6 @@ async fn a_second_process_on_the_same_state_is_refused() {
     let world = World::with_a_token().await;
     let _identity = world.workload().start().await.expect("an identity");
     let error = world.workload().start().await.expect_err("in use");
-    assert!(matches!(error, IdentityError::File { .. }), "{error:?}");
+    assert!(matches!(error, IdentityError::State(_)), "{error:?}");
+    assert!(error.to_string().contains("another process uses"), "{error}");
 }

@@ -26,7 +26,10 @@ pub enum MalformedCertificate {
     #[error("there is trailing data after the certificate")]
     TrailingData,
     /// Not version 3, so there can be no extensions.
-    #[error("the certificate is not of version 3")]
+    #[error(
+        "the certificate is not of version 3, and so has no extensions: it can neither carry a SPIFFE ID nor be a CA; issue it \
+         with extensions (`openssl x509 -req` takes them from the file of -extfile)"
+    )]
     NotVersion3,
     /// The signature algorithm inside the signed part differs from the one outside.
     #[error("the certificate names two different signature algorithms")]

@@ -1,0 +1,179 @@
+//! One unit of the files: what comes into use together, and what stands in its way.
+//!
+//! A file that is written in place is half written for a while, and half a bundle can look like a whole one. So nothing is
+//! judged before two looks in a row found the same.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use avouch_files::Content;
+use avouch_spiffe::x509::sha256;
+use avouch_text::with_causes;
+
+use super::super::{IdentityError, SourceProblem};
+
+/// What tells whether a look found the same as another: a digest, so that no second copy of a key is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Print([u8; 32]);
+
+impl Print {
+    /// Of what was read of each file of a unit, and of what else counts.
+    pub(super) fn of(read: &[&std::io::Result<Content>], extra: &str) -> Self {
+        let mut digests = extra.as_bytes().to_vec();
+        for file in read {
+            match file {
+                Ok(content) => digests.extend(sha256(&content.bytes)),
+                Err(error) => digests.extend(sha256(format!("{:?} {error}", error.kind()).as_bytes())),
+            }
+        }
+        Self(sha256(&digests))
+    }
+}
+
+/// What the latest look found.
+#[derive(Debug)]
+enum Found<T> {
+    /// What is in use.
+    InUse,
+    /// Something else than the look before it.
+    Unsettled,
+    /// Something that is good by itself.
+    Good(T),
+    /// Something that can be no good.
+    Bad(Fault),
+}
+
+/// Why a unit's content does not come into use.
+#[derive(Debug)]
+pub(super) struct Fault {
+    path: PathBuf,
+    detail: String,
+    reason: Option<avouch_spiffe::Reason>,
+}
+
+impl Fault {
+    /// Of a unit at `path`, where the error names no other file.
+    pub(super) fn of(error: &IdentityError, path: PathBuf) -> Self {
+        let named = match error {
+            IdentityError::File { path, .. }
+            | IdentityError::Content { path, .. }
+            | IdentityError::KeyOpen { path, .. } => path.clone(),
+            _ => path,
+        };
+        let reason = match error {
+            IdentityError::NotVouchedFor { rejection, .. }
+            | IdentityError::OutsideDates { rejection, .. }
+            | IdentityError::DoesNotVouch { rejection, .. } => Some(rejection.reason()),
+            _ => None,
+        };
+        Self { path: named, detail: with_causes(error).to_string(), reason }
+    }
+}
+
+/// One unit of the files.
+#[derive(Debug)]
+pub(super) struct Unit<T> {
+    name: String,
+    path: PathBuf,
+    seen: Option<Print>,
+    in_use: Option<Print>,
+    found: Found<T>,
+    problem: Option<(Option<Print>, SourceProblem)>,
+}
+
+impl<T> Unit<T> {
+    pub(super) fn new(name: impl Into<String>, path: PathBuf) -> Self {
+        let (seen, in_use, problem) = (None, None, None);
+        Self { name: name.into(), path, seen, in_use, found: Found::Unsettled, problem }
+    }
+
+    /// Takes what the files hold at the first look, which nothing can be compared with.
+    pub(super) fn begin(&mut self, print: Print, found: Result<T, IdentityError>) {
+        self.seen = Some(print);
+        self.found = self.judged(found);
+    }
+
+    /// Notes a look; `make` judges what the files hold by themselves, once.
+    pub(super) fn look(&mut self, print: Print, make: impl FnOnce() -> Result<T, IdentityError>) {
+        let again = self.seen.replace(print) == Some(print);
+        if self.in_use == Some(print) {
+            self.found = Found::InUse;
+        } else if !again {
+            self.found = Found::Unsettled;
+        } else if matches!(self.found, Found::Unsettled | Found::InUse) {
+            self.found = self.judged(make());
+        }
+    }
+
+    fn judged(&self, found: Result<T, IdentityError>) -> Found<T> {
+        match found {
+            Ok(good) => Found::Good(good),
+            Err(error) => Found::Bad(Fault::of(&error, self.path.clone())),
+        }
+    }
+
+    /// What is good by itself and not in use.
+    pub(super) fn candidate(&self) -> Option<&T> {
+        match &self.found {
+            Found::Good(good) => Some(good),
+            _ => None,
+        }
+    }
+
+    /// Takes the candidate into use.
+    pub(super) fn take(&mut self) -> Option<T> {
+        match std::mem::replace(&mut self.found, Found::InUse) {
+            Found::Good(good) => {
+                self.in_use = self.seen;
+                Some(good)
+            }
+            other => {
+                self.found = other;
+                None
+            }
+        }
+    }
+
+    pub(super) fn problem(&self) -> Option<&SourceProblem> {
+        self.problem.as_ref().map(|(_, problem)| problem)
+    }
+
+    /// Settles what is said of the unit after a look: `fault` is why its candidate, if there is one, did not come into use.
+    /// Warns once, and again when the fault or the content is another. True if there is news.
+    pub(super) fn settle(&mut self, fault: Option<Fault>, now: SystemTime) -> bool {
+        let fault = match (fault, &mut self.found) {
+            (Some(fault), _) => fault,
+            (None, Found::Bad(fault)) => {
+                Fault { detail: fault.detail.clone(), path: fault.path.clone(), ..*fault }
+            }
+            // Not known yet: what was said before is said on.
+            (None, Found::Unsettled) => return false,
+            (None, _) => return self.cleared(),
+        };
+        let since = self.problem().map_or(now, |problem| problem.since);
+        if let Some((seen, problem)) = &self.problem
+            && *seen == self.seen
+            && problem.reason == fault.reason
+            // A detail with a reason may tell how long ago something was.
+            && (fault.reason.is_some() || problem.detail == fault.detail)
+        {
+            return false;
+        }
+        tracing::warn!(
+            part = self.name,
+            path = %fault.path.display(),
+            reason = fault.detail,
+            "what this file of the identity holds is not used; the last good one stays in use, if there was one"
+        );
+        let Fault { path, detail, reason } = fault;
+        let problem = SourceProblem { part: self.name.clone(), path, detail, reason, since };
+        self.problem = Some((self.seen, problem));
+        true
+    }
+
+    fn cleared(&mut self) -> bool {
+        let Some((_, problem)) = self.problem.take() else { return false };
+        tracing::info!(part = problem.part, path = %problem.path.display(), "what the file holds is in use again");
+        true
+    }
+}
