@@ -1,14 +1,17 @@
 //! What can go wrong, each with the line that says what to do next.
 
 use crate::explain::What;
+use crate::output::LONGEST_TEXT;
+use avouch_files::pem::Form;
 use avouch_spiffe::{Reason, SpiffeId};
+use avouch_text::{shorten, shorten_to};
 use miette::Diagnostic;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tonic_types::StatusExt;
 
-/// A command's failure.
+/// A command's failure. Paths, and what others say, are on one line and cut where they are very long.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum CliError {
@@ -16,9 +19,9 @@ pub(crate) enum CliError {
     NoSocket { looked_in: Vec<PathBuf> },
     #[error("several issuers are running: {}", paths(.found))]
     ManySockets { found: Vec<PathBuf> },
-    #[error("no issuer answers on {}", .socket.display())]
+    #[error("no issuer answers on {}", shown(.socket))]
     Unreachable { socket: PathBuf, source: io::Error },
-    #[error("{}", .message)]
+    #[error("{}", shorten_to(.message, LONGEST_TEXT))]
     Refused {
         code: tonic::Code,
         reason: Option<Reason>,
@@ -27,19 +30,19 @@ pub(crate) enum CliError {
         decision: Option<String>,
         help: Option<String>,
     },
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {}", shown(.path))]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {}", .path.display())]
+    #[error("cannot write {}", shown(.path))]
     Write { path: PathBuf, source: io::Error },
     #[error("{id} is registered already, with {found} instead of {wanted}")]
     RegisteredOtherwise { id: SpiffeId, found: String, wanted: String },
-    #[error("{} holds no certificate", .0.display())]
-    NoCertificate(PathBuf),
-    #[error("{} cannot be used: {problem}", .path.display())]
+    #[error("{} holds no certificate: {}", shown(.path), .form.name())]
+    NoCertificate { path: PathBuf, form: Form },
+    #[error("{} cannot be used: {}", shown(.path), shorten_to(.problem, LONGEST_TEXT))]
     Unusable { path: PathBuf, problem: String, help: String },
-    #[error("{} is there already", .path.display())]
+    #[error("{} is there already", shown(.path))]
     Exists { path: PathBuf },
-    #[error("{target} showed no certificate: {problem}")]
+    #[error("{target} showed no certificate: {}", shorten(.problem))]
     NoChain { target: String, problem: String },
     #[error("a PKCS#12 archive needs a password")]
     NoPassword,
@@ -47,25 +50,25 @@ pub(crate) enum CliError {
     NoRandomness,
     #[error("the form is not for a terminal")]
     BinaryToTerminal,
-    #[error("{} cannot be run", .program.display())]
+    #[error("{} cannot be run", shown(.program))]
     Program { program: PathBuf, source: io::Error },
-    #[error("the issuer's answer cannot be understood: {0}")]
+    #[error("the issuer's answer cannot be understood: {}", shorten(.0))]
     Answer(String),
-    #[error("there is no usable identity {whose}")]
+    #[error("there is no usable identity {}", shorten(.whose))]
     Identity { whose: String, source: Box<avouch_identity::IdentityError> },
-    #[error("{} is no dump of avouch: {why}", .path.display())]
+    #[error("{} is no dump of avouch: {}", shown(.path), shorten(.why))]
     Dump { path: PathBuf, why: String },
-    #[error("nobody could be asked: {}", .silences.join("; "))]
+    #[error("nobody could be asked: {}", listed(.silences, "; "))]
     NobodyAnswers { silences: Vec<String> },
     #[error("no methods are known to judge the policy by")]
     NoApi,
-    #[error("there is no proto below {}", .0.display())]
+    #[error("there is no proto below {}", shown(.0))]
     NoProtos(PathBuf),
     #[error("{0}")]
     Api(String),
-    #[error("nobody who answers is {service}{}", names(.known))]
+    #[error("nobody who answers is {}{}", shorten(.service), names(.known))]
     NoService { service: String, known: Vec<String> },
-    #[error("nobody who answers serves {method}")]
+    #[error("nobody who answers serves {}", shorten(.method))]
     NobodyServes { method: String },
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
@@ -75,16 +78,31 @@ pub(crate) enum CliError {
     Runtime(#[source] io::Error),
 }
 
+/// A path as it is shown: whatever its name, on one line.
+pub(crate) fn shown(path: &Path) -> String {
+    shorten(&path.display().to_string())
+}
+
 fn paths(paths: &[PathBuf]) -> String {
-    let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    shown.join(", ")
+    paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ")
+}
+
+/// As many of a list of what others say are shown.
+const SHOWN: usize = 20;
+
+fn listed(texts: &[String], between: &str) -> String {
+    let shown: Vec<_> = texts.iter().take(SHOWN).map(|text| shorten_to(text, LONGEST_TEXT)).collect();
+    match texts.len().saturating_sub(SHOWN) {
+        0 => shown.join(between),
+        more => format!("{}{between}and {more} more", shown.join(between)),
+    }
 }
 
 fn names(known: &[String]) -> String {
-    let mut known: Vec<_> = known.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    let mut known: Vec<_> = known.iter().filter(|name| !name.is_empty()).cloned().collect();
     known.sort_unstable();
     known.dedup();
-    if known.is_empty() { String::new() } else { format!("; there are {}", known.join(", ")) }
+    if known.is_empty() { String::new() } else { format!("; there are {}", listed(&known, ", ")) }
 }
 
 impl CliError {
@@ -148,7 +166,7 @@ impl Diagnostic for CliError {
             Self::Unreachable { socket, .. } => format!(
                 "start the issuer with `avouch-issuer --config issuer.toml`; if it runs, its log names its socket \
                  (tried {})",
-                socket.display()
+                shown(socket)
             ),
             Self::Refused { help: Some(help), .. } => help.clone(),
             Self::Refused { reason: Some(Reason::NoPeerIdentity), .. } => {
@@ -170,7 +188,7 @@ impl Diagnostic for CliError {
                  --workload HOST:PORT=SPIFFE_ID"
                     .to_owned()
             }
-            Self::NoCertificate(_) => "expected one or more PEM certificates, or one in DER".to_owned(),
+            Self::NoCertificate { .. } => "expected one or more PEM certificates, or one in DER".to_owned(),
             Self::Unusable { help, .. } => help.clone(),
             Self::Exists { .. } => "choose another name, or replace it with --force".to_owned(),
             Self::NoChain { target, .. } => format!("see each step with `avouch handshake {target}`"),

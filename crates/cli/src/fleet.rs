@@ -17,8 +17,8 @@ pub(crate) mod sample;
 
 use crate::args::{Arguments, Sources};
 use crate::error::CliError;
-use crate::printable::printable;
 use avouch_api::observe::v1::{Edge, GetPolicyResponse, Issuer, Record, Status, Workload};
+use avouch_text::shorten;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use dump::pack;
@@ -73,9 +73,9 @@ impl Member {
     /// What people call it: the SPIFFE ID and the address it was asked by. What it says of itself is not taken for it.
     pub(crate) fn name(&self) -> String {
         match (self.workload.spiffe_id.as_str(), self.address.as_str()) {
-            ("", address) => printable(address),
-            (id, "") => printable(id),
-            (id, address) => format!("{} ({})", printable(id), printable(address)),
+            ("", address) => shorten(address),
+            (id, "") => shorten(id),
+            (id, address) => format!("{} ({})", shorten(id), shorten(address)),
         }
     }
 }

@@ -14,13 +14,14 @@ mod request;
 mod signature;
 
 pub(crate) use bundle::{BundleInspection, inspect as inspect_bundle};
-pub(crate) use chain::{against, checks as chain_checks};
+pub(crate) use chain::{against, checks as chain_checks, order_problem};
 pub(crate) use checks::Check;
 pub(crate) use document::{Document, Unreadable};
 pub(crate) use request::{RequestInspection, inspect as inspect_request};
 
 use crate::{output, timespan};
 use avouch_spiffe::x509::Facts;
+use avouch_text::{shorten, shorten_to};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
@@ -33,7 +34,12 @@ pub(crate) struct Inspection {
 
 /// Looks into a DER certificate.
 pub(crate) fn inspect(der: &[u8]) -> Inspection {
-    match Facts::parse(der) {
+    match Facts::parse_any_version(der) {
+        Ok(facts) if facts.version != 3 => Inspection {
+            checks: checks::older(der),
+            facts: Ok(facts),
+            kind: "certificate without extensions",
+        },
         Ok(facts) if facts.ca => {
             Inspection { checks: checks::authority(der), facts: Ok(facts), kind: "signing certificate" }
         }
@@ -50,17 +56,12 @@ impl Inspection {
         self.facts.is_ok() && self.checks.iter().all(|check| check.failure.is_none())
     }
 
-    /// Whether it is a certificate that signs no others.
-    pub(crate) fn is_leaf(&self) -> bool {
-        self.facts.as_ref().is_ok_and(|facts| !facts.ca)
-    }
-
     /// One line for people.
     pub(crate) fn to_line(&self, now: SystemTime) -> String {
         match &self.facts {
             Ok(facts) => {
-                let name = facts.uris.first().unwrap_or(&facts.subject);
-                let (kind, serial, issuer) = (self.kind, &facts.serial, &facts.issuer);
+                let name = shorten(facts.uris.first().unwrap_or(&facts.subject));
+                let (kind, serial, issuer) = (self.kind, &facts.serial, shorten(&facts.issuer));
                 format!("{kind} {name}, serial {serial}, issued by {issuer}, {}", validity(facts, now))
             }
             Err(error) => format!("not readable: {error}"),
@@ -94,7 +95,9 @@ impl Inspection {
         for check in checks {
             let (mark, words) = match &check.failure {
                 None => ("ok  ", check.demand.to_owned()),
-                Some(found) => ("FAIL", format!("{}: {found}", check.demand)),
+                Some(found) => {
+                    ("FAIL", format!("{}: {}", check.demand, shorten_to(found, output::LONGEST_TEXT)))
+                }
             };
             text.push_str(&format!("    {mark}  {:clauses$}  {words}\n", check.clause));
         }
@@ -118,7 +121,7 @@ impl Inspection {
             Ok(facts) => facts,
             Err(error) => return format!("certificate {number} of {of}: not readable: {error}\n"),
         };
-        let name = facts.uris.first().unwrap_or(&facts.subject);
+        let name = shorten(facts.uris.first().unwrap_or(&facts.subject));
         let mut text = format!("certificate {number} of {of}: {} {name}\n", self.kind);
         text.push_str(&output::fields(2, &rows(facts, now)));
         text.push_str(&Self::checks_to_text(&self.checks));
@@ -131,7 +134,7 @@ impl Inspection {
         let mut value = json!({ "kind": self.kind, "ok": self.passes(), "checks": checks });
         let facts = match &self.facts {
             Ok(facts) => json!({
-                "subject": facts.subject, "issuer": facts.issuer, "serial": facts.serial,
+                "version": facts.version, "subject": facts.subject, "issuer": facts.issuer, "serial": facts.serial,
                 "not_before": timespan::rfc3339(facts.not_before),
                 "not_after": timespan::rfc3339(facts.not_after),
                 "state": validity(facts, now),
@@ -158,6 +161,7 @@ fn rows(facts: &Facts, now: SystemTime) -> Vec<(&'static str, String)> {
     );
     let or_none = |text: String| if text.is_empty() { "(none)".to_owned() } else { text };
     let mut rows = vec![
+        ("version", facts.version.to_string()),
         ("subject", or_none(facts.subject.clone())),
         ("issuer", or_none(facts.issuer.clone())),
         ("serial", facts.serial.clone()),

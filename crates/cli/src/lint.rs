@@ -7,6 +7,8 @@
 mod many;
 mod one;
 
+use crate::output::LONGEST_TEXT;
+use avouch_text::{escape, shorten_to};
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::SystemTime;
@@ -58,7 +60,8 @@ impl Finding {
     /// One line: place, severity, id, what, and the clause.
     pub(crate) fn to_line(&self) -> String {
         let Self { severity, id, clause, message, place } = self;
-        format!("{place}: {}: {id} {message} ({clause})", severity.word())
+        let message = shorten_to(message, LONGEST_TEXT);
+        format!("{}: {}: {id} {message} ({clause})", escape(&place.to_string()), severity.word())
     }
 
     /// For programs.

@@ -20,12 +20,10 @@ mod input;
 mod inspect;
 mod lint;
 mod output;
-mod printable;
 mod roots;
 mod runtime_dir;
 #[cfg(test)]
 mod sample;
-mod secret_file;
 mod target;
 mod timespan;
 mod upstream;
@@ -33,18 +31,18 @@ mod upstream;
 use args::{Arguments, CertCommand, Command};
 use clap::Parser;
 use error::CliError;
-use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse(); // exits with 2 on wrong usage
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return output::usage(&error),
+    };
     match run(&arguments) {
         Ok(code) => code,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS, // as in `avouch cert list | head -1`
         Err(error) => {
-            plain_reports();
-            let report = miette::Report::new(error);
-            let _ = writeln!(std::io::stderr().lock(), "{report:?}");
+            output::report(&error);
             failure(&arguments.command)
         }
     }
@@ -56,12 +54,6 @@ fn failure(command: &Command) -> ExitCode {
         Command::Cert(CertCommand::NeedsRenewal(_)) => ExitCode::from(2),
         _ => ExitCode::FAILURE,
     }
-}
-
-/// Unwrapped, so that paths and commands stay whole, to be copied. A second hook is refused; the first is the same.
-fn plain_reports() {
-    let _ =
-        miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, CliError> {

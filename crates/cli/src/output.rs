@@ -1,57 +1,25 @@
-//! How results look: aligned tables for people, JSON for programs.
+//! The one place that standard output and standard error go through, and how results look on them: aligned tables for
+//! people, JSON for programs.
+//!
+//! Everything that is printed passes a filter here ([`terminal`]), so that no text of a stranger (a peer, a dump, a file,
+//! the name of one, what a library says of them) is obeyed by a terminal. Nothing else in this crate writes to either.
 
-use crate::printable::is_plain;
-use serde_json::Value;
-use std::io::{self, Write};
+mod errors;
+mod terminal;
 
-/// Writes a JSON value and a line end. What a terminal would obey is escaped, as JSON allows in any string.
-pub(crate) fn json(value: &Value) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", escaped(&format!("{value:#}")))
-}
+pub(crate) use errors::{report, usage};
+pub(crate) use terminal::{Colour, Page, bytes, colours, hint, is_terminal, json, page, pass_on, text, warn};
 
-/// JSON leaves only the first 32 characters unsaid; terminals obey more.
-fn escaped(json: &str) -> String {
-    let mut text = String::with_capacity(json.len());
-    let mut units = [0; 2];
-    for c in json.chars() {
-        if c == '\n' || is_plain(c) {
-            text.push(c);
-        } else {
-            c.encode_utf16(&mut units).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
-        }
-    }
-    text
-}
+use avouch_text::{shorten, shorten_to};
 
-/// Writes text as it is.
-pub(crate) fn text(text: &str) -> io::Result<()> {
-    io::stdout().lock().write_all(text.as_bytes())
-}
-
-/// Says something beside the result, to a person only.
-pub(crate) fn hint(text: &str) {
-    use std::io::IsTerminal;
-    if io::stderr().is_terminal() {
-        let _ = writeln!(io::stderr().lock(), "{text}");
-    }
-}
-
-/// Whether standard output is a terminal whose owner has nothing against colours.
-pub(crate) fn colours() -> bool {
-    use std::io::IsTerminal;
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal() && !refused
-}
-
-/// Says something beside the result that must not be overlooked, such as what the result lacks.
-pub(crate) fn warn(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", clean(text));
-}
+/// The most characters of a running text that are shown of one that a stranger may have written: advice with a path in it,
+/// a list of names.
+pub(crate) const LONGEST_TEXT: usize = 2_000;
 
 /// Columns, each as wide as its widest cell; the last one is not padded.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = head.map(|cell| cell.chars().count());
-    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| clean(cell))).collect();
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| shorten(cell))).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -95,17 +63,13 @@ pub(crate) fn paragraph(head: &str, text: &str) -> String {
     lines
 }
 
-/// Text of others on one line: what would move a terminal's cursor, colour it or turn its direction shows as `�`.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect()
-}
-
 /// Names and values under each other.
 pub(crate) fn fields(indent: usize, rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter()
         .map(|(name, value)| {
-            format!("{:indent$}{name:width$}  {}", "", clean(value)).trim_end().to_owned() + "\n"
+            format!("{:indent$}{name:width$}  {}", "", shorten_to(value, LONGEST_TEXT)).trim_end().to_owned()
+                + "\n"
         })
         .collect()
 }
@@ -113,14 +77,6 @@ pub(crate) fn fields(indent: usize, rows: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_holds_nothing_that_a_terminal_obeys_and_means_the_same() {
-        let value = Value::from("a\u{9b}2J \u{202e}b\u{e0041} ü\n");
-        let text = escaped(&format!("{value:#}"));
-        assert_eq!(text, r#""a\u009b2J \u202eb\udb40\udc41 ü\n""#);
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
-    }
 
     #[test]
     fn running_text_is_broken_under_its_head() {
@@ -142,11 +98,43 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_cannot_steer_the_terminal() {
+    fn text_of_others_neither_steers_the_terminal_nor_begins_a_line_nor_fills_the_screen() {
         let evil = "a\u{1b}[2J\u{9b}31m\r\nb\u{202e}c";
-        assert_eq!(clean(evil), "a�[2J�31m��b�c");
-        assert_eq!(table(["X"], &[[evil.to_owned()]]).lines().count(), 2);
-        assert_eq!(fields(0, &[("x", evil.to_owned())]).lines().count(), 1);
-        assert_eq!(clean("spiffe://market.example/ö × √"), "spiffe://market.example/ö × √");
+        let row = table(["X"], &[[evil.to_owned()]]);
+        assert_eq!(row, "X\na\\u{1b}[2J\\u{9b}31m\\u{d}\\u{a}b\\u{202e}c\n");
+        assert_eq!(fields(0, &[("x", evil.to_owned())]), "x  a\\u{1b}[2J\\u{9b}31m\\u{d}\\u{a}b\\u{202e}c\n");
+        assert!(table(["X"], &[["x".repeat(10_000)]]).chars().count() < 500);
+        assert!(fields(0, &[("x", "x".repeat(10_000))]).chars().count() < 2_100);
+    }
+
+    /// Whoever writes past this module writes past its filter.
+    #[test]
+    fn nothing_else_in_this_crate_writes_to_standard_output_or_error() {
+        let mut directories = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut looked_at = 0;
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.ends_with("src/output") || path.ends_with("src/output.rs") {
+                    continue;
+                }
+                if path.is_dir() {
+                    directories.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                let (code, _tests) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+                for way in ["println!", "print!", "stdout()", "stderr()", "dbg!", "\\x1b[", ".exit()"] {
+                    let uses: Vec<_> = code.lines().filter(|line| line.contains(way)).collect();
+                    assert!(
+                        uses.is_empty() || path.ends_with("tests.rs"),
+                        "{} uses {way}: {uses:?}",
+                        path.display()
+                    );
+                }
+                looked_at += 1;
+            }
+        }
+        assert!(looked_at > 50);
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! Refuses what it cannot read whole: half a bundle would turn down what the whole one admits.
 
-use crate::error::CliError;
+use crate::error::{CliError, shown};
 use crate::input;
-use crate::inspect::Document;
+use crate::inspect::{self, Document, Unreadable};
+use avouch_files::pem::{self, PemError};
+use avouch_files::{BUNDLE_LIMIT, SECRET_LIMIT};
 use avouch_identity::{Svid, TrustStore};
 use avouch_spiffe::x509::{Authority, Facts};
 use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
-use rustls::pki_types::pem::PemObject;
+use avouch_text::with_causes;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// The roots of one trust domain.
 #[derive(Debug, Clone)]
@@ -28,21 +29,25 @@ pub(crate) struct Roots {
 impl Roots {
     /// Reads PEM, DER or a SPIFFE bundle.
     pub(crate) fn read(path: &Path, domain: Option<TrustDomain>) -> Result<Self, CliError> {
-        let unusable = |problem: String| CliError::Unusable {
+        let expected = "expected root certificates in PEM, or a SPIFFE bundle, as `avouch bundle show --pem` and \
+                        `avouch bundle show --json` write them";
+        let unusable = |problem: String, help: Option<String>| CliError::Unusable {
             path: path.to_owned(),
             problem,
-            help: "expected root certificates in PEM, or a SPIFFE bundle, as `avouch bundle show --pem` and \
-                   `avouch bundle show --json` write them"
-                .to_owned(),
+            help: help.unwrap_or_else(|| expected.to_owned()),
         };
-        let document =
-            Document::parse(&input::file(path)?).map_err(|_| unusable("it holds no bundle".into()))?;
+        let content = input::file(path, BUNDLE_LIMIT)?;
+        let document = Document::parse(&content).and_then(Document::whole).map_err(|error| match error {
+            Unreadable::Pem(error) => unusable(format!("it holds no bundle: {error}"), error.mend(path)),
+            Unreadable::Key(kind, _) => unusable(format!("it holds no bundle but {}", kind.name()), None),
+            Unreadable::Json(problem) => unusable(format!("it holds no bundle: {problem}"), None),
+        })?;
         if document.certificates.is_empty() && document.bundle.is_none() {
-            return Err(unusable("it holds no certificate".into()));
+            return Err(unusable("it holds no certificate".into(), None));
         }
         let authorities: Result<Vec<_>, _> =
             document.certificates.iter().map(|der| Authority::parse(der)).collect();
-        let authorities = authorities.map_err(|error| unusable(error.to_string()))?;
+        let authorities = authorities.map_err(|error| unusable(error.to_string(), None))?;
         let said = authorities.iter().find_map(Authority::spiffe_id).map(|id| id.trust_domain().clone());
         Ok(Self { authorities, domain: domain.or(said), of_issuer: false })
     }
@@ -91,9 +96,22 @@ const CERTIFICATES: [&str; 3] = ["svid.pem", "tls.crt", "cert.pem"];
 const KEYS: [&str; 4] = ["svid_key.pem", "tls.key", "key.pem", "svid.key"];
 const BUNDLES: [&str; 5] = ["bundle.json", "svid_bundle.pem", "bundle.pem", "ca.crt", "ca.pem"];
 
-impl OwnIdentity {
-    /// Reads a workload's state directory, or one with certificate, key and roots in files of their own.
-    pub(crate) fn read(directory: &Path) -> Result<Self, CliError> {
+/// The files of an identity in a directory.
+#[derive(Debug)]
+pub(crate) struct IdentityFiles {
+    pub(crate) certificate: PathBuf,
+    /// The certificate's own file where that holds the key, too.
+    pub(crate) key: PathBuf,
+    pub(crate) bundle: Option<PathBuf>,
+}
+
+impl IdentityFiles {
+    /// Finds a workload's state directory, or one with certificate, key and roots in files of their own; and the key, in
+    /// whichever of the files it is.
+    ///
+    /// # Errors
+    /// When there is no certificate or no key that can be used.
+    pub(crate) fn find(directory: &Path) -> Result<(Self, PrivateKeyDer<'static>), CliError> {
         let find = |names: &[&str]| names.iter().map(|name| directory.join(name)).find(|path| path.is_file());
         let missing = |what: &str, names: &[&str]| CliError::Unusable {
             path: directory.to_owned(),
@@ -104,61 +122,81 @@ impl OwnIdentity {
             ),
         };
         let certificate = find(&CERTIFICATES).ok_or_else(|| missing("certificate", &CERTIFICATES))?;
-        let pem = Zeroizing::new(input::file(&certificate)?);
-        let (key_path, key) = match PrivateKeyDer::from_pem_slice(&pem) {
-            Ok(key) => (certificate.clone(), key), // avouch keeps both in one file
-            Err(_) => {
-                let path = find(&KEYS).ok_or_else(|| missing("private key", &KEYS))?;
-                let key = key(&path)?;
-                (path, key)
+        let content = input::file(&certificate, SECRET_LIMIT)?;
+        let bundle = find(&BUNDLES);
+        match pem::private_key(&content) {
+            Ok(found) => Ok((Self { key: certificate.clone(), certificate, bundle }, found)),
+            Err(error) => {
+                let holds_a_key = matches!(error, PemError::Absent { found, .. } if found.is_private_key());
+                match find(&KEYS) {
+                    Some(path) => key(&path).map(|found| (Self { certificate, key: path, bundle }, found)),
+                    None if holds_a_key => Err(bad_key(&certificate, &error)),
+                    None => Err(missing("private key", &KEYS)),
+                }
             }
+        }
+    }
+
+    /// The certificate and those above it.
+    fn chain(&self) -> Result<Vec<CertificateDer<'static>>, CliError> {
+        let content = input::file(&self.certificate, SECRET_LIMIT)?;
+        pem::certificates(&content).map_err(|error| CliError::Unusable {
+            path: self.certificate.clone(),
+            problem: error.to_string(),
+            help: error
+                .mend(&self.certificate)
+                .unwrap_or_else(|| "expected PEM certificates, leaf first".to_owned()),
+        })
+    }
+}
+
+impl OwnIdentity {
+    /// Reads the identity in a directory.
+    ///
+    /// # Errors
+    /// When a file of it is missing or cannot be used, or certificate and key do not belong together.
+    pub(crate) fn read(directory: &Path) -> Result<Self, CliError> {
+        let (files, key) = IdentityFiles::find(directory)?;
+        let chain = files.chain()?;
+        let unusable = |problem: String| CliError::Unusable {
+            path: files.certificate.clone(),
+            problem,
+            help: format!("look at it with `avouch cert inspect {}`", shown(&files.certificate)),
         };
-        let chain = chain(&certificate, &pem)?;
-        let svid = Svid::new(chain.clone(), &key).map_err(|error| CliError::Unusable {
-            path: key_path.clone(),
-            problem: describe(&error),
-            help: format!("look at it with `avouch cert inspect {}`", certificate.display()),
+        if let Some(problem) = inspect::order_problem(&chain) {
+            return Err(unusable(problem));
+        }
+        let svid =
+            Svid::new(chain.clone(), &key).map_err(|error| unusable(with_causes(&error).to_string()))?;
+        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
+            CliError::Unusable {
+                path: files.key.clone(),
+                problem: format!("no usable private key: {error}"),
+                help: USABLE_KEY.to_owned(),
+            }
         })?;
-        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
-            .map_err(|error| bad_key(&key_path, &error.to_string()))?;
         let certified = Arc::new(CertifiedKey::new(chain, signer));
         let domain = svid.spiffe_id().trust_domain().clone();
-        let roots = find(&BUNDLES).map(|path| Roots::read(&path, Some(domain))).transpose()?;
+        let roots = files.bundle.map(|path| Roots::read(&path, Some(domain))).transpose()?;
         Ok(Self { svid, certified, roots })
     }
 }
 
-fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CliError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    found.map_err(|error| CliError::Unusable {
-        path: path.to_owned(),
-        problem: error.to_string(),
-        help: "expected PEM certificates, leaf first".to_owned(),
-    })
-}
+const USABLE_KEY: &str =
+    "expected one PEM block, PRIVATE KEY, EC PRIVATE KEY or RSA PRIVATE KEY, not encrypted";
 
 /// A private key of a PEM file.
+///
+/// # Errors
+/// When there is none that can be used: then what there is in its place. Nothing of the content is in it.
 pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, CliError> {
-    let pem = Zeroizing::new(input::file(path)?);
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| bad_key(path, &error.to_string()))
+    pem::private_key(&input::file(path, SECRET_LIMIT)?).map_err(|error| bad_key(path, &error))
 }
 
-fn bad_key(path: &Path, problem: &str) -> CliError {
+fn bad_key(path: &Path, error: &PemError) -> CliError {
     CliError::Unusable {
-        path: PathBuf::from(path),
-        problem: format!("no usable private key: {problem}"),
-        help: "expected one PEM block, PRIVATE KEY, EC PRIVATE KEY or RSA PRIVATE KEY, not encrypted"
-            .to_owned(),
+        path: path.to_owned(),
+        problem: format!("no usable private key: {error}"),
+        help: error.mend(path).unwrap_or_else(|| USABLE_KEY.to_owned()),
     }
-}
-
-/// An error with what is behind it.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(source) = below {
-        text.push_str(&format!(": {source}"));
-        below = source.source();
-    }
-    text
 }

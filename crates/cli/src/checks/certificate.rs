@@ -84,6 +84,12 @@ pub(super) const ITEMS: &[Item] = &[
         meaning: "A critical extension that is not understood must lead to a refusal (RFC 5280 4.2).",
     },
     Item {
+        id: "AV-013",
+        title: "version 3, which has extensions",
+        meaning: "A SPIFFE ID stands in an extension, and versions 1 and 2 have none. `openssl x509 -req` without -extfile \
+                  writes version 1: give it a file with subjectAltName, keyUsage and extendedKeyUsage (RFC 5280 4.1.2.1).",
+    },
+    Item {
         id: "AV-021",
         title: "a CA, and says so critically",
         meaning: "A signing certificate has basic constraints with cA, marked critical (X509-SVID 4.1).",

@@ -5,6 +5,8 @@
 use super::view::name;
 use super::{Category, Check, Finding, Level, Selection, Subject, View, catalogue};
 use crate::fleet::Fleet;
+use crate::output::{Colour, Page};
+use avouch_text::clean;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -83,29 +85,29 @@ impl<'a> Report<'a> {
     }
 
     /// For people.
-    pub(crate) fn to_text(&self, paint: impl Fn(Level, &str) -> String) -> String {
-        let mut text = String::new();
+    pub(crate) fn to_page(&self, colours: bool) -> Page {
+        let mut page = Page::new(colours);
         let mut category = None;
         for outcome in self.outcomes.iter().filter(|outcome| outcome.visible().is_some()) {
             if category.replace(outcome.check.category) != Some(outcome.check.category) {
-                text.push_str(&format!("{}\n", outcome.check.category.name()));
+                page.push(&format!("{}\n", outcome.check.category.name()));
             }
-            outcome.write(&mut text, &paint);
+            outcome.write(&mut page);
         }
-        self.write_hidden(&mut text);
+        self.write_hidden(&mut page);
         let Counts { bad, warning, good, hidden, skipped } = self.counts();
-        text.push_str(&format!("{bad} ×, {warning} ‼, {good} √"));
+        page.push(&format!("{bad} ×, {warning} ‼, {good} √"));
         for (count, word) in [(hidden, "hidden"), (skipped, "without anything to look at")] {
             if count > 0 {
-                text.push_str(&format!("; {count} {word}"));
+                page.push(&format!("; {count} {word}"));
             }
         }
-        text.push('\n');
-        text
+        page.push("\n");
+        page
     }
 
     /// What stands behind a root cause, by that cause.
-    fn write_hidden(&self, text: &mut String) {
+    fn write_hidden(&self, page: &mut Page) {
         let mut hidden: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
         for outcome in &self.outcomes {
             for cause in outcome.findings.iter().filter_map(|judged| judged.because_of) {
@@ -121,10 +123,7 @@ impl<'a> Report<'a> {
                 count => format!("{id} ({count} times)"),
             };
             let ids: Vec<_> = ids.into_iter().map(count).collect();
-            text.push_str(&crate::output::paragraph(
-                &format!("because of {cause} not shown: "),
-                &ids.join(", "),
-            ));
+            page.push(&crate::output::paragraph(&format!("because of {cause} not shown: "), &ids.join(", ")));
         }
     }
 
@@ -154,30 +153,32 @@ impl Outcome {
         shown.map(|judged| judged.finding.level).max()
     }
 
-    fn write(&self, text: &mut String, paint: &impl Fn(Level, &str) -> String) {
+    fn write(&self, page: &mut Page) {
         let Some(level) = self.visible() else { return };
         let Check { id, title, hint, .. } = self.check;
-        text.push_str(&format!("  {} {id}  {title}", paint(level, &level.to_string())));
+        page.push("  ");
+        page.paint(colour(level), &level.to_string());
+        page.push(&format!(" {id}  {title}"));
         let shown: Vec<_> = self.findings.iter().filter(|judged| judged.because_of.is_none()).collect();
         if level == Level::Good {
-            text.push_str(&match shown.as_slice() {
-                [one] if !one.finding.text.is_empty() => format!(": {}\n", one.finding.text),
+            page.push(&match shown.as_slice() {
+                [one] if !one.finding.text.is_empty() => format!(": {}\n", clean(&one.finding.text)),
                 [_] => "\n".to_owned(),
                 all => format!(" ({})\n", all.len()),
             });
             return;
         }
-        text.push('\n');
+        page.push("\n");
         let mut worse = said_together(&shown);
         worse.sort_by_key(|(level, ..)| std::cmp::Reverse(*level));
         for (_, said, subjects) in worse.iter().take(LISTED) {
-            text.push_str(&format!("      {}: {said}\n", named(subjects)));
+            page.push(&format!("      {}: {}\n", named(subjects), clean(said)));
         }
         if worse.len() > LISTED {
-            text.push_str(&format!("      and {} more, which --json lists\n", worse.len() - LISTED));
+            page.push(&format!("      and {} more, which --json lists\n", worse.len() - LISTED));
         }
         if level > Level::Note {
-            text.push_str(&format!("      → {hint}; more: `avouch explain {id}`\n"));
+            page.push(&format!("      → {hint}; more: `avouch explain {id}`\n"));
         }
     }
 
@@ -202,6 +203,14 @@ impl Outcome {
             "id": id, "category": category, "title": title, "level": level, "hint": hint,
             "because_of": self.skipped_for, "findings": findings,
         })
+    }
+}
+
+fn colour(level: Level) -> Colour {
+    match level {
+        Level::Good | Level::Note => Colour::Green,
+        Level::Warning => Colour::Yellow,
+        Level::Bad => Colour::Red,
     }
 }
 

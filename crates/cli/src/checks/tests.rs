@@ -145,7 +145,7 @@ fn broken(breaking: fn(&mut Fleet)) -> Fleet {
 }
 
 fn text(fleet: &Fleet) -> String {
-    Report::of(fleet, &[]).to_text(|_, mark| mark.to_owned())
+    Report::of(fleet, &[]).to_page(false).into_text()
 }
 
 /// Each check's level, as programs read it.
@@ -397,7 +397,7 @@ fn what_others_say_cannot_move_the_cursor() {
     fleet.members[1].problem = hostile.repeat(200);
     fleet.operator_problem = hostile;
     let text = text(&fleet);
-    assert!(text.chars().all(|c| c == '\n' || crate::printable::is_plain(c)), "{text:?}");
+    assert!(text.chars().all(|c| c == '\n' || avouch_text::is_printable(c)), "{text:?}");
     assert!(text.lines().all(|line| line.chars().count() < 2_000), "{text}");
 }
 

@@ -2,8 +2,9 @@
 
 use super::{Finding, Level, Subject};
 use crate::fleet::{Fleet, Member};
-use crate::{printable::printable, timespan};
+use crate::timespan;
 use avouch_api::observe::v1::{Issuer, Status};
+use avouch_text::shorten;
 use std::time::{Duration, SystemTime};
 
 /// A fleet, read for judging.
@@ -86,7 +87,7 @@ impl Process<'_> {
 /// How a subject is called.
 pub(super) fn name(fleet: &Fleet, subject: Subject) -> String {
     match subject {
-        Subject::Fleet => printable(&fleet.trust_domain),
+        Subject::Fleet => shorten(&fleet.trust_domain),
         Subject::Issuer => "issuer".to_owned(),
         Subject::Member(at) => fleet.members.get(at).map(Member::name).unwrap_or_default(),
     }
@@ -128,5 +129,5 @@ fn percent(part: Duration, whole: Duration) -> u128 {
 
 /// What somebody else wrote, to be shown.
 pub(super) fn shown(text: &str) -> String {
-    printable(text)
+    shorten(text)
 }

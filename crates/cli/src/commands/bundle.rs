@@ -3,7 +3,7 @@
 use super::now;
 use crate::args::{Arguments, BundleCommand, BundleShow};
 use crate::error::CliError;
-use crate::{client, convert, output, timespan};
+use crate::{client, output, timespan};
 use avouch_api::admin::v1::GetBundleRequest;
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_spiffe::{Bundle, TrustDomain};
@@ -25,13 +25,8 @@ async fn show(arguments: &Arguments, show: &BundleShow) -> Result<(), CliError> 
             serde_json::from_slice(&encoded).map_err(|error| CliError::Answer(error.to_string()))?;
         output::json(&document)?;
     } else if show.pem {
-        output::text(
-            &bundle
-                .authorities()
-                .iter()
-                .map(|root| convert::pem("CERTIFICATE", root.der()).to_string())
-                .collect::<String>(),
-        )?;
+        let roots = bundle.authorities().iter().map(|root| root.der());
+        output::text(&avouch_files::pem::write_certificates(roots))?;
     } else {
         output::text(&describe(&bundle))?;
     }

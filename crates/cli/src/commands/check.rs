@@ -1,7 +1,7 @@
 //! `avouch check`: is all well, and if not, what is at the bottom of it?
 
 use crate::args::{Arguments, Check};
-use crate::checks::{Level, Report};
+use crate::checks::Report;
 use crate::error::CliError;
 use crate::{fleet, output};
 use std::process::ExitCode;
@@ -28,21 +28,8 @@ pub(crate) async fn run(arguments: &Arguments, check: &Check) -> Result<ExitCode
         }
         match arguments.json {
             true => output::json(&report.to_json())?,
-            false => output::text(&report.to_text(painter()))?,
+            false => output::page(&report.to_page(output::colours()))?,
         }
         return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-}
-
-/// Colours for a person at a terminal who does not refuse them; else none.
-fn painter() -> impl Fn(Level, &str) -> String {
-    let colours = output::colours();
-    move |level, mark| {
-        let colour = match level {
-            Level::Good | Level::Note => 32,
-            Level::Warning => 33,
-            Level::Bad => 31,
-        };
-        if colours { format!("\x1b[{colour}m{mark}\x1b[0m") } else { mark.to_owned() }
     }
 }

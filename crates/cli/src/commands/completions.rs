@@ -14,6 +14,6 @@ pub(crate) fn run(args: &Completions) -> Result<ExitCode, CliError> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "avouch", &mut script);
-    output::text(&String::from_utf8_lossy(&script))?;
+    output::bytes(&script)?; // tabs and escapes in it are meant
     Ok(ExitCode::SUCCESS)
 }

@@ -2,8 +2,9 @@
 
 use crate::args::{Arguments, ConfigCommand, ConfigShow};
 use crate::error::CliError;
+use crate::output;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 pub(crate) fn run(arguments: &Arguments, command: &ConfigCommand) -> Result<ExitCode, CliError> {
     let ConfigCommand::Show(args) = command;
@@ -14,7 +15,16 @@ fn show(arguments: &Arguments, args: &ConfigShow) -> Result<ExitCode, CliError> 
     let program = find(&args.program);
     let mut command = Command::new(&program);
     command.arg(if arguments.json { "--show-config=json" } else { "--show-config" }).args(&args.flags);
-    let status = command.status().map_err(|source| CliError::Program { program: program.clone(), source })?;
+    let failed = |source| CliError::Program { program: program.clone(), source };
+    // What it says passes the filter, too: values come from files and variables that others may write.
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let (said, complained) = (child.stdout.take(), child.stderr.take());
+    let written = std::thread::scope(|scope| {
+        scope.spawn(|| complained.map(|from| output::pass_on(from, true, false)));
+        said.map_or(Ok(()), |from| output::pass_on(from, false, arguments.json))
+    });
+    let status = child.wait().map_err(failed)?;
+    written?;
     Ok(match status.code() {
         Some(0) => ExitCode::SUCCESS,
         Some(64) => ExitCode::from(2), // wrong usage, as programs of ours say it

@@ -4,10 +4,9 @@ use super::now;
 use crate::args::{Arguments, Dump};
 use crate::error::CliError;
 use crate::fleet;
-use crate::secret_file::SecretFile;
 use crate::{output, timespan};
+use avouch_files::{NewFile, Place};
 use serde_json::json;
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,22 +17,22 @@ pub(crate) async fn run(arguments: &Arguments, dump: &Dump) -> Result<ExitCode, 
     }
     let cannot_write = |source| CliError::Write { path: path.clone(), source };
     // First of all: nobody should be asked for nothing.
-    let file = SecretFile::create(&path).map_err(cannot_write)?;
+    let file = NewFile::secret(&path).map_err(cannot_write)?;
     let fleet = fleet::gather(arguments, &dump.sources).await?;
     super::say_silences(&fleet)?;
-    file.keep(fleet::pack(&fleet)?).map_err(cannot_write)?;
+    file.keep(&fleet::pack(&fleet)?, Place::Replaced).map_err(cannot_write)?;
     say_where(arguments, &path, &fleet)?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn to_standard_output(arguments: &Arguments, dump: &Dump) -> Result<ExitCode, CliError> {
-    if std::io::stdout().is_terminal() {
+    if output::is_terminal() {
         let source = std::io::Error::other("a terminal can't show it; write `avouch dump - > dump.tgz`");
         return Err(CliError::Write { path: "standard output".into(), source });
     }
     let fleet = fleet::gather(arguments, &dump.sources).await?;
     super::say_silences(&fleet)?;
-    std::io::stdout().lock().write_all(&fleet::pack(&fleet)?)?;
+    output::bytes(&fleet::pack(&fleet)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,7 +47,7 @@ fn say_where(arguments: &Arguments, path: &Path, fleet: &fleet::Fleet) -> Result
         let (members, file) = (fleet.members.len(), path.display().to_string());
         output::json(&json!({ "file": file, "workloads": members, "silent": silent }))?;
     } else {
-        output::text(&format!("{}\n", path.display()))?;
+        output::text(&format!("{}\n", avouch_text::escape(&path.display().to_string())))?;
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ use crate::args::{Api, Arguments, PolicyCommand, PolicyFile};
 use crate::error::CliError;
 use crate::output;
 use avouch_authz::{Methods, Policy, PolicyError};
+use avouch_files::pem::Form;
+use avouch_text::clean;
 use report::Problem;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -59,7 +61,7 @@ async fn test(arguments: &Arguments, file: &PolicyFile) -> Result<ExitCode, CliE
         )?;
     } else {
         output::text(&match policy.tests() {
-            0 => format!("{} has no [[test]]\n", output::clean(policy.source())),
+            0 => format!("{} has no [[test]]\n", clean(policy.source())),
             1 => "1 test holds\n".to_owned(),
             tests => format!("{tests} tests hold\n"),
         })?;
@@ -77,6 +79,14 @@ fn parse(arguments: &Arguments, path: &Path, methods: &Methods) -> Result<Option
     let text =
         avouch_authz::read_policy(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     let source = path.display().to_string();
+    // A problem is shown with the lines around it.
+    if let Some(problem) = no_policy(&text) {
+        return Err(CliError::Unusable {
+            path: path.to_owned(),
+            problem,
+            help: "name the policy file; this one is not shown".to_owned(),
+        });
+    }
     match Policy::parse(&source, &text, methods) {
         Ok(policy) => Ok(Some(policy)),
         Err(error) if arguments.json => {
@@ -91,8 +101,22 @@ fn parse(arguments: &Arguments, path: &Path, methods: &Methods) -> Result<Option
     }
 }
 
+/// What a file is that must not be quoted, since it is no policy but a secret.
+fn no_policy(text: &str) -> Option<String> {
+    if text.contains("PRIVATE KEY") {
+        return Some("it holds a private key and no policy".to_owned());
+    }
+    if text.contains("avjt1.") {
+        return Some("it holds a join token and no policy".to_owned());
+    }
+    match Form::of(text.as_bytes()) {
+        Form::Text | Form::Empty | Form::Json => None,
+        form => Some(format!("{}, and no policy", form.name())),
+    }
+}
+
 fn say(error: &PolicyError, source: &str, text: &str) {
     for problem in error.problems() {
-        report::print(Problem::new(problem, source, text));
+        report::print(&Problem::new(problem, source, text));
     }
 }

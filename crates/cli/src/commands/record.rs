@@ -1,8 +1,8 @@
 //! One record as one line for people.
 
 use crate::fleet::{Fleet, Observed, What};
-use crate::output::clean;
 use avouch_api::observe::v1::{Connection, Decision};
+use avouch_text::{clean, shorten};
 
 /// Time, who made it, what happened, and the ids to ask on with. Everything in it is others' text, made harmless.
 pub(crate) fn text(fleet: &Fleet, record: &Observed<'_>) -> String {
@@ -14,8 +14,8 @@ pub(crate) fn text(fleet: &Fleet, record: &Observed<'_>) -> String {
 }
 
 fn of_connection(fleet: &Fleet, connection: &Connection) -> String {
-    let who = or(fleet.short(&connection.peer_id), "somebody");
-    let from = or(&connection.peer_address, "an unknown address");
+    let who = shorten(or(fleet.short(&connection.peer_id), "somebody"));
+    let from = shorten(or(&connection.peer_address, "an unknown address"));
     let more = format!("{}{}", ended(connection), suppressed(connection.suppressed));
     if connection.verdict != "accepted" {
         let why = reason(&connection.reason, &connection.detail);
@@ -39,33 +39,34 @@ fn of_decision(fleet: &Fleet, decision: &Decision) -> String {
         "audited" => "‼",
         _ => "×",
     };
-    let who = or(fleet.short(&decision.peer), "somebody");
-    let method = decision.method.trim_start_matches('/');
+    let who = shorten(or(fleet.short(&decision.peer), "somebody"));
+    let method = shorten(decision.method.trim_start_matches('/'));
     if decision.verdict == "allowed" {
         let role = if decision.have.is_empty() {
             String::new()
         } else {
-            format!(" as {}", decision.have.join(", "))
+            format!(" as {}", shorten(&decision.have.join(", ")))
         };
         return format!("{mark} {who} → {method} allowed{role}{}", suppressed(decision.suppressed));
     }
     let mut why = reason(&decision.reason, &decision.detail);
     if !decision.need.is_empty() {
         let have = if decision.have.is_empty() { "nothing".to_owned() } else { decision.have.join(", ") };
-        why.push_str(&format!(", need {}, have {have}", decision.need.join(" or ")));
+        why.push_str(&format!(", need {}, have {}", shorten(&decision.need.join(" or ")), shorten(&have)));
     }
     if !decision.place.is_empty() {
-        why.push_str(&format!(" ({})", decision.place));
+        why.push_str(&format!(" ({})", shorten(&decision.place)));
     }
     let colon = if why.is_empty() { "" } else { ": " };
     format!("{mark} {who} → {method} {}{colon}{why}{}", decision.verdict, suppressed(decision.suppressed))
 }
 
 fn reason(reason: &str, detail: &str) -> String {
-    match (reason, detail) {
-        (reason, "") => reason.to_owned(),
-        ("", detail) => detail.to_owned(),
-        (reason, detail) => format!("{reason}, {detail}"),
+    let (reason, detail) = (shorten(reason), shorten(detail));
+    match (reason.as_str(), detail.as_str()) {
+        (_, "") => reason,
+        ("", _) => detail,
+        _ => format!("{reason}, {detail}"),
     }
 }
 
@@ -77,7 +78,8 @@ fn ids(decision: &Decision) -> String {
     let trace =
         if decision.trace_id.is_empty() { String::new() } else { format!("trace {}", decision.trace_id) };
     let all = [decision.id.clone(), decision.connection_id.clone(), trace];
-    all.into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>().join(" ")
+    let shown = all.iter().filter(|id| !id.is_empty()).map(|id| shorten(id));
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 fn or<'a>(text: &'a str, instead: &'a str) -> &'a str {
@@ -146,5 +148,9 @@ mod tests {
         let evil = Decision { detail: "x\n\u{1b}[2Jy".to_owned(), ..sample::decision("dev", "/a\r\n/C", 1) };
         let text = line(&Record { decision: Some(evil), connection: None });
         assert!(!text.chars().any(char::is_control), "{text:?}");
+        let verdict = "refused".to_owned();
+        let long = Decision { detail: "x".repeat(1 << 20), verdict, ..sample::decision("dev", "/a.B/C", 1) };
+        let text = line(&Record { decision: Some(long), connection: None });
+        assert!(text.len() < 1_000 && text.contains("characters more"), "{text}");
     }
 }

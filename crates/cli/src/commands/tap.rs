@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::fleet::{self, Fleet, Observed, What};
 use crate::output;
 use avouch_records::alb;
+use avouch_text::{clean, escape_json};
 use std::process::ExitCode;
 
 pub(crate) async fn run(arguments: &Arguments, tap: &Tap) -> Result<ExitCode, CliError> {
@@ -53,8 +54,11 @@ impl Show {
     fn line(&self, fleet: &Fleet, record: &Observed<'_>) -> Result<Option<String>, CliError> {
         match (self.format, record.what) {
             (Format::Text, _) => Ok(Some(record::text(fleet, record))),
-            (Format::Json, _) => Ok(Some(serde_json::to_string(record).map_err(std::io::Error::from)?)),
-            (Format::Alb, What::Connection(connection)) => Ok(Some(alb::line(connection))),
+            (Format::Json, _) => {
+                let line = serde_json::to_string(record).map_err(std::io::Error::from)?;
+                Ok(Some(escape_json(&line)))
+            }
+            (Format::Alb, What::Connection(connection)) => Ok(Some(clean(&alb::line(connection)))),
             (Format::Alb, What::Decision(_)) => Ok(None),
         }
     }

@@ -3,18 +3,19 @@
 use super::{json_time, now, proto_duration, span, time};
 use crate::args::{Arguments, TokenCommand, TokenCreate};
 use crate::error::CliError;
-use crate::secret_file::SecretFile;
 use crate::{client, output, timespan};
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::admin::v1::{
     CreateEntryRequest, CreateTokenRequest, CreateTokenResponse, Entry, GetEntryRequest,
 };
+use avouch_files::{NewFile, Place};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use tonic::Code;
 use tonic::transport::Channel;
+use zeroize::Zeroizing;
 
 pub(crate) async fn run(arguments: &Arguments, command: &TokenCommand) -> Result<ExitCode, CliError> {
     match command {
@@ -26,7 +27,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &TokenCommand) -> Result
 async fn create(arguments: &Arguments, wanted: &TokenCreate) -> Result<(), CliError> {
     // First of all: a token that cannot be handed over should not be made.
     let out = match wanted.out.as_deref() {
-        Some(path) => Some((path, SecretFile::create(path).map_err(cannot_write(path))?)),
+        Some(path) => Some((path, NewFile::secret(path).map_err(cannot_write(path))?)),
         None => None,
     };
     let mut client = client::connect_within(arguments, wanted.wait.unwrap_or_default()).await?;
@@ -37,7 +38,8 @@ async fn create(arguments: &Arguments, wanted: &TokenCreate) -> Result<(), CliEr
     match out {
         None => print(arguments, &answer),
         Some((path, file)) => {
-            file.keep(format!("{}\n", answer.token)).map_err(cannot_write(path))?;
+            let line = Zeroizing::new(format!("{}\n", answer.token));
+            file.keep(line.as_bytes(), Place::Replaced).map_err(cannot_write(path))?;
             say_where(arguments, path, &answer)
         }
     }

@@ -2,8 +2,8 @@
 
 use super::What;
 use crate::fleet::Fleet;
-use crate::printable::printable;
 use avouch_api::observe::v1::Record;
+use avouch_text::shorten;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -121,18 +121,18 @@ impl fmt::Display for Missing {
         for asked in self.asked.iter().take(SHOWN) {
             write!(f, "\n  {} was asked and has {} records", asked.who, asked.records)?;
             if !asked.oldest.is_empty() {
-                write!(f, ", the oldest of {}", printable(&asked.oldest))?;
+                write!(f, ", the oldest of {}", shorten(&asked.oldest))?;
             }
             if asked.dropped > 0 {
                 write!(f, "; it dropped {}", asked.dropped)?;
             }
         }
         for silent in self.silent.iter().take(SHOWN) {
-            write!(f, "\n  {} did not answer: {}", silent.who, printable(&silent.why))?;
+            write!(f, "\n  {} did not answer: {}", silent.who, shorten(&silent.why))?;
         }
         for suppressed in self.suppressed.iter().take(SHOWN) {
             let Suppressed { who, reason, count } = suppressed;
-            write!(f, "\n  {who} only counted {count} others for {}", printable(reason))?;
+            write!(f, "\n  {who} only counted {count} others for {}", shorten(reason))?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The look of an explanation: a headline, then facts beside their names. Every text on it is escaped here.
 
-use crate::printable;
+use avouch_text::{escape, shorten};
 
 /// Width of the names.
 const NAMES: usize = 13;
@@ -13,17 +13,17 @@ pub(super) struct Page {
 
 impl Page {
     pub(super) fn new(head: &str) -> Self {
-        Self { text: format!("{}\n", printable::printable(head)), last: "" }
+        Self { text: format!("{}\n", shorten(head)), last: "" }
     }
 
     /// A fact; a name that is the one before is not repeated.
     pub(super) fn fact(&mut self, name: &'static str, text: &str) {
-        self.line(name, &printable::printable(text));
+        self.line(name, &shorten(text));
     }
 
     /// A line to be copied: as it is, however long.
     pub(super) fn whole(&mut self, name: &'static str, text: &str) {
-        self.line(name, &printable::whole(text));
+        self.line(name, &escape(text));
     }
 
     fn line(&mut self, name: &'static str, text: &str) {

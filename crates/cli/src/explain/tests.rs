@@ -527,11 +527,11 @@ fn no_record_can_move_the_cursor_or_add_a_line() {
     fleet.members[0].problem = hostile;
     for what in [DENIED, REFUSED] {
         let text = ask(&fleet, what).text;
-        assert!(text.chars().all(|c| c == '\n' || crate::printable::is_plain(c)), "{text:?}");
+        assert!(text.chars().all(|c| c == '\n' || avouch_text::is_printable(c)), "{text:?}");
         assert!(!text.lines().any(|line| line.starts_with("  fix          run")), "{text}");
     }
     let missing = explain(&fleet, &"d-ffffffffffffffff".parse().unwrap()).unwrap_err().to_string();
-    assert!(missing.chars().all(|c| c == '\n' || crate::printable::is_plain(c)), "{missing:?}");
+    assert!(missing.chars().all(|c| c == '\n' || avouch_text::is_printable(c)), "{missing:?}");
 }
 
 #[test]

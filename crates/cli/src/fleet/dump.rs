@@ -7,14 +7,17 @@
 
 use super::{Fleet, Member};
 use crate::error::CliError;
+use avouch_text::shorten;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 /// Of the files' content. A version that only adds fields keeps it.
@@ -108,10 +111,16 @@ fn withhold(value: &mut Value) {
 pub(crate) fn read(path: &Path) -> Result<Fleet, CliError> {
     let read_error = |source| CliError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+    // A pipe is read, too: `--from <(ssh HOST avouch dump -)`.
+    let kind = file.metadata().map_err(read_error)?.file_type();
+    if kind.is_dir() {
         return Err(read_error(io::ErrorKind::IsADirectory.into()));
     }
-    unpack(file, LIMITS).map_err(|why| CliError::Dump { path: path.to_owned(), why })
+    if !(kind.is_file() || kind.is_fifo()) {
+        return Err(read_error(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    }
+    // No dump is larger packed than unpacked; one that never ends is cut off here.
+    unpack(file.take(LIMITS.total), LIMITS).map_err(|why| CliError::Dump { path: path.to_owned(), why })
 }
 
 fn unpack(file: impl Read, limits: Limits) -> Result<Fleet, String> {
@@ -120,9 +129,11 @@ fn unpack(file: impl Read, limits: Limits) -> Result<Fleet, String> {
     let mut left = limits.values;
     let mut fleet: Option<Fleet> = None;
     let mut members: Vec<(String, Member)> = Vec::new();
+    let mut names = BTreeSet::new();
     let broken = |error: io::Error| match error.kind() {
         io::ErrorKind::FileTooLarge => error.to_string(),
-        _ => format!("it is not a gzipped tar archive, or is cut off ({error})"),
+        // The library quotes names and numbers of the archive.
+        _ => format!("it is not a gzipped tar archive, or is cut off ({})", shorten(&error.to_string())),
     };
     for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
         if number >= limits.files {
@@ -130,8 +141,12 @@ fn unpack(file: impl Read, limits: Limits) -> Result<Fleet, String> {
         }
         let mut entry = entry.map_err(broken)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        if !entry.header().entry_type().is_file() || !is_ours(&name) {
+        if !is_ours(&name) {
             continue;
+        }
+        let kind = entry.header().entry_type();
+        if !kind.is_file() {
+            return Err(format!("{name} in it is {}, not a file", of_kind(kind)));
         }
         let mut text = Vec::new();
         entry.read_to_end(&mut text).map_err(broken)?;
@@ -139,6 +154,8 @@ fn unpack(file: impl Read, limits: Limits) -> Result<Fleet, String> {
             if fleet.replace(head(&text, &mut left)?).is_some() {
                 return Err(format!("it has more than one {FLEET}"));
             }
+        } else if !names.insert(name.clone()) {
+            return Err(format!("it has more than one {name}"));
         } else {
             members.push((name.clone(), parse(&name, &text, &mut left)?));
         }
@@ -147,6 +164,14 @@ fn unpack(file: impl Read, limits: Limits) -> Result<Fleet, String> {
     members.sort_by(|(a, _), (b, _)| a.cmp(b));
     fleet.members = members.into_iter().map(|(_, member)| member).collect();
     Ok(fleet)
+}
+
+fn of_kind(kind: tar::EntryType) -> &'static str {
+    match kind {
+        _ if kind.is_symlink() || kind.is_hard_link() => "a link",
+        _ if kind.is_dir() => "a directory",
+        _ => "something else",
+    }
 }
 
 fn is_ours(name: &str) -> bool {
@@ -165,7 +190,7 @@ fn head(text: &[u8], left: &mut usize) -> Result<Fleet, String> {
         ));
     }
     let mut fleet: Fleet = serde_json::from_value(head.fleet)
-        .map_err(|error| format!("{FLEET} is not as it should be: {error}"))?;
+        .map_err(|error| format!("{FLEET} is not as it should be: {}", shorten(&error.to_string())))?;
     fleet.members.clear(); // they have files of their own
     Ok(fleet)
 }
@@ -173,7 +198,8 @@ fn head(text: &[u8], left: &mut usize) -> Result<Fleet, String> {
 fn parse<T: DeserializeOwned>(name: &str, text: &[u8], left: &mut usize) -> Result<T, String> {
     let values = text.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     *left = left.checked_sub(values).ok_or("it holds more than any fleet")?;
-    serde_json::from_slice(text).map_err(|error| format!("{name} is not as it should be: {error}"))
+    serde_json::from_slice(text)
+        .map_err(|error| format!("{name} is not as it should be: {}", shorten(&error.to_string())))
 }
 
 /// A reader that fails rather than ends where there is more than `left`.

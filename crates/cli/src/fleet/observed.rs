@@ -1,8 +1,10 @@
 //! Everybody's records as one list, each with who made it.
 
 use super::Fleet;
+use crate::output::LONGEST_TEXT;
 use crate::timespan;
 use avouch_api::observe::v1::{Connection, Decision, Record};
+use avouch_text::{shorten, shorten_to};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -154,22 +156,22 @@ impl Fleet {
         let mut lines = Vec::new();
         let now = timespan::parse_rfc3339(&self.taken_at);
         if !self.issuer_problem.is_empty() {
-            lines.push(format!("the issuer is not heard: {}", self.issuer_problem));
+            lines.push(format!("the issuer is not heard: {}", said(&self.issuer_problem)));
         }
         if !self.operator_problem.is_empty() {
-            lines.push(format!("no workload is asked: {}", self.operator_problem));
+            lines.push(format!("no workload is asked: {}", said(&self.operator_problem)));
         }
         for member in &self.members {
             // Said once for all of them above.
             if !member.problem.is_empty() && member.problem != self.operator_problem {
-                let (id, at) = (self.short(&member.workload.spiffe_id), &member.address);
+                let (id, at) = (shorten(self.short(&member.workload.spiffe_id)), shorten(&member.address));
                 let heard = match timespan::parse_rfc3339(&member.workload.seen_at).zip(now) {
                     Some((seen, now)) => {
                         format!(" (the issuer last heard it {})", timespan::relative(seen.min(now), now))
                     }
                     None => String::new(),
                 };
-                lines.push(format!("{id} at {at} is not heard{heard}: {}", member.problem));
+                lines.push(format!("{id} at {at} is not heard{heard}: {}", said(&member.problem)));
             }
         }
         lines
@@ -179,6 +181,11 @@ impl Fleet {
     pub(crate) fn is_heard(&self) -> bool {
         self.issuer.is_some() || self.members.iter().any(|member| member.status.is_some())
     }
+}
+
+/// A problem, on one line; of a dump anybody may have written it.
+fn said(problem: &str) -> String {
+    shorten_to(problem, LONGEST_TEXT)
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@
 use super::{Fleet, issuer};
 use crate::args::Sources;
 use crate::error::CliError;
+use crate::roots::IdentityFiles;
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::observe::v1::Issuer;
 use avouch_identity::{FilesConfig, Identity, IdentityConfig, IssuerConfig};
 use avouch_spiffe::SpiffeId;
 use avouch_spiffe::clock::{Clock, SystemClock};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tonic::transport::Channel;
@@ -28,16 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// # Errors
 /// When the files are not there, make no identity, or that of somebody else.
 pub(super) async fn from_files(dir: &Path, whose: Option<&SpiffeId>) -> Result<Identity, CliError> {
-    let first = |names: &[&str]| -> PathBuf {
-        let mut paths = names.iter().map(|name| dir.join(name));
-        let found = paths.clone().find(|path| path.exists());
-        found.or_else(|| paths.next()).unwrap_or_else(|| dir.to_owned())
-    };
+    // Looked at first, by the one who knows what can be in the place of a key.
+    let (files, _key) = IdentityFiles::find(dir)?;
     let config = IdentityConfig::Files(FilesConfig {
-        certificate: dir.join("svid.pem"),
-        // A workload's own state directory has both in one file.
-        key: first(&["key.pem", "svid.pem"]),
-        bundle: first(&["bundle.pem", "bundle.json"]),
+        certificate: files.certificate,
+        key: files.key,
+        bundle: files.bundle.unwrap_or_else(|| dir.join("bundle.pem")),
         federated: Vec::new(),
         poll_ms: 1_000,
         spiffe_id: whose.cloned(),

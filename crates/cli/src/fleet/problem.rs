@@ -2,8 +2,8 @@
 
 use crate::error::CliError;
 use avouch_spiffe::Reason;
+use avouch_text::{shorten, with_causes};
 use miette::Diagnostic;
-use std::error::Error;
 use tonic::{Code, Status};
 
 /// A silence, explained.
@@ -39,7 +39,7 @@ pub(super) fn of_workload(status: &Status, operator: &str) -> Problem {
 
 /// A status in one line, its reason first.
 pub(super) fn of_status(status: &Status) -> String {
-    let message = status.message();
+    let message = &shorten(status.message());
     match avouch_identity::reason(status) {
         Some(reason) if !message.starts_with(reason.as_str()) => format!("{reason}: {message}"),
         Some(_) => message.to_owned(),
@@ -49,12 +49,7 @@ pub(super) fn of_status(status: &Status) -> String {
 
 /// An error of this program in one line: what, why, and what to do.
 pub(super) fn of_error(error: &CliError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
+    let mut text = with_causes(error).to_string();
     if let Some(help) = error.help() {
         text.push_str(&format!("; {help}"));
     }

@@ -4,6 +4,7 @@ use super::advice;
 use super::ending::{Broken, Ending};
 use crate::inspect::{Check, Inspection};
 use crate::output;
+use avouch_text::shorten_to;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ impl Step {
         let took = self.took.map(milliseconds).unwrap_or_default();
         let mut text = String::new();
         for (at, line) in self.lines.iter().enumerate() {
+            let line = shorten_to(line, output::LONGEST_TEXT);
             let (mark, name, took) =
                 if at == 0 { (mark, self.name, took.as_str()) } else { ("    ", "", "") };
             text.push_str(&format!("  {mark}  {name:18}  {took:>9}  {line}\n"));
@@ -106,6 +108,7 @@ impl Report {
             Some(Ok(Ending(works))) => text.push_str(&format!("works: {works}\n")),
             Some(Err(broken)) => {
                 let Broken { step, reason, detail, .. } = broken;
+                let detail = shorten_to(detail, output::LONGEST_TEXT);
                 text.push_str(&format!("broke at {step}: {reason}: {detail}\n"));
                 text.push_str(&output::fields(0, &[("help", advice::of(broken, &self.target))]));
             }

@@ -4,16 +4,30 @@ use super::checks::{Check, check};
 use super::signature;
 use crate::timespan;
 use avouch_identity::{IdentityFilter, TrustStore};
-use avouch_spiffe::x509::Facts;
+use avouch_spiffe::x509::{Facts, leaf_first};
+use avouch_text::shorten;
 use rustls::pki_types::CertificateDer;
 use std::time::SystemTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The items of a chain, leaf first. Nothing for less than a leaf with one above it.
+/// The items of a chain. Nothing for less than a leaf with one above it.
 pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
-    let chain: Vec<Link<'_>> = ders.iter().enumerate().filter_map(|(at, der)| Link::of(at, der)).collect();
+    let mut chain: Vec<Link<'_>> =
+        ders.iter().enumerate().filter_map(|(at, der)| Link::of(at, der)).collect();
     if chain.len() != ders.len() || chain.len() < 2 {
         return Vec::new(); // what cannot be read is said of the certificate itself
+    }
+    let better = leaf_first(ders);
+    if better.is_none() && chain.first().is_none_or(|first| first.facts.ca) {
+        return Vec::new(); // authorities side by side
+    }
+    // Out of order, it is judged as what it was meant to be.
+    let wrong_order = order_problem(ders);
+    if let Some(order) = better {
+        chain.sort_by_key(|link| {
+            order.iter().position(|place| link.number == place + 1).unwrap_or(usize::MAX)
+        });
+        chain.truncate(order.len());
     }
     let each = |found: fn(&Link<'_>, &Link<'_>) -> Option<String>| {
         let pairs = chain.iter().zip(chain.iter().skip(1));
@@ -24,7 +38,7 @@ pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
             "AV-031",
             "RFC 8446 4.4.2",
             "each certificate is followed by the one that signed it",
-            each(order),
+            wrong_order.or_else(|| each(order)),
         ),
         check("AV-032", "RFC 5280 4.2.1.1", "key identifiers link each to the one above", each(key_ids)),
         check("AV-033", "RFC 5280 6.1.3", "each signature is by the key above", each(signed)),
@@ -32,6 +46,29 @@ pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
         check("AV-035", "RFC 5280 4.2.1.9", "path lengths allow the chain", path_lengths(&chain)),
         check("AV-036", "avouch", "none outlives the one above", each(outlives)),
     ]
+}
+
+/// What is wrong with the order of a chain, and which it should be.
+pub(crate) fn order_problem(ders: &[impl AsRef<[u8]>]) -> Option<String> {
+    let order = leaf_first(ders)?;
+    let name = |place: usize| {
+        let facts = Facts::parse_any_version(ders.get(place)?.as_ref()).ok()?;
+        Some(shorten(facts.uris.first().unwrap_or(&facts.subject)))
+    };
+    let numbers: Vec<_> = order.iter().map(|place| (place + 1).to_string()).collect();
+    let leaf = *order.first()?;
+    let what = match leaf {
+        0 => "an authority is not behind the certificate that it signed".to_owned(),
+        _ => format!(
+            "the intermediate ({}) is before the leaf ({}), and the leaf must come first",
+            name(0)?,
+            name(leaf)?
+        ),
+    };
+    Some(match numbers.as_slice() {
+        [only] => format!("{what}; write number {only} into a file of its own, and what signed it behind it"),
+        all => format!("{what}; write the certificates in the order {}", all.join(", ")),
+    })
 }
 
 /// The item of a chain against roots: the verdict of the verifier itself.
@@ -52,7 +89,7 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn of(at: usize, der: &'a [u8]) -> Option<Self> {
-        let facts = Facts::parse(der).ok()?;
+        let facts = Facts::parse_any_version(der).ok()?;
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(Self { number: at + 1, der, facts, spki: certificate.tbs_certificate.subject_pki.raw.to_vec() })
     }

@@ -38,9 +38,31 @@ pub(crate) fn leaf(der: &[u8]) -> Vec<Check> {
         check("AV-010", "RFC 5280 4.1.2.2", "a positive serial of 20 bytes at most", serial(&view)),
         check("AV-011", "NIST SP 800-57", "a key of a strong kind and size", key(&view)),
         check("AV-012", "RFC 5280 4.2", "no unknown critical extension", unknown_critical(&view)),
+        version_3(&view),
     ];
     verdict(&mut checks, Leaf::parse(der).err());
     checks
+}
+
+/// What can be asked of a certificate of version 1 or 2: it has no names, and nothing says what its key may be used for.
+pub(crate) fn older(der: &[u8]) -> Vec<Check> {
+    let Some(view) = View::of(der) else { return Vec::new() };
+    vec![
+        version_3(&view),
+        check("AV-010", "RFC 5280 4.1.2.2", "a positive serial of 20 bytes at most", serial(&view)),
+        check("AV-011", "NIST SP 800-57", "a key of a strong kind and size", key(&view)),
+    ]
+}
+
+fn version_3(view: &View) -> Check {
+    let found = (view.facts.version != 3).then(|| {
+        format!(
+            "X.509 version {} has no extensions, so it cannot carry a SPIFFE ID; issue it with extensions: `openssl x509 \
+             -req -extfile FILE …`, or let an issuer of avouch issue it",
+            view.facts.version
+        )
+    });
+    check("AV-013", "RFC 5280 4.1.2.1", "version 3, which has extensions", found)
 }
 
 /// What a signing certificate must be.
@@ -54,6 +76,7 @@ pub(crate) fn authority(der: &[u8]) -> Vec<Check> {
         check("AV-010", "RFC 5280 4.1.2.2", "a positive serial of 20 bytes at most", serial(&view)),
         check("AV-011", "NIST SP 800-57", "a key of a strong kind and size", key(&view)),
         check("AV-012", "RFC 5280 4.2", "no unknown critical extension", unknown_critical(&view)),
+        version_3(&view),
     ];
     verdict(&mut checks, Authority::parse(der).err());
     checks
@@ -88,7 +111,7 @@ struct View {
 
 impl View {
     fn of(der: &[u8]) -> Option<Self> {
-        let facts = Facts::parse(der).ok()?;
+        let facts = Facts::parse_any_version(der).ok()?;
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let tbs = &certificate.tbs_certificate;
         Some(Self {

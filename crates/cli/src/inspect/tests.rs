@@ -1,6 +1,7 @@
 //! Certificates that break one rule each, and what is said about them.
 
 use super::*;
+use avouch_files::pem::{self, Form, Kind, PemError, Wanted};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -38,7 +39,7 @@ fn failed(params: &CertificateParams) -> Vec<&'static str> {
 fn a_good_svid_passes_every_item() {
     let found = inspect(&der(&orders()));
     assert!(found.passes());
-    assert_eq!(found.checks.len(), 12);
+    assert_eq!(found.checks.len(), 13);
     let text = found.to_text(1, 2, SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     assert!(text.starts_with("certificate 1 of 2: X.509-SVID spiffe://market.example/orders\n"), "{text}");
     assert!(text.contains("  serial     010203\n") && text.contains("    ok    X509-SVID 2 "), "{text}");
@@ -96,7 +97,33 @@ fn every_pem_block_is_found_between_whatever_else_a_tool_prints() {
     let count = |content: &[u8]| Document::parse(content).map(|found| found.certificates.len());
     assert_eq!(count(text.as_bytes()), Ok(2));
     assert_eq!(count(&der(&orders())), Ok(1));
-    assert_eq!((count(b"hello"), count(b"")), (Err(Unreadable::Nothing), Err(Unreadable::Nothing)));
+    let none = |form| Err(Unreadable::Pem(PemError::NotPem { wanted: Wanted::Certificates, form }));
+    assert_eq!((count(b"hello"), count(b"")), (none(Form::Text), none(Form::Empty)));
+    let marked = format!("\u{feff}{}\u{feff}{}", pem(&orders()), pem(&orders()));
+    assert_eq!(count(marked.as_bytes()), Ok(2));
+    let bundle = b"\xef\xbb\xbf {\"keys\": []}";
+    assert!(Document::parse(bundle).unwrap().bundle.is_some());
+}
+
+#[test]
+fn a_damaged_block_is_named_beside_the_good_ones_and_no_chain_is_made_of_the_rest() {
+    let good = pem::encode("CERTIFICATE", &der(&orders()));
+    let damaged = good.replacen("\nMII", "\nM*I", 1);
+    let line = good.lines().count() + 1;
+    let error = PemError::Base64 { kind: Kind::Certificate, line };
+    let found = Document::parse(format!("{good}{damaged}").as_bytes()).unwrap();
+    assert_eq!((found.certificates.len(), found.damaged.as_slice()), (1, &[error][..]));
+    assert_eq!(found.whole(), Err(Unreadable::Pem(error)));
+    let trusted = pem::encode("TRUSTED CERTIFICATE", &[1]);
+    let found = Document::parse(format!("{good}{trusted}").as_bytes()).unwrap();
+    assert!(matches!(found.damaged[..], [PemError::OpenSslOnly { .. }]), "{found:?}");
+    assert!(matches!(
+        Document::parse(trusted.as_bytes()),
+        Err(Unreadable::Pem(PemError::OpenSslOnly { .. }))
+    ));
+    for text in [good.replace('\n', " "), good.replace('\n', "\\n"), good.replace("-----END", "")] {
+        assert!(matches!(Document::parse(text.as_bytes()), Err(Unreadable::Pem(_))), "{text}");
+    }
 }
 
 #[test]
@@ -126,8 +153,23 @@ fn a_file_is_known_by_what_is_in_it() {
     let found = parse(format!("{}{}", key.serialize_pem(), request.pem().unwrap()).as_bytes());
     assert_eq!((found.requests.len(), found.certificates.len(), found.has_key), (1, 0, true));
     assert_eq!(parse(request.der()).requests.len(), 1);
-    assert_eq!(Document::parse(key.serialize_pem().as_bytes()), Err(Unreadable::Nothing), "a key alone");
-    assert_eq!(Document::parse(&[0x30, 7, 2, 1, 3, 0x30, 2, 5, 0]), Err(Unreadable::Pkcs12));
+    let alone = Document::parse(key.serialize_pem().as_bytes());
+    assert_eq!(alone, Err(Unreadable::Key(Kind::Pkcs8Key, None)));
+    for (content, kind) in [
+        (pem::encode("ENCRYPTED PRIVATE KEY", &[1]), Kind::EncryptedKey),
+        (pem::encode("PUBLIC KEY", &[1]), Kind::PublicKey),
+        (pem::encode("OPENSSH PRIVATE KEY", &[1]), Kind::OpenSshKey),
+    ] {
+        let wrong = Some(PemError::Absent { wanted: Wanted::Key, found: kind });
+        assert_eq!(Document::parse(content.as_bytes()), Err(Unreadable::Key(kind, wrong)), "{content}");
+    }
+    let der = Document::parse(key.serialized_der());
+    assert!(matches!(der, Err(Unreadable::Key(Kind::Pkcs8Key, Some(_)))), "{der:?}");
+    let form = Form::Pkcs12;
+    assert_eq!(
+        Document::parse(&[0x30, 7, 2, 1, 3, 0x30, 2, 5, 0]),
+        Err(Unreadable::Pem(PemError::NotPem { wanted: Wanted::Certificates, form }))
+    );
     assert!(matches!(Document::parse(b" {\"keys\": 1}"), Err(Unreadable::Json(_))));
     assert!(matches!(Document::parse(b"{"), Err(Unreadable::Json(_))));
     let empty = parse(b"{\"keys\": []}");

@@ -8,11 +8,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The items of a chain that do not hold, said of its first certificate.
 pub(super) fn chain(sheet: &Sheet, now: SystemTime) -> Vec<Finding> {
-    let first_is_leaf =
-        sheet.certificates.first().and_then(|der| Facts::parse(der).ok()).is_some_and(|facts| !facts.ca);
-    if !first_is_leaf {
-        return Vec::new();
-    }
     let items = inspect::chain_checks(&sheet.certificates, now);
     let failed = items.into_iter().filter_map(|check| {
         let found = check.failure?;
@@ -58,7 +53,7 @@ pub(super) fn all(sheets: &[Sheet]) -> Vec<Finding> {
 
 impl Known {
     fn of(der: &[u8], place: Place) -> Option<Self> {
-        let facts = Facts::parse(der).ok()?;
+        let facts = Facts::parse_any_version(der).ok()?;
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(Self { place, facts, spki: certificate.tbs_certificate.subject_pki.raw.to_vec() })
     }

@@ -6,20 +6,20 @@
 use super::document;
 use crate::args::{CertConvert, Form};
 use crate::convert::{self, Contents};
-use crate::error::CliError;
-use crate::secret_file::{Place, SecretFile};
+use crate::error::{CliError, shown};
 use crate::{input, inspect, output, roots};
-use std::io::{IsTerminal, Write};
+use avouch_files::pem::{self, Form as Found, PemError, Wanted};
+use avouch_files::{NewFile, Place, SECRET_LIMIT};
 use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
 pub(super) fn run(args: &CertConvert) -> Result<ExitCode, CliError> {
-    let content = Zeroizing::new(input::file_or_stdin(&args.input)?);
+    let content = input::file_or_stdin(&args.input)?;
     let found = document(&args.input, &content)?;
     let certificates = found.certificates;
     if certificates.is_empty() {
-        return Err(CliError::NoCertificate(args.input.clone()));
+        return Err(super::only_requests(&args.input));
     }
     for (at, der) in certificates.iter().enumerate() {
         if let Err(error) = inspect::inspect(der).facts() {
@@ -31,7 +31,7 @@ pub(super) fn run(args: &CertConvert) -> Result<ExitCode, CliError> {
         None => None,
     };
     let written = match args.to {
-        Form::Pem => pem(&certificates, key.as_deref().map(Vec::as_slice)),
+        Form::Pem => text(&certificates, key.as_deref().map(Vec::as_slice)),
         Form::Der => der(args, &certificates)?,
         Form::Pkcs12 => pkcs12(args, &certificates, key.as_deref().map(Vec::as_slice))?,
     };
@@ -43,20 +43,17 @@ fn unusable(args: &CertConvert, problem: &str) -> CliError {
     CliError::Unusable {
         path: args.input.clone(),
         problem: problem.to_owned(),
-        help: format!("look at it with `avouch cert inspect {}`", args.input.display()),
+        help: format!("look at it with `avouch cert inspect {}`", shown(&args.input)),
     }
 }
 
-fn pem(certificates: &[Vec<u8>], key: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
-    let mut text = Zeroizing::new(Vec::new());
-    let blocks: Vec<_> = key
-        .map(|key| convert::pem("PRIVATE KEY", key))
-        .into_iter()
-        .chain(certificates.iter().map(|der| convert::pem("CERTIFICATE", der)))
-        .collect();
-    // In one go, so that no copy of the key is left behind by growing.
-    text.reserve_exact(blocks.iter().map(|block| block.len()).sum());
-    blocks.iter().for_each(|block| text.extend_from_slice(block.as_bytes()));
+fn text(certificates: &[Vec<u8>], key: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
+    let key = key.map(|key| pem::encode_secret("PRIVATE KEY", key)).unwrap_or_default();
+    let certificates = pem::write_certificates(certificates.iter().map(Vec::as_slice));
+    // Room for all of it at once, so that no copy of the key is left behind by growing.
+    let mut text = Zeroizing::new(Vec::with_capacity(key.len().saturating_add(certificates.len())));
+    text.extend_from_slice(key.as_bytes());
+    text.extend_from_slice(certificates.as_bytes());
     text
 }
 
@@ -90,35 +87,43 @@ fn pkcs12(
     Ok(Zeroizing::new(archive))
 }
 
-/// The first line.
+/// The first line. A byte order mark is none of it: whoever types the password later has no such key.
 fn password(path: &Path) -> Result<Zeroizing<String>, CliError> {
-    let content = Zeroizing::new(input::file(path)?);
-    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let content = input::file(path, SECRET_LIMIT)?;
+    let unusable =
+        |problem: String, help: String| CliError::Unusable { path: path.to_owned(), problem, help };
+    if let form @ Found::Utf16 = Found::of(&content) {
+        let error = PemError::NotPem { wanted: Wanted::Key, form };
+        return Err(unusable(form.name(), error.mend(path).unwrap_or_default()));
+    }
+    let line = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match std::str::from_utf8(line) {
-        Ok(text) if !text.is_empty() => Ok(Zeroizing::new(text.to_owned())),
-        _ => Err(CliError::Unusable {
-            path: path.to_owned(),
-            problem: "its first line is no password: it is empty, or not UTF-8".to_owned(),
-            help: "make one: `openssl rand -hex 20 > FILE`".to_owned(),
-        }),
+        Ok(text) if !text.is_empty() && !text.contains(char::is_control) => {
+            Ok(Zeroizing::new(text.to_owned()))
+        }
+        _ => Err(unusable(
+            "its first line is no password: it is empty, not UTF-8, or holds control characters".to_owned(),
+            "make one: `openssl rand -hex 20 > FILE`".to_owned(),
+        )),
     }
 }
 
 fn write(args: &CertConvert, content: &[u8], is_secret: bool) -> Result<(), CliError> {
     let Some(path) = &args.out else {
-        if args.to != Form::Pem && std::io::stdout().is_terminal() {
+        if args.to != Form::Pem && output::is_terminal() {
             return Err(CliError::BinaryToTerminal);
         }
-        return Ok(std::io::stdout().lock().write_all(content)?);
+        return Ok(output::bytes(content)?);
     };
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::AlreadyExists => CliError::Exists { path: path.clone() },
         _ => CliError::Write { path: path.clone(), source },
     };
     let place = if args.force { Place::Replaced } else { Place::New };
-    let file = if is_secret { SecretFile::create(path) } else { SecretFile::create_public(path) };
-    file.and_then(|file| file.keep_at(content, place)).map_err(failed)?;
-    output::hint(&format!("wrote {}", path.display()));
+    let file = if is_secret { NewFile::secret(path) } else { NewFile::public(path) };
+    file.and_then(|file| file.keep(content, place)).map_err(failed)?;
+    output::hint(&format!("wrote {}", shown(path)));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `avouch cert inspect`: what a file or a server shows, item by item.
 
-use super::document;
+use super::refused;
 use crate::args::{Arguments, CertInspect};
 use crate::commands::now;
 use crate::error::CliError;
@@ -9,6 +9,7 @@ use crate::inspect::{self, Check, Document, Inspection};
 use crate::roots::Roots;
 use crate::target::{Source, Target};
 use crate::{input, output};
+use avouch_files::pem::PemError;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ pub(super) async fn run(arguments: &Arguments, args: &CertInspect) -> Result<Exi
         }
         Source::File(_) | Source::Stdin => (from_file(&args.what)?, None),
     };
-    let found = Found::of(document, server, roots.as_ref());
+    let found = Found::of(document, server, roots.as_ref(), &args.what);
     if arguments.json {
         output::json(&found.to_json())?;
     } else {
@@ -32,7 +33,8 @@ pub(super) async fn run(arguments: &Arguments, args: &CertInspect) -> Result<Exi
 }
 
 fn from_file(path: &Path) -> Result<Document, CliError> {
-    document(path, &input::file_or_stdin(path)?)
+    let content = input::file_or_stdin(path)?;
+    Document::parse(&content).map_err(|unreadable| refused(path, unreadable))
 }
 
 /// What a server said beside its chain.
@@ -62,14 +64,15 @@ struct Found {
     chain: Vec<Check>,
     server: Option<Server>,
     has_key: bool,
+    /// Blocks that cannot be read, each in a line.
+    damaged: Vec<String>,
 }
 
 impl Found {
-    fn of(document: Document, server: Option<Server>, roots: Option<&Roots>) -> Self {
+    fn of(document: Document, server: Option<Server>, roots: Option<&Roots>, path: &Path) -> Self {
         let certificates: Vec<_> = document.certificates.iter().map(|der| inspect::inspect(der)).collect();
-        let is_chain = document.bundle.is_none() && certificates.first().is_some_and(Inspection::is_leaf);
         let mut chain = Vec::new();
-        if is_chain {
+        if document.bundle.is_none() {
             chain = inspect::chain_checks(&document.certificates, now());
         }
         if let (Some(roots), Some(leaf)) = (roots, document.certificates.first()) {
@@ -82,6 +85,7 @@ impl Found {
             chain,
             server,
             has_key: document.has_key,
+            damaged: document.damaged.iter().map(|error: &PemError| error.describe(path)).collect(),
         }
     }
 
@@ -90,6 +94,7 @@ impl Found {
             && self.requests.iter().all(inspect::RequestInspection::passes)
             && self.bundle.as_ref().is_none_or(inspect::BundleInspection::passes)
             && self.chain.iter().all(|check| check.failure.is_none())
+            && self.damaged.is_empty()
     }
 
     fn to_text(&self) -> String {
@@ -103,6 +108,7 @@ impl Found {
         if !self.chain.is_empty() {
             parts.push(format!("chain\n{}", Inspection::checks_to_text(&self.chain)));
         }
+        parts.extend(self.damaged.iter().map(|error| format!("not readable: {error}\n")));
         if self.has_key {
             parts.push("There is a private key beside, which is not shown.\n".to_owned());
         }
@@ -118,6 +124,9 @@ impl Found {
             let ok = self.chain.iter().all(|check| check.failure.is_none());
             all.push(json!({ "kind": "chain", "ok": ok, "checks": Inspection::checks_to_json(&self.chain) }));
         }
+        all.extend(
+            self.damaged.iter().map(|error| json!({ "kind": "not readable", "ok": false, "error": error })),
+        );
         all.extend(self.server.as_ref().map(Server::to_json));
         Value::from(all)
     }

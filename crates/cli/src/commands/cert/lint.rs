@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &Arguments, args: &CertLint) -> Result<ExitCode, Cl
         .map(|path| {
             let found = document(path, &input::file_or_stdin(path)?)?;
             if found.certificates.is_empty() && found.bundle.is_none() {
-                return Err(CliError::NoCertificate(path.clone()));
+                return Err(super::only_requests(path));
             }
             let is_bundle = found.bundle.is_some();
             Ok(Sheet { file: path.display().to_string(), certificates: found.certificates, is_bundle })

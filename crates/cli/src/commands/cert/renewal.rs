@@ -5,7 +5,7 @@
 use super::document;
 use crate::args::{Arguments, CertNeedsRenewal, Within};
 use crate::commands::now;
-use crate::error::CliError;
+use crate::error::{CliError, shown};
 use crate::{input, output, timespan};
 use avouch_spiffe::x509::Facts;
 use serde_json::json;
@@ -14,15 +14,16 @@ use std::time::SystemTime;
 
 pub(super) fn run(arguments: &Arguments, args: &CertNeedsRenewal) -> Result<ExitCode, CliError> {
     let found = document(&args.file, &input::file_or_stdin(&args.file)?)?;
-    let facts: Result<Vec<Facts>, _> = found.certificates.iter().map(|der| Facts::parse(der)).collect();
+    let facts: Result<Vec<Facts>, _> =
+        found.certificates.iter().map(|der| Facts::parse_any_version(der)).collect();
     let facts = facts.map_err(|error| CliError::Unusable {
         path: args.file.clone(),
         problem: error.to_string(),
-        help: format!("look at it with `avouch cert inspect {}`", args.file.display()),
+        help: format!("look at it with `avouch cert inspect {}`", shown(&args.file)),
     })?;
     // The first to end ends the chain.
     let first = facts.iter().min_by_key(|facts| facts.not_after);
-    let first = first.ok_or_else(|| CliError::NoCertificate(args.file.clone()))?;
+    let first = first.ok_or_else(|| super::only_requests(&args.file))?;
     let due = facts.iter().any(|facts| is_due(facts, args.within, now()));
     if arguments.json {
         output::json(&json!({ "needs_renewal": due, "not_after": timespan::rfc3339(first.not_after) }))?;

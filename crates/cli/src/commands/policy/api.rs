@@ -1,9 +1,9 @@
 //! The methods and rules that a policy is judged under.
 
 use crate::args::{Api, Arguments};
-use crate::error::CliError;
+use crate::error::{CliError, shown};
 use crate::fleet::{self, Fleet, Member};
-use crate::{contract, output};
+use crate::{contract, input, output};
 use avouch_api::observe::v1::Method;
 use avouch_authz::Methods;
 use avouch_build::{DeclaredRpc, Rule};
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// Deeper folders than anybody has; a loop of mounts ends here.
 const MAX_DEPTH: usize = 32;
+/// Octets of the largest file of descriptors: those of thousands of protos.
+const MAX_DESCRIPTORS: u64 = 64 * 1024 * 1024;
 
 /// The methods that `api` names, with those that every service has.
 pub(super) async fn methods(arguments: &Arguments, api: &Api) -> Result<Methods, CliError> {
@@ -83,9 +85,9 @@ fn declared(api: &Api) -> Result<Vec<Method>, CliError> {
         })?);
     }
     for path in &api.descriptors {
-        let encoded = std::fs::read(path).map_err(|source| CliError::Read { path: path.clone(), source })?;
+        let encoded = input::file(path, MAX_DESCRIPTORS)?;
         let rules = avouch_build::rules_of_descriptors(&encoded);
-        add(rules.map_err(|error| CliError::Api(format!("{}: {error:?}", path.display())))?);
+        add(rules.map_err(|error| CliError::Api(format!("{}: {error:?}", shown(path))))?);
     }
     Ok(all)
 }
@@ -108,7 +110,7 @@ fn protos_below(
             if depth < MAX_DEPTH {
                 protos_below(&path, includes, depth + 1, found)?;
             } else {
-                output::warn(&format!("{} is too deep; what is in it is left out", path.display()));
+                output::warn(&format!("{} is too deep; what is in it is left out", shown(&path)));
             }
         } else if path.extension().is_some_and(|extension| extension == "proto") && !built_in {
             found.push(path);

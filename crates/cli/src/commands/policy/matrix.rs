@@ -4,6 +4,7 @@ use crate::args::{Arguments, PolicyFile};
 use crate::error::CliError;
 use crate::output;
 use avouch_authz::{CallerMatrix, CallerRow, Outcome, caller_matrix};
+use avouch_text::clean;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -30,9 +31,9 @@ fn render(matrix: &CallerMatrix) -> String {
     let mut text = String::from("+ allowed   ! refused, but only recorded (audit)   . refused\n");
     let width = matrix.rows.iter().map(|row| name(row).chars().count()).max().unwrap_or_default();
     for (service, methods) in services {
-        text += &format!("\n{}\n", output::clean(service.trim_start_matches('/')));
+        text += &format!("\n{}\n", clean(service.trim_start_matches('/')));
         for (number, (_, method)) in (1..).zip(&methods) {
-            let method = output::clean(method);
+            let method = clean(method);
             text += &format!("{:width$}  {}{number} {method}\n", "", "| ".repeat(number - 1));
         }
         for row in &matrix.rows {

@@ -2,10 +2,10 @@
 
 use crate::output;
 use avouch_authz::{CallerClass, PolicyFault, PolicyProblem};
+use avouch_text::{clean, is_printable};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use serde_json::{Value, json};
 use std::fmt;
-use std::io::Write;
 
 /// Octets of the longest line that is shown.
 const LONGEST_LINE: usize = 500;
@@ -27,12 +27,12 @@ impl Problem {
     pub(super) fn new(problem: &PolicyProblem, name: &str, text: &str) -> Self {
         let at = offset(text, problem.place.line, problem.place.column);
         Self {
-            message: output::clean(&problem.fault.to_string()),
-            place: output::clean(&problem.place.to_string()),
+            message: clean(&problem.fault.to_string()),
+            place: clean(&problem.place.to_string()),
             help: help(&problem.fault),
             code: code(&problem.fault),
             source: looked_at(text, problem.place.line)
-                .then(|| NamedSource::new(output::clean(name), harmless(text))),
+                .then(|| NamedSource::new(clean(name), harmless(text))),
             span: (at, word(text.get(at..).unwrap_or_default())),
         }
     }
@@ -47,10 +47,8 @@ pub(super) fn json(problem: &PolicyProblem) -> Value {
     })
 }
 
-pub(super) fn print(problem: Problem) {
-    crate::plain_reports();
-    let report = miette::Report::new(problem);
-    let _ = writeln!(std::io::stderr().lock(), "{report:?}");
+pub(super) fn print(problem: &Problem) {
+    output::report(problem);
 }
 
 /// A class of callers, with the certificates that matter.
@@ -93,7 +91,7 @@ fn looked_at(text: &str, line: Option<usize>) -> bool {
 fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for c in text.chars() {
-        if matches!(c, '\n' | '\t') || output::clean(c.encode_utf8(&mut [0; 4])) == c.to_string() {
+        if matches!(c, '\n' | '\t') || is_printable(c) {
             harmless.push(c);
         } else {
             harmless.extend(std::iter::repeat_n('?', c.len_utf8()));

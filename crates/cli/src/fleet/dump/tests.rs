@@ -77,15 +77,23 @@ fn files_of_other_names_are_passed_over_wherever_they_point() {
 
 #[test]
 fn links_and_directories_are_no_files() {
-    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Directory] {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(kind);
-        header.set_size(0);
-        builder.append_link(&mut header, FLEET, "/etc/passwd").unwrap();
+    for (kind, what) in [
+        (tar::EntryType::Symlink, "a link"),
+        (tar::EntryType::Link, "a link"),
+        (tar::EntryType::Directory, "a directory"),
+        (tar::EntryType::Fifo, "something else"),
+    ] {
+        for name in [FLEET, "members/0000.json"] {
+            let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            builder.append_link(&mut header, name, "/etc/passwd").unwrap();
+            let packed = builder.into_inner().unwrap().finish().unwrap();
+            let error = unpack(packed.as_slice(), LIMITS).unwrap_err();
+            assert_eq!(error, format!("{name} in it is {what}, not a file"));
+        }
     }
-    let packed = builder.into_inner().unwrap().finish().unwrap();
-    assert_eq!(unpack(packed.as_slice(), LIMITS).unwrap_err(), "it has no fleet.json");
 }
 
 #[test]
@@ -107,6 +115,10 @@ fn what_is_no_dump_is_refused_and_says_why() {
         (&[("fleet.json", br#"{"format":1,"fleet":{"trust_domain":7}}"#)], "expected a string"),
         (&[("fleet.json", HEAD), ("fleet.json", HEAD)], "more than one fleet.json"),
         (&[("fleet.json", HEAD), ("members/0.json", b"\xff")], "members/0.json is not as it should be"),
+        (
+            &[("fleet.json", HEAD), ("members/0.json", b"{}"), ("members/0.json", b"{}")],
+            "more than one members/0.json",
+        ),
     ] {
         let error = refused(files);
         assert!(error.contains(part), "{part}: {error}");
