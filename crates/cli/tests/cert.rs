@@ -62,9 +62,14 @@ impl Files {
 
     /// Runs `avouch cert …` in the directory.
     fn cert(&self, words: &[&str]) -> Output {
+        self.run(&[&["cert"], words].concat())
+    }
+
+    /// Runs `avouch …` in the directory.
+    fn run(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
         command.env_clear().env("NO_COLOR", "1").current_dir(self.directory.path()).stdin(Stdio::null());
-        command.arg("cert").args(words).output().unwrap()
+        command.args(words).output().unwrap()
     }
 
     fn names(&self) -> Vec<String> {
@@ -289,4 +294,222 @@ fn an_archive_without_a_password_is_not_written() {
     let output = files.cert(&words);
     assert!(output.status.code() == Some(1) && err(&output).contains("no password"), "{}", err(&output));
     assert!(!files.path("svid.p12").exists());
+}
+
+fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let inner = parts.concat();
+    let length = u16::try_from(inner.len()).unwrap().to_be_bytes();
+    [&[tag, 0x82][..], &length, &inner].concat()
+}
+
+/// A certificate of version 1 for a key, as `openssl x509 -req` writes one without -extfile: no version, no extensions.
+fn version_1(key: &KeyPair) -> Vec<u8> {
+    use rcgen::{PublicKeyData as _, SigningKey as _};
+    let short = |tag: u8, inner: &[u8]| [&[tag, u8::try_from(inner.len()).unwrap()][..], inner].concat();
+    let algorithm = short(0x30, &short(0x06, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
+    let name = |text: &str| {
+        let attribute = [short(0x06, &[0x55, 4, 3]), short(0x0c, text.as_bytes())].concat();
+        short(0x30, &short(0x31, &short(0x30, &attribute)))
+    };
+    let dates = short(0x30, &[short(0x17, b"260101000000Z"), short(0x17, b"360101000000Z")].concat());
+    let spki = key.subject_public_key_info();
+    let serial = short(0x02, &[0x4d; 8]);
+    let tbs = tlv(0x30, &[&serial, &algorithm, &name("old authority"), &dates, &name("orders"), &spki]);
+    let signature = [&[0][..], &key.sign(&tbs).unwrap()].concat();
+    tlv(0x30, &[&tbs, &algorithm, &tlv(0x03, &[&signature])])
+}
+
+#[test]
+fn a_certificate_of_version_1_is_shown_fails_with_the_fix_and_its_end_still_counts() {
+    let files = Files::new();
+    let key = KeyPair::generate().unwrap();
+    let der = version_1(&key);
+    files.write("v1.der", &der);
+    files.write("v1.pem", avouch_files::pem::encode("CERTIFICATE", &der));
+    files.write("v1.key", key.serialize_pem());
+    for file in ["v1.pem", "v1.der"] {
+        let output = files.cert(&["inspect", file]);
+        let text = out(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for part in ["CN=orders", "CN=old authority", "4d4d4d4d4d4d4d4d", "2036-01-01", "version    1\n"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains("cannot carry a SPIFFE ID") && text.contains("-extfile"), "{text}");
+        let output = files.cert(&["lint", file, "--json"]);
+        let found: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+        let errors: Vec<_> =
+            found.as_array().unwrap().iter().filter(|finding| finding["severity"] == "error").collect();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(errors.len() == 1 && errors[0]["id"] == "AV-013", "{found}");
+        assert_eq!(files.cert(&["needs-renewal", file, "--within", "1d"]).status.code(), Some(1));
+        assert_eq!(files.cert(&["needs-renewal", file, "--within", "100%"]).status.code(), Some(0));
+    }
+    assert!(files.cert(&["convert", "v1.pem", "--to", "der", "--out", "again.der"]).status.success());
+    assert_eq!(std::fs::read(files.path("again.der")).unwrap(), der);
+    let words = ["convert", "v1.der", "--to", "pem", "--out", "both.pem", "--key"];
+    let output = files.cert(&[&words[..], &["key.pem"]].concat());
+    assert!(err(&output).contains("does not fit"), "{}", err(&output));
+    assert!(files.cert(&[&words[..], &["v1.key"]].concat()).status.success());
+}
+
+#[test]
+fn a_chain_out_of_order_is_named_with_the_right_one() {
+    let files = Files::new();
+    let read = |name| std::fs::read_to_string(files.path(name)).unwrap();
+    files.write("reversed.pem", read("ca.pem") + &read("leaf.pem"));
+    let output = files.cert(&["inspect", "reversed.pem"]);
+    let text = out(&output);
+    let problem = "the intermediate (spiffe://market.example) is before the leaf (spiffe://market.example/orders), and the \
+                   leaf must come first; write the certificates in the order 2, 1";
+    assert!(output.status.code() == Some(1) && text.contains(problem), "{text}");
+    assert_eq!(text.matches("FAIL").count(), 1, "{text}");
+    let output = files.cert(&["lint", "reversed.pem"]);
+    let text = out(&output);
+    assert!(
+        output.status.code() == Some(1) && text.contains("error: AV-031") && text.contains(problem),
+        "{text}"
+    );
+    for (within, code) in [("1d", 1), ("100%", 0)] {
+        assert_eq!(
+            files.cert(&["needs-renewal", "reversed.pem", "--within", within]).status.code(),
+            Some(code)
+        );
+    }
+    std::fs::create_dir(files.path("identity")).unwrap();
+    files.write("identity/svid.pem", read("reversed.pem") + &read("key.pem"));
+    let output = files.run(&["handshake", "127.0.0.1:1", "--identity", "identity"]);
+    assert!(output.status.code() == Some(1) && err(&output).contains(problem), "{}", err(&output));
+    // Roots side by side are no chain.
+    let stranger = std::fs::read_to_string(Files::new().path("ca.pem")).unwrap();
+    files.write("roots.pem", stranger + &read("ca.pem"));
+    assert!(!out(&files.cert(&["inspect", "roots.pem"])).contains("\nchain"));
+}
+
+#[test]
+fn byte_order_marks_are_read_over_by_every_command() {
+    let files = Files::new();
+    let read = |name| std::fs::read_to_string(files.path(name)).unwrap();
+    let (chain, bundle, key) = (read("chain.pem"), read("bundle.json"), read("key.pem"));
+    files.write("marked.pem", format!("\u{feff}{}\u{feff}{}", read("leaf.pem"), read("ca.pem")));
+    files.write("marked.json", format!("\u{feff}{bundle}"));
+    files.write("marked.key", format!("\u{feff}{key}"));
+    files.write("marked.password", "\u{feff}correct horse\r\n");
+    for bundle in ["marked.json", "marked.pem"] {
+        files.write("roots.pem", format!("\u{feff}{}", read("ca.pem")));
+        let bundle = if bundle == "marked.pem" { "roots.pem" } else { bundle };
+        let output = files.cert(&["inspect", "marked.pem", "--bundle", bundle]);
+        assert_eq!(output.status.code(), Some(0), "{}{}", out(&output), err(&output));
+        assert!(out(&output).contains("certificate 2 of 2"), "{}", out(&output));
+    }
+    assert_eq!(files.cert(&["inspect", "marked.json"]).status.code(), Some(0));
+    assert_eq!(files.cert(&["lint", "marked.pem"]).status.code(), Some(0));
+    assert_eq!(files.cert(&["needs-renewal", "marked.pem"]).status.code(), Some(1));
+    let words = ["convert", "marked.pem", "--to", "pem", "--key", "marked.key", "--out", "out.pem"];
+    let output = files.cert(&words);
+    assert!(output.status.success(), "{}", err(&output));
+    assert_eq!(read("out.pem"), key.replace("\r\n", "\n") + &chain.replace("\r\n", "\n"));
+    let words =
+        ["convert", "leaf.pem", "--to", "pkcs12", "--password-file", "marked.password", "--out", "out.p12"];
+    assert!(files.cert(&words).status.success());
+    let words = ["pkcs12", "-in", "out.p12", "-nodes", "-passin", "pass:correct horse"];
+    assert!(
+        openssl(&files, &words).is_none_or(|output| output.status.success()),
+        "the mark is in the password"
+    );
+}
+
+#[test]
+fn what_is_in_the_place_of_a_certificate_or_key_is_named_with_its_mend() {
+    let files = Files::new();
+    let key = std::fs::read_to_string(files.path("key.pem")).unwrap();
+    let body: String = key.lines().filter(|line| !line.starts_with("---")).collect();
+    let der = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.decode(&body).unwrap()
+    };
+    let relabelled = |label: &str| key.replace("PRIVATE KEY", label).into_bytes();
+    let chain = std::fs::read_to_string(files.path("chain.pem")).unwrap();
+    for (content, of_certificate, of_key) in [
+        (key.clone().into_bytes(), "a private key and no certificate", ""),
+        (relabelled("ENCRYPTED PRIVATE KEY"), "an encrypted private key", "openssl pkey -in odd -out"),
+        (relabelled("OPENSSH PRIVATE KEY"), "OpenSSH's form", "ssh-keygen -p"),
+        (relabelled("PUBLIC KEY"), "a public key", "the private key that it was made from"),
+        (der, "a private key in DER", "openssl pkey -inform DER -in odd"),
+        (chain.clone().into_bytes(), "", "are certificate and key exchanged?"),
+        (key.replace('\n', " ").into_bytes(), "line breaks are missing", "line breaks are missing"),
+        (key.replace('\n', "\\n").into_bytes(), "line breaks are missing", "printf"),
+        (body.clone().into_bytes(), "base64 without its BEGIN", "base64 without its BEGIN"),
+        (chain.encode_utf16().flat_map(u16::to_le_bytes).collect(), "UTF-16", "iconv"),
+        (b"\xfe\xed\xfe\xed\0\0\0\x02".to_vec(), "Java key store", "keytool"),
+        (
+            chain.replacen("-----END CERTIFICATE-----", "", 1).into_bytes(),
+            "has no END of its own",
+            "has no END",
+        ),
+        (b"".to_vec(), "the file is empty", "the file is empty"),
+        (b"hello".to_vec(), "text without a BEGIN line", "text without a BEGIN line"),
+    ] {
+        files.write("odd", &content);
+        for command in [
+            &["inspect", "odd"][..],
+            &["lint", "odd"],
+            &["convert", "odd", "--to", "pem"],
+            &["needs-renewal", "odd"],
+        ] {
+            let output = files.cert(command);
+            let fails = !of_certificate.is_empty();
+            assert!(
+                !fails || output.status.code() == Some(if command[0] == "needs-renewal" { 2 } else { 1 })
+            );
+            assert!(err(&output).contains(of_certificate), "{command:?} {of_certificate}: {}", err(&output));
+        }
+        let output =
+            files.cert(&["convert", "leaf.pem", "--to", "pem", "--out", "new", "--force", "--key", "odd"]);
+        assert_eq!(output.status.success(), of_key.is_empty(), "{}", err(&output));
+        assert!(err(&output).contains(of_key), "{of_key}: {}", err(&output));
+    }
+    // What a key is as a key is said where it is looked into.
+    files.write("odd", relabelled("ENCRYPTED PRIVATE KEY"));
+    let text = err(&files.cert(&["inspect", "odd"]));
+    assert!(text.contains("to use it as a key: `openssl pkey -in odd -out KEY.pem`"), "{text}");
+}
+
+#[test]
+fn a_damaged_block_is_named_with_its_line_and_the_good_ones_are_shown() {
+    let files = Files::new();
+    let read = |name| std::fs::read_to_string(files.path(name)).unwrap();
+    let damaged = read("ca.pem").replacen("\nMI", "\nM*", 1).replacen("\r\nMI", "\r\nM*", 1);
+    files.write("damaged.pem", read("leaf.pem") + &damaged);
+    let line = read("leaf.pem").lines().count() + 1;
+    let problem = format!("a certificate (line {line}) is not base64: it is damaged");
+    let output = files.cert(&["inspect", "damaged.pem"]);
+    let text = out(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("certificate 1 of 1: X.509-SVID") && text.contains(&problem), "{text}");
+    let output = files.cert(&["inspect", "damaged.pem", "--json"]);
+    assert!(out(&output).contains(&problem) && out(&output).contains("\"kind\": \"not readable\""));
+    for words in [
+        &["lint", "damaged.pem"][..],
+        &["convert", "damaged.pem", "--to", "pem"],
+        &["needs-renewal", "damaged.pem"],
+        &["inspect", "leaf.pem", "--bundle", "damaged.pem"],
+    ] {
+        let output = files.cert(words);
+        assert!(!output.status.success() && out(&output).is_empty(), "{words:?}: {}", out(&output));
+        assert!(err(&output).contains(&problem), "{words:?}: {}", err(&output));
+    }
+}
+
+#[test]
+fn pipes_are_read_and_devices_refused() {
+    let files = Files::new();
+    let avouch = env!("CARGO_BIN_EXE_avouch");
+    let script = format!(
+        "{avouch} cert convert <(cat leaf.pem) --key <(cat key.pem) --to pkcs12 --password-file <(cat password) --out o.p12"
+    );
+    let output = Command::new("bash").current_dir(files.directory.path()).args(["-c", &script]).output();
+    let Ok(output) = output else { return }; // there is no bash here
+    assert!(output.status.success(), "{}", err(&output));
+    let output = files.cert(&["inspect", "/dev/zero"]);
+    assert!(err(&output).contains("it is a device"), "{}", err(&output));
 }
