@@ -34,7 +34,7 @@ pub(crate) enum CliError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}", shown(.path))]
     Write { path: PathBuf, source: io::Error },
-    #[error("{id} is registered already, with {found} instead of {wanted}")]
+    #[error("{id} is registered already, with {} instead of {}", shorten(.found), shorten(.wanted))]
     RegisteredOtherwise { id: SpiffeId, found: String, wanted: String },
     #[error("{} holds no certificate: {}", shown(.path), .form.name())]
     NoCertificate { path: PathBuf, form: Form },

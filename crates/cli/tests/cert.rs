@@ -513,3 +513,16 @@ fn pipes_are_read_and_devices_refused() {
     let output = files.cert(&["inspect", "/dev/zero"]);
     assert!(err(&output).contains("it is a device"), "{}", err(&output));
 }
+
+#[test]
+fn a_key_is_not_written_where_anybody_may_replace_it() {
+    let files = Files::new();
+    let open = files.path("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let words = ["convert", "leaf.pem", "--to", "pem", "--out", "open/out.pem"];
+    let output = files.cert(&[&words[..], &["--key", "key.pem"]].concat());
+    assert!(output.status.code() == Some(1) && err(&output).contains("chmod o-w"), "{}", err(&output));
+    assert_eq!(std::fs::read_dir(&open).unwrap().count(), 0);
+    assert!(files.cert(&words).status.success(), "what is no secret may lie there");
+}

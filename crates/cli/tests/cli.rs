@@ -18,6 +18,9 @@ const ORDERS: &str = "spiffe://market.example/orders";
 const STORM: &str = "spiffe://market.example/storm";
 /// Beyond what gRPC clients take unless told otherwise, 4 MiB.
 const MANY: usize = 100_000;
+/// What the issuer says of it is meant for the terminal.
+const HOSTILE: &str = "spiffe://market.example/hostile";
+const POISON: &str = "p\u{1b}[2J\u{9b}31m\u{202e}\r\nspoofed: done";
 
 /// An issuer that knows one entry and has issued one certificate.
 struct StandIn {
@@ -77,6 +80,9 @@ impl Admin for StandIn {
         request: Request<GetEntryRequest>,
     ) -> Result<Response<GetEntryResponse>, Status> {
         let id = request.into_inner().spiffe_id;
+        if id == HOSTILE {
+            return Err(Status::internal(POISON.repeat(1_000)));
+        }
         match id == ORDERS {
             true => Ok(Response::new(GetEntryResponse { entry: Some(entry()) })),
             false => Err(Status::not_found(format!("{id} is not registered"))),
@@ -100,11 +106,16 @@ impl Admin for StandIn {
         &self,
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<CreateTokenResponse>, Status> {
-        match request.into_inner().spiffe_id == ORDERS {
+        let id = request.into_inner().spiffe_id;
+        let request_id_is_hostile = id == HOSTILE;
+        match id == ORDERS {
             true => Ok(Response::new(CreateTokenResponse {
                 token: "avjt1.secret".to_owned(),
                 expires_at: Some((SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_600)).into()),
             })),
+            false if request_id_is_hostile => {
+                Ok(Response::new(CreateTokenResponse { token: POISON.to_owned(), expires_at: None }))
+            }
             false => Err(Status::not_found("that identity is not registered")),
         }
     }
@@ -127,12 +138,16 @@ impl Admin for StandIn {
             origin: "enroll".to_owned(),
             last_seen: None,
         };
-        let count = match request {
+        let count = match &request {
             ListCertificatesRequest { spiffe_id, .. } if spiffe_id == STORM => MANY,
             ListCertificatesRequest { include_expired: true, .. } => 2,
             _ => 1,
         };
-        let certificates = vec![certificate; count];
+        let mut certificates = vec![certificate; count];
+        if request.spiffe_id == HOSTILE {
+            certificates[0].serial = POISON.to_owned();
+            certificates[0].origin = POISON.to_owned();
+        }
         Ok(Response::new(ListCertificatesResponse { certificates }))
     }
 }
@@ -315,6 +330,34 @@ async fn a_list_of_many_thousand_certificates_is_no_trouble() {
     with_issuer(|socket| {
         let output = avouch(Some(socket), &["cert", "list", "--id", STORM]);
         assert_eq!(stdout(&output).lines().count(), MANY + 1, "{}", stderr(&output));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_issuer_says_is_shown_and_not_obeyed() {
+    with_issuer(|socket| {
+        for words in [
+            &["entry", "show", HOSTILE][..],
+            &["entry", "show", HOSTILE, "--json"],
+            &["token", "create", HOSTILE],
+            &["token", "create", HOSTILE, "--json"],
+            &["cert", "list", "--id", HOSTILE],
+            &["cert", "list", "--id", HOSTILE, "--json"],
+        ] {
+            let output = avouch(Some(socket), words);
+            for printed in [&output.stdout, &output.stderr] {
+                let text = std::str::from_utf8(printed).unwrap();
+                assert!(
+                    text.chars().all(|c| c == '\n' || avouch_text::is_printable(c)),
+                    "{words:?}: {text:?}"
+                );
+                assert!(text.len() < 4_000, "{words:?}: {} octets", text.len());
+                let is_spoofed = |line: &str| line.trim_start().starts_with("spoofed");
+                assert!(!text.lines().any(is_spoofed), "{words:?}: {text}");
+            }
+            assert!(!(output.stdout.is_empty() && output.stderr.is_empty()), "{words:?} says nothing");
+        }
     })
     .await;
 }

@@ -11,8 +11,8 @@ pub(crate) struct Sources {
     /// Read what `avouch dump` wrote, and ask nobody
     #[arg(long, value_name = "FILE", help_heading = "Whom to ask", conflicts_with_all = ["operator", "workloads"])]
     pub(crate) from: Option<PathBuf>,
-    /// Ask with the identity in DIR: svid.pem, key.pem and bundle.pem or bundle.json [default: enroll, for this
-    /// run and in memory only, at the issuer whose socket this user may use]
+    /// Ask with the identity in DIR: svid.pem, key.pem and bundle.pem or bundle.json, or tls.crt, tls.key and ca.crt
+    /// [default: enroll, for this run and in memory only, at the issuer whose socket this user may use]
     #[arg(long, value_name = "DIR", env = "AVOUCH_IDENTITY", help_heading = "Whom to ask")]
     pub(crate) identity: Option<PathBuf>,
     /// Ask as SPIFFE_ID, which must be registered; with --identity: the one that must be in DIR [default:

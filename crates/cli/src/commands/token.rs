@@ -9,6 +9,7 @@ use avouch_api::admin::v1::{
     CreateEntryRequest, CreateTokenRequest, CreateTokenResponse, Entry, GetEntryRequest,
 };
 use avouch_files::{NewFile, Place};
+use avouch_text::clean;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -113,7 +114,7 @@ fn print(arguments: &Arguments, answer: &CreateTokenResponse) -> Result<(), CliE
         output::json(&json!({ "token": answer.token, "expires_at": json_time(expires_at) }))?;
         return Ok(());
     }
-    output::text(&format!("{}\n", answer.token))?;
+    output::text(&format!("{}\n", clean(&answer.token)))?; // one line, whoever made it
     if let Some(expires_at) = expires_at {
         output::hint(&format!(
             "a secret, for one workload: set it as identity.issuer.join_token_file; it ends {}",

@@ -4,7 +4,7 @@
 //! names files, peers and texts of libraries, all of which strangers choose.
 
 use super::terminal;
-use avouch_text::{clean_lines, escape, is_printable};
+use avouch_text::{clean, clean_lines, escape, is_printable};
 use miette::{Diagnostic, LabeledSpan, ReportHandler, SourceCode};
 use std::error::Error;
 use std::fmt;
@@ -138,7 +138,7 @@ struct Cause {
 impl Cause {
     fn of(error: Option<&dyn Error>) -> Option<Box<Self>> {
         let error = error?;
-        Some(Box::new(Self { text: clean_lines(&error.to_string()), below: Self::of(error.source()) }))
+        Some(Box::new(Self { text: clean(&error.to_string()), below: Self::of(error.source()) }))
     }
 }
 

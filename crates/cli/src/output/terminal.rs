@@ -37,9 +37,10 @@ pub(crate) fn colours() -> bool {
     is_terminal() && wants_colours()
 }
 
-/// Whether the owner of the terminal has nothing against colours.
+/// Whether the owner of the terminal has nothing against colours, and it knows them.
 pub(super) fn wants_colours() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// Says something beside the result, to a person only.

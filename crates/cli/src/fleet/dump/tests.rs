@@ -48,12 +48,15 @@ fn what_looks_like_a_secret_is_not_written() {
     let key = "-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----";
     fleet.issuer_problem = format!("cannot parse {key}");
     fleet.members[0].problem = "token avjt1.secret.x refused".to_owned();
+    fleet.members[1].problem = format!("IllegalSectionStart {{ line: {:?} }}", [45_u8; 40]);
+    fleet.members[2].problem = format!("not the start {:?}", [45_u8; 15]);
     let mut text = String::new();
     for entry in tar::Archive::new(GzDecoder::new(pack(&fleet).unwrap().as_slice())).entries().unwrap() {
         entry.unwrap().read_to_string(&mut text).unwrap();
     }
     assert!(!text.contains("PRIVATE KEY") && !text.contains("avjt1"), "{text}");
-    assert_eq!(text.matches("[withheld").count(), 2);
+    assert!(!text.contains("IllegalSection") && text.contains("not the start [45, 45"), "{text}");
+    assert_eq!(text.matches("[withheld").count(), 3);
 }
 
 #[test]
