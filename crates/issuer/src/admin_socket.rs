@@ -3,7 +3,7 @@
 //! The socket (0600) lives in a directory of the issuer's user alone (0700), under a short path: the kernel cuts at about
 //! 108 bytes. A socket file that nobody answers is a leftover and goes; one that answers is another issuer, and stays.
 
-use crate::data_dir::{DataDirError, create_private_dir};
+use crate::data_dir::{DataDirError, create_private_dir, examine_private_dir};
 use avouch_spiffe::TrustDomain;
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -84,6 +84,17 @@ fn path_in(runtime_dir: &Path, trust_domain: &TrustDomain) -> PathBuf {
     let hash = avouch_spiffe::x509::sha256(trust_domain.as_str().as_bytes());
     let short = avouch_spiffe::hex::encode(hash.get(..4).unwrap_or_default());
     runtime_dir.join(format!("avouch-{short}")).join(FILE_NAME)
+}
+
+/// Refuses a path where [`bind`] could open none, whoever listens there at the moment. Makes and removes nothing.
+pub(crate) fn examine(path: &Path) -> Result<(), BindError> {
+    if let Some(parent) = path.parent() {
+        examine_private_dir(parent)?;
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(BindError::NotASocket(path.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Opens the socket.

@@ -40,12 +40,13 @@ pub(crate) fn issued(issuance: &Issuance, authority: &str) {
 #[derive(Debug)]
 pub(crate) struct Refusals {
     lines: Throttle<(Option<Network>, Reason)>,
+    addresses: Throttle<SpiffeId>,
     recorder: OnceLock<Recorder>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { lines: throttle::log_lines(), recorder: OnceLock::new() }
+        Self { lines: throttle::log_lines(), addresses: throttle::log_lines(), recorder: OnceLock::new() }
     }
 }
 
@@ -53,6 +54,17 @@ impl Refusals {
     /// Puts them among the records of the process too. Only the first recorder counts.
     pub(crate) fn record_with(&self, recorder: Recorder) {
         let _ = self.recorder.set(recorder);
+    }
+
+    /// A workload advertises an address where nobody could connect; operators will not find it there.
+    pub(crate) fn addresses(&self, peer: &SpiffeId, problem: &str) {
+        let Some(suppressed) = self.addresses.pass(peer.clone(), Instant::now()) else { return };
+        tracing::warn!(
+            %peer,
+            problem,
+            suppressed,
+            "a workload advertises an address that is not kept; its [service] address or [identity] addresses say which"
+        );
     }
 
     /// A certificate was refused.

@@ -168,12 +168,8 @@ fn load_root(
 ) -> Result<Option<Authority>, AuthoritiesError> {
     let path = dir.file(ROOT_CERTIFICATE);
     let Some(text) = dir.read_public(ROOT_CERTIFICATE)? else { return Ok(None) };
-    let der = first_certificate(&text, &path)?;
+    let root = root_of(&path, &text, trust_domain)?;
     let ca_error = |source| AuthoritiesError::Authority { path: path.clone(), source };
-    let root = Authority::parse(&der).map_err(|error| ca_error(error.into()))?;
-    if root.spiffe_id().is_none_or(|id| id.trust_domain() != trust_domain) {
-        return Err(ca_error(CaError::TrustDomain(trust_domain.clone())));
-    }
     if root.not_after() <= now {
         return Err(AuthoritiesError::RootExpired { path });
     }
@@ -182,9 +178,36 @@ fn load_root(
     }
     // A key that does not belong is found now, not on the day it is needed.
     if let Some(key) = load_key(dir, ROOT_KEY)? {
-        Root::load(trust_domain, &der, key).map_err(ca_error)?;
+        Root::load(trust_domain, root.der(), key).map_err(ca_error)?;
     }
     Ok(Some(root))
+}
+
+/// The root that a file holds, if it is one of the trust domain.
+fn root_of(
+    path: &std::path::Path,
+    text: &[u8],
+    trust_domain: &TrustDomain,
+) -> Result<Authority, AuthoritiesError> {
+    let der = first_certificate(text, path)?;
+    let ca_error = |source| AuthoritiesError::Authority { path: path.to_owned(), source };
+    let root = Authority::parse(&der).map_err(|error| ca_error(error.into()))?;
+    if root.spiffe_id().is_none_or(|id| id.trust_domain() != trust_domain) {
+        return Err(ca_error(CaError::TrustDomain(trust_domain.clone())));
+    }
+    Ok(root)
+}
+
+/// Refuses a data directory whose root is another trust domain's. Opens nothing for writing, and looks at no key; what is
+/// not there yet is made at the first start.
+pub(crate) fn examine(
+    data_dir: &std::path::Path,
+    trust_domain: &TrustDomain,
+) -> Result<(), AuthoritiesError> {
+    match crate::data_dir::read_public(data_dir, ROOT_CERTIFICATE)? {
+        Some(text) => root_of(&data_dir.join(ROOT_CERTIFICATE), &text, trust_domain).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// The key goes to disk first: a crash in between leaves a key that nobody has seen a certificate of.

@@ -7,7 +7,9 @@
 pub mod duration;
 
 use crate::admin_socket::{self, SocketPathError};
-use avouch_spiffe::TrustDomain;
+use avouch_issuance::SvidProfile;
+use avouch_spiffe::bounds::Quantity;
+use avouch_spiffe::{Bounds, OutOfBounds, TrustDomain};
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -69,24 +71,26 @@ impl Default for RateLimitSettings {
     }
 }
 
+impl RateLimitSettings {
+    fn check(&self) -> Result<(), ConfigError> {
+        within("rate_limits.unauthenticated_per_second", self.unauthenticated_per_second.get(), &RATE)?;
+        within("rate_limits.unauthenticated_burst", self.unauthenticated_burst.get(), &RATE)?;
+        within("rate_limits.authenticated_per_second", self.authenticated_per_second.get(), &RATE)?;
+        within("rate_limits.authenticated_burst", self.authenticated_burst.get(), &RATE)
+    }
+}
+
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A duration is outside its bounds.
-    #[error("issuer.{key} is {found}, but must be between {least} and {most}: {why}", found = duration::display(*found),
-            least = duration::display(*least), most = duration::display(*most))]
+    /// A number or a duration is outside its bounds.
+    #[error("issuer.{key} = {bounds}")]
     OutOfBounds {
         /// Which key.
         key: &'static str,
-        /// What it says.
-        found: Duration,
-        /// The least that works.
-        least: Duration,
-        /// The most that is allowed.
-        most: Duration,
-        /// The reason.
-        why: &'static str,
+        /// What it says, and what it may say.
+        bounds: OutOfBounds,
     },
     /// Certificates would be forgotten while they may still recover.
     #[error("issuer.retention ({retention}) is shorter than issuer.recovery_window ({window}), so certificates \
@@ -105,8 +109,20 @@ pub enum ConfigError {
 
 /// A key that was lost longer than this ago should join anew.
 pub const MAX_RECOVERY_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
-const MAX_RETENTION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
+
+const RECOVERY_WINDOW: Bounds<Duration> =
+    Bounds::new(Duration::ZERO, MAX_RECOVERY_WINDOW, "a workload that was away longer should join anew");
+const RETENTION: Bounds<Duration> =
+    Bounds::new(HOUR, Duration::from_secs(10 * 366 * 24 * 3600), "the inventory is no archive");
+/// Whether the profile allows it is known only with the profile.
+const SVID_TTL: Bounds<Duration> = Bounds::new(
+    SvidProfile::LIFETIME_FLOOR,
+    SvidProfile::LIFETIME_CEILING,
+    "no profile may allow less or more",
+);
+const RATE: Bounds<u32> =
+    Bounds::new(1, 1_000_000, "with none nobody is answered, and more than one in a microsecond is no limit");
 
 /// The checked configuration. Reading one from a file runs the checks.
 #[derive(Debug, Clone, Deserialize)]
@@ -135,9 +151,13 @@ impl TryFrom<IssuerSettings> for IssuerConfig {
 
     fn try_from(settings: IssuerSettings) -> Result<Self, ConfigError> {
         let recovery_window = settings.recovery_window.unwrap_or(24 * HOUR);
-        check_recovery_window(recovery_window)?;
+        within("recovery_window", recovery_window, &RECOVERY_WINDOW)?;
         let retention = settings.retention.unwrap_or(MAX_RECOVERY_WINDOW);
-        bounds("retention", retention, HOUR, MAX_RETENTION, "the inventory is no archive")?;
+        within("retention", retention, &RETENTION)?;
+        if let Some(svid_ttl) = settings.svid_ttl {
+            within("svid_ttl", svid_ttl, &SVID_TTL)?;
+        }
+        settings.rate_limits.check()?;
         if retention < recovery_window {
             return Err(ConfigError::RetentionTooShort { retention, window: recovery_window });
         }
@@ -158,23 +178,8 @@ impl TryFrom<IssuerSettings> for IssuerConfig {
     }
 }
 
-/// The bounds of a recovery window, for the issuer and for each entry.
-pub(crate) fn check_recovery_window(window: Duration) -> Result<(), ConfigError> {
-    let why = "a workload that was away longer should join anew";
-    bounds("recovery_window", window, Duration::ZERO, MAX_RECOVERY_WINDOW, why)
-}
-
-fn bounds(
-    key: &'static str,
-    found: Duration,
-    least: Duration,
-    most: Duration,
-    why: &'static str,
-) -> Result<(), ConfigError> {
-    if found < least || found > most {
-        return Err(ConfigError::OutOfBounds { key, found, least, most, why });
-    }
-    Ok(())
+fn within<T: Quantity>(key: &'static str, found: T, bounds: &Bounds<T>) -> Result<(), ConfigError> {
+    bounds.check(found).map(|_| ()).map_err(|bounds| ConfigError::OutOfBounds { key, bounds })
 }
 
 #[cfg(test)]
@@ -218,10 +223,22 @@ mod tests {
         for (more, part) in [
             ("svid_ttl = 20", "invalid type"),
             ("svid_ttl = '20'", "20s, 10m, 1h"),
-            ("recovery_window = '31d'", "issuer.recovery_window is 31d"),
+            ("recovery_window = '31d'", "issuer.recovery_window = 31d: must be a duration"),
+            ("retention = '59m'", "issuer.retention = 59m"),
+            ("retention = '18446744073709551615ms'", "issuer.retention = "),
+            ("svid_ttl = '4s'", "issuer.svid_ttl = 4s"),
+            ("svid_ttl = '8d'", "issuer.svid_ttl = 8d"),
             ("recovery_window = '2d'\nretention = '1d'", "issuer.retention (1d) is shorter"),
             ("svid_tll = '1h'", "unknown field `svid_tll`"),
             ("[rate_limits]\nunauthenticated_burst = 0", "nonzero"),
+            (
+                "[rate_limits]\nauthenticated_burst = 4294967295",
+                "issuer.rate_limits.authenticated_burst = 4294967295",
+            ),
+            (
+                "[rate_limits]\nunauthenticated_per_second = 1000001",
+                "issuer.rate_limits.unauthenticated_per_second",
+            ),
         ] {
             let error = parse(more).unwrap_err();
             assert!(error.contains(part), "{more}: {error}");

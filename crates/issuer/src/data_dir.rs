@@ -112,32 +112,12 @@ impl DataDir {
 
     /// Reads a file that holds a secret: refused unless only its owner can read it. `None`: it does not exist.
     pub fn read_secret(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, DataDirError> {
-        Ok(self.read_checked(name, Some(0o600))?.map(Zeroizing::new))
+        Ok(read_checked(&self.path, name, Some(0o600))?.map(Zeroizing::new))
     }
 
     /// Reads a file that holds nothing secret. `None`: it does not exist.
     pub fn read_public(&self, name: &str) -> Result<Option<Vec<u8>>, DataDirError> {
-        self.read_checked(name, None)
-    }
-
-    fn read_checked(&self, name: &str, wanted: Option<u32>) -> Result<Option<Vec<u8>>, DataDirError> {
-        let path = self.file(name);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(DataDirError::Io { action: "open", path, source }),
-        };
-        if let Some(wanted) = wanted {
-            // Of the open file, not of the path: what is checked is what is read.
-            let metadata = file.metadata().map_err(io_error("inspect", &path))?;
-            check_private(&path, &metadata, wanted)?;
-        }
-        let mut content = Vec::with_capacity(4096); // roomy: growing would leave copies of a key behind
-        file.take(FILE_LIMIT + 1).read_to_end(&mut content).map_err(io_error("read", &path))?;
-        if content.len() as u64 > FILE_LIMIT {
-            return Err(DataDirError::TooLarge { path, limit: FILE_LIMIT });
-        }
-        Ok(Some(content))
+        read_public(&self.path, name)
     }
 
     /// Replaces a file that holds a secret (mode 0600), atomically and durably.
@@ -151,8 +131,47 @@ impl DataDir {
     }
 }
 
+/// Reads a file of a data directory that need not be open. `None`: it does not exist.
+pub(crate) fn read_public(dir: &Path, name: &str) -> Result<Option<Vec<u8>>, DataDirError> {
+    read_checked(dir, name, None)
+}
+
+fn read_checked(dir: &Path, name: &str, wanted: Option<u32>) -> Result<Option<Vec<u8>>, DataDirError> {
+    let path = dir.join(name);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(DataDirError::Io { action: "open", path, source }),
+    };
+    if let Some(wanted) = wanted {
+        // Of the open file, not of the path: what is checked is what is read.
+        let metadata = file.metadata().map_err(io_error("inspect", &path))?;
+        check_private(&path, &metadata, wanted)?;
+    }
+    let mut content = Vec::with_capacity(4096); // roomy: growing would leave copies of a key behind
+    file.take(FILE_LIMIT + 1).read_to_end(&mut content).map_err(io_error("read", &path))?;
+    if content.len() as u64 > FILE_LIMIT {
+        return Err(DataDirError::TooLarge { path, limit: FILE_LIMIT });
+    }
+    Ok(Some(content))
+}
+
+/// Refuses a directory that [`create_private_dir`] would refuse, and makes none: one that is not there can be made.
+pub(crate) fn examine_private_dir(path: &Path) -> Result<(), DataDirError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => check_private_dir(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(DataDirError::NotADirectory { path: path.parent().unwrap_or(path).to_owned() })
+        }
+        Err(source) => Err(DataDirError::Io { action: "inspect", path: path.to_owned(), source }),
+    }
+}
+
 /// Makes sure that `path` is a directory of ours with mode 0700 (or stricter), creating it and its parents.
 pub(crate) fn create_private_dir(path: &Path) -> Result<(), DataDirError> {
+    // Before it is made: what cannot be one is refused with its own words.
+    examine_private_dir(path)?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
     }
@@ -161,6 +180,10 @@ pub(crate) fn create_private_dir(path: &Path) -> Result<(), DataDirError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(source) => return Err(DataDirError::Io { action: "create", path: path.to_owned(), source }),
     }
+    check_private_dir(path)
+}
+
+fn check_private_dir(path: &Path) -> Result<(), DataDirError> {
     // Not following a symbolic link: in a shared temporary directory it may be somebody else's.
     let metadata = std::fs::symlink_metadata(path).map_err(io_error("inspect", path))?;
     let metadata = if metadata.is_symlink() && metadata.uid() == effective_uid() {

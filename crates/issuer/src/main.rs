@@ -5,14 +5,11 @@ use avouch_api::observe::v1::{Filter, Record, Status};
 use avouch_issuer::config::IssuerConfig;
 use avouch_issuer::{Issuer, Process};
 use avouch_records::{Matcher, Recorder, Source};
-use avouch_service::{App, Boot, BoxError, run_boot};
+use avouch_service::{App, Boot, BootError, BoxError, Config, NoFlags, run_boot};
 use avouch_spiffe::clock;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
-
-#[derive(clap::Args)]
-struct NoFlags {}
 
 /// The process around the issuer, as the issuer's administrator sees it.
 struct Around {
@@ -67,6 +64,11 @@ async fn issuer(boot: Boot, _: NoFlags) -> Result<(), BoxError> {
     Ok(())
 }
 
+fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
+    let issuer: IssuerConfig = config.settings()?;
+    Issuer::check(&issuer).map_err(|error| BootError::settings("issuer", error))
+}
+
 fn main() -> ExitCode {
-    run_boot("issuer", &[&avouch_api::CONTRACT], issuer)
+    run_boot("issuer", &[&avouch_api::CONTRACT], check, issuer)
 }

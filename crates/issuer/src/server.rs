@@ -7,9 +7,9 @@ use crate::about::{About, Process};
 use crate::admin_socket::BindError;
 use crate::attest::JoinTokenAttestor;
 use crate::audit::Refusals;
-use crate::authorities::{Authorities, AuthoritiesError};
+use crate::authorities::{self, Authorities, AuthoritiesError};
 use crate::config::IssuerConfig;
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::{self, DataDir, DataDirError};
 use crate::entries::{EntryError, EntryRules};
 use crate::grpc::{AdminService, IssuerService};
 use crate::issuing::Issuing;
@@ -21,7 +21,7 @@ use crate::recovery::Nonces;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
-use crate::{admin, maintenance};
+use crate::{admin, admin_socket, maintenance};
 use avouch_api::issuer::v1::issuer_server::IssuerServer;
 use avouch_authz::layer::{AuthzLayer, DecisionIds, DecisionObserver};
 use avouch_authz::{ContractError, Methods, Policy, PolicyHandle};
@@ -29,14 +29,14 @@ use avouch_identity::{
     ConnectionObserver, Drained, Identity, IdentityFilter, Publisher, RECOVERY_BINDING, Server, ServerError,
     Snapshot,
 };
-use avouch_issuance::SystemEntropy;
+use avouch_issuance::{Profiles, SystemEntropy};
 use avouch_records::Recorder;
 use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{BundleSet, SpiffeId, SpiffeIdError};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -107,8 +107,18 @@ struct Inner {
 }
 
 impl Issuer {
-    /// Opens the data directory, the authorities and the store, and issues the issuer's own certificate.
-    pub async fn start(config: &IssuerConfig, clock: SharedClock) -> Result<Self, StartError> {
+    /// Refuses what [`Issuer::start`] would refuse for what the configuration says, and for what is where it points to.
+    /// Starts, makes and changes nothing, and reads no key.
+    pub fn check(config: &IssuerConfig) -> Result<(), StartError> {
+        Self::rules(config)?;
+        issuer_id(&config.trust_domain)?;
+        data_dir::examine_private_dir(&config.data_dir)?;
+        authorities::examine(&config.data_dir, &config.trust_domain)?;
+        Ok(admin_socket::examine(&config.admin_socket)?)
+    }
+
+    /// The profiles, the rules of entries, and the life of an SVID whose entry names none.
+    fn rules(config: &IssuerConfig) -> Result<(Profiles, EntryRules, Duration), StartError> {
         let profiles = profiles::load(config.profiles.as_deref())?;
         let rules = EntryRules {
             trust_domain: config.trust_domain.clone(),
@@ -117,7 +127,12 @@ impl Issuer {
         };
         let svid_ttl = config.svid_ttl.unwrap_or(profiles.svid.default_lifetime());
         rules.check_ttl("a certificate's life", svid_ttl).map_err(StartError::SvidTtl)?;
+        Ok((profiles, rules, svid_ttl))
+    }
 
+    /// Opens the data directory, the authorities and the store, and issues the issuer's own certificate.
+    pub async fn start(config: &IssuerConfig, clock: SharedClock) -> Result<Self, StartError> {
+        let (profiles, rules, svid_ttl) = Self::rules(config)?;
         let dir = Arc::new(DataDir::open(&config.data_dir)?);
         let store_path = dir.file("store.db");
         let in_use = store_path.exists();

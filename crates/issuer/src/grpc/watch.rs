@@ -8,7 +8,7 @@ use super::issuer::{Caller, IssuerService};
 use crate::error::{IssueError, chain};
 use crate::store::TrustAck;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
-use avouch_spiffe::{Bundle, PeerIdentity};
+use avouch_spiffe::{Bundle, HostPort, HostPortError, PeerIdentity};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,9 +16,10 @@ use tonic::{Status, Streaming};
 
 pub(crate) type TrustStream = ReceiverStream<Result<WatchTrustResponse, Status>>;
 
-/// More addresses than a workload has, and longer than a host and port can be.
+/// More addresses than a workload has.
 const MAX_ADDRESSES: usize = 16;
-const MAX_ADDRESS: usize = 262;
+/// Octets of an address that a log line repeats.
+const SHOWN: usize = 64;
 
 /// Opens the stream of one workload.
 pub(super) fn open(
@@ -76,9 +77,14 @@ async fn follow(
 
 async fn note(service: &IssuerService, peer: &PeerIdentity, ack: WatchTrustRequest) {
     let now = service.issuing.clock.now();
+    let (addresses, problem) = addresses(&ack.addresses);
+    // The bundle is what keeps a workload alive: for a wrong address its stream is not ended.
+    if let Some(problem) = problem {
+        service.refusals.addresses(peer.spiffe_id(), &problem);
+    }
     let ack = TrustAck {
         spiffe_id: peer.spiffe_id().clone(),
-        addresses: addresses(ack.addresses),
+        addresses,
         // Nobody uses what has not been published.
         sequence: ack.acknowledged_sequence.min(service.issuing.trust.current().sequence()),
         seen_at: now,
@@ -93,30 +99,80 @@ async fn note(service: &IssuerService, peer: &PeerIdentity, ack: WatchTrustReque
     }
 }
 
-/// Those that can be a host and a port.
-fn addresses(advertised: Vec<String>) -> Vec<String> {
-    let plausible = |address: &String| {
-        address.len() <= MAX_ADDRESS
-            && address.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]%".contains(c))
-            && address.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
-            })
-    };
-    advertised.into_iter().filter(plausible).take(MAX_ADDRESSES).collect()
+/// Those where somebody could connect, and what is wrong with the first of the others.
+fn addresses(advertised: &[String]) -> (Vec<String>, Option<String>) {
+    let mut problem = None;
+    let mut usable = Vec::new();
+    for (position, text) in advertised.iter().enumerate() {
+        let judged = match text.parse::<HostPort>() {
+            _ if position >= MAX_ADDRESSES => Err(format!("more than {MAX_ADDRESSES} addresses")),
+            Ok(address) => address.usable().map(|()| address).map_err(|error| shown(text, &error)),
+            Err(error) => Err(shown(text, &error)),
+        };
+        match judged {
+            // As it was parsed: nothing of the peer's own writing goes on to those who read it.
+            Ok(address) => usable.push(address.to_string()),
+            Err(wrong) => {
+                problem.get_or_insert(wrong);
+            }
+        }
+    }
+    (usable, problem)
+}
+
+/// The address for a log line, in which a peer could write otherwise.
+fn shown(text: &str, error: &HostPortError) -> String {
+    let start: String = text.chars().take(SHOWN).collect();
+    format!("{start:?}: {error}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn judged(advertised: &[&str]) -> (Vec<String>, Option<String>) {
+        addresses(&advertised.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
     #[test]
-    fn only_what_can_be_an_address_is_kept() {
-        let advertised = ["127.0.0.1:7001", "orders.market.example:443", "[::1]:80"];
-        let nonsense = ["", "orders", ":80", "a:0", "a:99999", "a b:80", "a:80\n", "<script>:80"];
-        let all = advertised.iter().chain(&nonsense).map(|text| (*text).to_owned()).collect();
-        assert_eq!(addresses(all), advertised);
-        let many = (1..100).map(|port| format!("a:{port}")).collect();
-        assert_eq!(addresses(many).len(), MAX_ADDRESSES);
-        assert!(addresses(vec![format!("{}:1", "a".repeat(300))]).is_empty());
+    fn an_address_where_somebody_could_connect_is_kept() {
+        let good = ["127.0.0.1:7001", "orders.market.example:443", "[::1]:80", "market_orders_1:7001"];
+        assert_eq!(judged(&good), (good.map(str::to_owned).to_vec(), None));
+    }
+
+    #[test]
+    fn any_other_is_left_out_and_told() {
+        for bad in [
+            "",
+            "orders",
+            ":80",
+            "a:0",
+            "a:99999",
+            "a b:80",
+            "a:80\n",
+            "<script>:80",
+            "::1:7001",
+            "0.0.0.0:80",
+            "[::]:80",
+            "224.0.0.1:80",
+            "user@a:80",
+        ] {
+            let (kept, problem) = judged(&[bad, "orders:1"]);
+            assert_eq!(kept, ["orders:1"], "{bad:?}");
+            let problem = problem.expect(bad);
+            assert!(problem.starts_with(&format!("{bad:?}: ")) && !problem.contains('\n'), "{problem}");
+        }
+        let (_, problem) = judged(&["::1:7001"]);
+        assert!(problem.is_some_and(|problem| problem.contains("write [::1]:7001")));
+    }
+
+    #[test]
+    fn too_many_or_too_long_ones_are_left_out_and_told() {
+        let many: Vec<String> = (1..100).map(|port| format!("a:{port}")).collect();
+        let (kept, problem) = addresses(&many);
+        assert_eq!((kept.len(), problem.is_some()), (MAX_ADDRESSES, true));
+        let long = format!("{}:1", "a".repeat(100_000));
+        let (kept, problem) = addresses(&[long]);
+        assert!(kept.is_empty() && problem.is_some_and(|problem| problem.len() < 300));
     }
 }
