@@ -186,7 +186,7 @@ fn forwarder(
     url: &str,
     under_way: Arc<AtomicUsize>,
 ) -> Result<mpsc::Sender<ExportTraceServiceRequest>, String> {
-    if !url.starts_with("http://") {
+    if !url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
         return Err(format!(
             "OTEL_EXPORTER_OTLP_ENDPOINT is `{url}`: the demo passes spans on over plain http:// only"
         ));
@@ -263,7 +263,7 @@ mod tests {
     async fn what_is_exported_over_the_wire_is_kept_and_passed_on() {
         let (users, users_address) = Collector::start(None).await.unwrap();
         let (ours, address) = Collector::start(Some(&format!("http://{users_address}"))).await.unwrap();
-        let (elsewhere, _) = Collector::start(Some(&format!("http://{address}"))).await.unwrap();
+        let (elsewhere, _) = Collector::start(Some(&format!("HTTP://{address}"))).await.unwrap();
         elsewhere.add(&own("first order"));
         assert!(elsewhere.passed_on(Duration::from_secs(5)).await);
         crate::wait::until("the span arrives", std::time::Duration::from_secs(5), async || {

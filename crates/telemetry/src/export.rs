@@ -1,7 +1,8 @@
 //! The way of spans to the collector: OTLP over gRPC, a bounded queue, and an exporter that says once when the
 //! collector is gone and once when it is back, instead of once per batch.
 //!
-//! Spans that do not fit or cannot be delivered are dropped and counted; no call ever waits for a collector.
+//! Spans that find the queue full are dropped, those that cannot be delivered are dropped and counted; no call ever
+//! waits for a collector.
 
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicBool, Ordering};

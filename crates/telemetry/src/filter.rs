@@ -151,4 +151,11 @@ mod tests {
         let fault = parse(&format!("a={}", "x".repeat(10_000))).unwrap_err();
         assert!(fault.len() < 200, "{fault}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_parser_fail(text in r#"([a-zä:_=,\[\]\{\} "\u{2003}]|info|debug|=warn){0,24}"#) {
+            let _ = parse(&text);
+        }
+    }
 }

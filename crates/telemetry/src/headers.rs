@@ -21,11 +21,17 @@ const RESERVED: &[&str] = &[
     "upgrade",
 ];
 
+/// More headers than any collector asks for. A header map panics when it is full, at 24576 of them.
+const MOST: usize = 64;
+
 /// Reads the list. Keys are lower-cased; what a `-bin` key carries are any octets. The error is a predicate of the
 /// setting it came from.
 pub(crate) fn parse(text: &str) -> Result<MetadataMap, String> {
     let mut metadata = MetadataMap::new();
     for pair in pairs(text) {
+        if metadata.len() == MOST {
+            return Err(format!("has more than {MOST} entries"));
+        }
         add(&mut metadata, &pair?)?;
     }
     Ok(metadata)
@@ -105,6 +111,15 @@ mod tests {
             let fault = parse(bad).expect_err(bad);
             assert!(fault.contains(why), "{bad}: {fault}");
             assert!(!fault.contains("hunter2"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn more_headers_than_a_map_takes_are_refused_before_it_is_full() {
+        let list = |n: usize| (0..n).map(|i| format!("k{i}=v")).collect::<Vec<_>>().join(",");
+        assert_eq!(parse(&list(MOST)).unwrap().len(), MOST);
+        for many in [MOST + 1, 40_000] {
+            assert!(parse(&list(many)).unwrap_err().contains("more than 64 entries"));
         }
     }
 
