@@ -2,13 +2,15 @@
 //!
 //! An error breaks a MUST of RFC 5280 or of the SPIFFE standards, or is refused by avouch's own verifier; a warning breaks
 //! a SHOULD, or is likely to hurt; a notice is worth knowing. Judges certificates and how they stand to one another, never
-//! whom they belong to.
+//! whom they belong to, whom to trust, nor the moment: what has ended is a warning.
 
 mod many;
 mod one;
+mod verifier;
 
 use crate::output::LONGEST_TEXT;
 use avouch_text::{escape, shorten_to};
+use one::Lint;
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::SystemTime;
@@ -85,13 +87,19 @@ pub(crate) struct Sheet {
 pub(crate) fn lint(sheets: &[Sheet], now: SystemTime) -> Vec<Finding> {
     let mut found = Vec::new();
     for sheet in sheets {
+        let mut of_sheet = Vec::new();
         for (at, der) in sheet.certificates.iter().enumerate() {
             let place = Place { file: sheet.file.clone(), number: at + 1 };
-            found.extend(one::lint(der, &place, now));
+            of_sheet.extend(one::lint(der, &place, now));
         }
         if !sheet.is_bundle {
-            found.extend(many::chain(sheet, now));
+            of_sheet.extend(many::chain(sheet, now));
+            // The verifier has the last word, unless it has been said already why it refuses.
+            if !of_sheet.iter().any(verifier::explains) {
+                of_sheet.extend(verifier::finding(sheet, now));
+            }
         }
+        found.extend(of_sheet);
     }
     found.extend(many::all(sheets));
     found.sort_by_key(|finding| {
@@ -101,5 +109,7 @@ pub(crate) fn lint(sheets: &[Sheet], now: SystemTime) -> Vec<Finding> {
     found
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

@@ -526,3 +526,55 @@ fn a_key_is_not_written_where_anybody_may_replace_it() {
     assert_eq!(std::fs::read_dir(&open).unwrap().count(), 0);
     assert!(files.cert(&words).status.success(), "what is no secret may lie there");
 }
+
+/// Two roots of one name, as there are in the middle of a rotation, and a third; in one file.
+fn three_roots(files: &Files) {
+    let mut pem = std::fs::read_to_string(files.path("ca.pem")).unwrap();
+    for name in ["root", "ROOT"] {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        pem += &params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    }
+    files.write("roots.pem", pem);
+}
+
+#[test]
+fn java_sees_an_entry_for_each_root_of_an_archive_even_if_their_names_differ_in_case_only() {
+    let files = Files::new();
+    three_roots(&files);
+    files.write("java-password", "correct horse");
+    let words = ["convert", "roots.pem", "--to", "pkcs12", "--password-file", "java-password"];
+    let output = files.cert(&[&words[..], &["--out", "roots.p12"]].concat());
+    assert!(output.status.success(), "{}", err(&output));
+    let listed = Command::new("keytool")
+        .current_dir(files.directory.path())
+        .args(["-J-Dfile.encoding=UTF-8", "-J-Duser.language=en", "-list", "-v", "-storetype", "PKCS12"])
+        .args(["-keystore", "roots.p12", "-storepass:file", "java-password"])
+        .output();
+    let Ok(listed) = listed else {
+        eprintln!("SKIPPED: there is no keytool here; the attribute itself has a test of its own");
+        return;
+    };
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.status.success(), "{text}{}", err(&listed));
+    assert!(text.contains("contains 3 entries"), "{text}");
+    assert_eq!(text.matches("Entry type: trustedCertEntry").count(), 3, "{text}");
+    assert!(text.contains("Alias name: spiffe://market.example "), "{text}");
+}
+
+#[test]
+fn a_leaf_without_its_key_is_no_entry_that_java_trusts() {
+    let files = Files::new();
+    let words =
+        ["convert", "chain.pem", "--to", "pkcs12", "--password-file", "password", "--out", "chain.p12"];
+    let output = files.cert(&words);
+    assert!(output.status.success(), "{}", err(&output));
+    let words = ["pkcs12", "-in", "chain.p12", "-nokeys", "-passin", "pass:correct horse ä"];
+    let Some(read) = openssl(&files, &words) else { return }; // there is no openssl here
+    let text = out(&read);
+    assert_eq!(text.matches("BEGIN CERTIFICATE").count(), 2, "{text}");
+    assert_eq!(text.matches("2.16.840.1.113894.746875.1.1").count(), 1, "{text}");
+}

@@ -173,10 +173,22 @@ pub(super) const ITEMS: &[Item] = &[
                   whoever reads only that.",
     },
     Item {
+        id: "AV-037",
+        title: "name constraints allow every name below",
+        meaning: "An authority may constrain the names below it. Constraints on URIs, directory names and e-mail addresses \
+                  are not supported and refuse every such name (RFC 5280 4.2.1.10; docs/spiffe-divergences.md).",
+    },
+    Item {
         id: "AV-038",
         title: "the bundle vouches for it",
         meaning: "The verdict of the verifier that every connection uses, against the bundle of --bundle, with \
                   its reason (X509-SVID 5.1).",
+    },
+    Item {
+        id: "AV-039",
+        title: "no longer than a listener takes",
+        meaning: "A listener takes chains of five certificates at most, without the root; a longer one is refused with \
+                  CERT_CHAIN_TOO_DEEP.",
     },
     Item {
         id: "AV-041",
@@ -321,6 +333,18 @@ pub(super) const ITEMS: &[Item] = &[
         meaning: "DER leaves out what is the default; strict readers refuse the certificate (X.690 11.5).",
     },
     Item {
+        id: "AV-069",
+        title: "signed with an algorithm that is accepted",
+        meaning: "ECDSA with SHA-256, 384 or 512, RSA of 2048 bits and more with these (PKCS#1 or PSS), or Ed25519. Others \
+                  are refused with CERT_ALGORITHM_REFUSED.",
+    },
+    Item {
+        id: "AV-070",
+        title: "a CA constrains no URIs and no directory names",
+        meaning: "The path validator supports neither, and every SVID has a URI and a subject, if only an empty one: none \
+                  below such a CA is accepted (RFC 5280 4.2.1.10; docs/spiffe-divergences.md).",
+    },
+    Item {
         id: "AV-071",
         title: "a key has one owner",
         meaning: "A key that two identities share, or an authority and a workload, makes one of them the \
@@ -330,6 +354,16 @@ pub(super) const ITEMS: &[Item] = &[
         id: "AV-072",
         title: "a serial is used once",
         meaning: "An authority must never give out one serial twice (RFC 5280 4.1.2.2).",
+    },
+    Item {
+        id: "AV-073",
+        title: "at most 16 KiB",
+        meaning: "A listener takes no larger certificate, and refuses it with CERT_TOO_LARGE before it reads it.",
+    },
+    Item {
+        id: "AV-074",
+        title: "a path length of 255 at most",
+        meaning: "The path validator reads no longer one. It would limit nothing: a chain has five certificates at most.",
     },
 ];
 

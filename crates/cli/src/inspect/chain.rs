@@ -3,8 +3,8 @@
 use super::checks::{Check, check};
 use super::signature;
 use crate::timespan;
-use avouch_identity::{IdentityFilter, TrustStore};
-use avouch_spiffe::x509::{Facts, leaf_first};
+use avouch_identity::{ChainLimits, IdentityFilter, TrustStore};
+use avouch_spiffe::x509::{Facts, NameViolation, leaf_first};
 use avouch_text::shorten;
 use rustls::pki_types::CertificateDer;
 use std::time::SystemTime;
@@ -45,6 +45,8 @@ pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
         check("AV-034", "RFC 5280 6.1.3", "all are valid now", dates(&chain, now)),
         check("AV-035", "RFC 5280 4.2.1.9", "path lengths allow the chain", path_lengths(&chain)),
         check("AV-036", "avouch", "none outlives the one above", each(outlives)),
+        check("AV-037", "RFC 5280 4.2.1.10", "name constraints allow every name below", constraints(&chain)),
+        check("AV-039", "avouch", "no longer than a listener takes", limits(&chain)),
     ]
 }
 
@@ -136,6 +138,26 @@ fn dates(chain: &[Link<'_>], now: SystemTime) -> Option<String> {
         }
     });
     wrong.reduce(|all, one| format!("{all}; {one}"))
+}
+
+/// The first name that an authority's constraints do not allow, of the nearest below it first.
+fn constraints(chain: &[Link<'_>]) -> Option<String> {
+    let above = chain.iter().enumerate().skip(1);
+    let mut found = above.filter_map(|(at, above)| {
+        let below = chain.iter().take(at);
+        below.rev().find_map(|below| {
+            let violation = NameViolation::find(above.der, below.der)?;
+            Some(format!("{}: {} {violation}", below.number, above.number))
+        })
+    });
+    found.next()
+}
+
+/// The chain with its root, which need not be presented.
+fn limits(chain: &[Link<'_>]) -> Option<String> {
+    let allowed = ChainLimits::default().max_depth;
+    let presented = chain.iter().filter(|link| link.facts.subject_der != link.facts.issuer_der).count();
+    (presented > allowed).then(|| format!("{presented} certificates without a root, and {allowed} are taken"))
 }
 
 /// A certificate that allows `n` may have `n` authorities below it; those issued by themselves do not count.

@@ -164,7 +164,7 @@ fn no_path(view: &View) -> Found {
 
 fn names_critical(view: &View) -> Found {
     match view.names_critical {
-        None => Some("there are no names".to_owned()),
+        None => unless(!view.subject_is_empty, "there are no names, and the subject is empty"),
         Some(critical) => unless(critical || !view.subject_is_empty, "not critical"),
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with how certificates stand to one another.
 
-use super::{Finding, Place, Severity, Sheet};
+use super::{Finding, Place, Severity, Sheet, verifier};
 use crate::inspect;
 use avouch_spiffe::x509::Facts;
 use std::time::SystemTime;
@@ -9,11 +9,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// The items of a chain that do not hold, said of its first certificate.
 pub(super) fn chain(sheet: &Sheet, now: SystemTime) -> Vec<Finding> {
     let items = inspect::chain_checks(&sheet.certificates, now);
+    let accepted = || verifier::verdict(&sheet.certificates, now).is_some_and(|verdict| verdict.is_ok());
     let failed = items.into_iter().filter_map(|check| {
         let found = check.failure?;
         let severity = match check.id {
             "AV-034" => return None, // said of the certificate itself
             "AV-032" | "AV-036" => Severity::Warning,
+            // Each is in the chain, in an order that the verifier mends (RFC 8446 4.4.2: a SHOULD).
+            "AV-031" | "AV-033" if accepted() => Severity::Warning,
             _ => Severity::Error,
         };
         let message = format!("in the chain, not so: {}: {found}", check.demand);

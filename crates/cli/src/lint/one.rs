@@ -1,5 +1,6 @@
 //! What is wrong with one certificate.
 
+use super::verifier::weak_digest;
 use super::{Finding, Place, Severity};
 use crate::inspect;
 use crate::timespan;
@@ -41,10 +42,11 @@ pub(super) fn lint(der: &[u8], place: &Place, now: SystemTime) -> Vec<Finding> {
         lint.encoding(&certificate);
     }
     lint.life(facts, now);
+    lint.verifier(der, facts);
     lint.found
 }
 
-struct Lint<'a> {
+pub(super) struct Lint<'a> {
     place: &'a Place,
     found: Vec<Finding>,
 }
@@ -54,8 +56,12 @@ impl Lint<'_> {
         self.found.push(Finding { severity, id, clause, message, place: self.place.clone() });
     }
 
-    fn error(&mut self, id: &'static str, clause: &'static str, message: impl Into<String>) {
+    pub(super) fn error(&mut self, id: &'static str, clause: &'static str, message: impl Into<String>) {
         self.add(Severity::Error, id, clause, message.into());
+    }
+
+    pub(super) fn has_error(&self) -> bool {
+        self.found.iter().any(|finding| finding.severity == Severity::Error)
     }
 
     fn warning(&mut self, id: &'static str, clause: &'static str, message: impl Into<String>) {
@@ -178,12 +184,10 @@ impl Lint<'_> {
                 self.error("AV-068", "X.690 11.5", "it spells out that it is no CA, which DER leaves out");
             }
         }
-        let weak = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
-            "1.2.840.113549.1.1.4" => "MD5",
-            "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" => "SHA-1",
-            _ => return,
-        };
-        self.error("AV-065", "RFC 9155", format!("it is signed with {weak}, which can be forged"));
+        let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+        if let Some(weak) = weak_digest(&algorithm) {
+            self.error("AV-065", "RFC 9155", format!("it is signed with {weak}, which can be forged"));
+        }
     }
 
     fn life(&mut self, facts: &Facts, now: SystemTime) {

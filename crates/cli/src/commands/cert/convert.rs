@@ -5,7 +5,7 @@
 
 use super::document;
 use crate::args::{CertConvert, Form};
-use crate::convert::{self, Contents};
+use crate::convert::{self, Contents, Entry};
 use crate::error::{CliError, shown};
 use crate::{input, inspect, output, roots};
 use avouch_files::pem::{self, Form as Found, PemError, Wanted};
@@ -80,11 +80,50 @@ fn pkcs12(
         return Err(CliError::NoPassword); // the grammar asks for it already
     };
     let password = password(path)?;
-    let facts = certificates.first().and_then(|der| inspect::inspect(der).into_facts());
-    let name = facts.map(|facts| facts.uris.first().cloned().unwrap_or(facts.subject)).unwrap_or_default();
-    let contents = Contents { certificates, key, name: &name };
+    if !password.is_ascii() {
+        output::hint("the password is not all ASCII: OpenSSL opens the archive with it, and Java does not");
+    }
+    let entries = entries(certificates, key.is_some());
+    if key.is_none() && entries.iter().any(|entry| !entry.trusted) {
+        output::hint("certificates that are no CA are in the archive, and Java will show no entry for them");
+    }
+    let contents = Contents { certificates: &entries, key };
     let archive = convert::write_pkcs12(&contents, &password).map_err(|_| CliError::NoRandomness)?;
     Ok(Zeroizing::new(archive))
+}
+
+/// A key's chain, or else roots: each once, under a name of its own, which does not change with what is beside it.
+fn entries(certificates: &[Vec<u8>], has_key: bool) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for (at, der) in certificates.iter().enumerate() {
+        let Some(facts) = inspect::inspect(der).into_facts() else { continue };
+        let shown = facts.uris.first().cloned().unwrap_or(facts.subject);
+        let fingerprint = facts.sha256.get(..16).unwrap_or_default();
+        let entry = match (has_key, at) {
+            (true, 0) => Entry { der, name: Some(name(&shown, fingerprint, false)), trusted: false },
+            (true, _) => Entry { der, name: None, trusted: false },
+            (false, _) => Entry { der, name: Some(name(&shown, fingerprint, true)), trusted: facts.ca },
+        };
+        if has_key || entries.iter().all(|known| known.der != der.as_slice()) {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+/// A name that fits, and the fingerprint's beginning where it is wanted or nothing else is there.
+fn name(shown: &str, fingerprint: &str, with_fingerprint: bool) -> String {
+    let suffix = match (shown.is_empty(), with_fingerprint) {
+        (true, _) => fingerprint.to_owned(),
+        (false, true) => format!(" {fingerprint}"),
+        (false, false) => String::new(),
+    };
+    let mut units = suffix.encode_utf16().count();
+    let fits = |c: &char| {
+        units += c.len_utf16();
+        units <= convert::MAX_NAME
+    };
+    shown.chars().take_while(fits).chain(suffix.chars()).collect()
 }
 
 /// The first line. A byte order mark is none of it: whoever types the password later has no such key.
@@ -126,4 +165,21 @@ fn write(args: &CertConvert, content: &[u8], is_secret: bool) -> Result<(), CliE
     file.and_then(|file| file.keep(content, place)).map_err(failed)?;
     output::hint(&format!("wrote {}", shown(path)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn a_friendly_name_is_never_empty_and_never_longer_than_the_standard_allows() {
+        assert_eq!(name("CN=root", "0123", true), "CN=root 0123");
+        assert_eq!(name("spiffe://a/b", "0123", false), "spiffe://a/b");
+        assert_eq!((name("", "0123", true), name("", "0123", false)), ("0123".to_owned(), "0123".to_owned()));
+        for long in ["x".repeat(400), "😀".repeat(400)] {
+            let named = name(&long, "0123456789abcdef", true);
+            let units = named.encode_utf16().count();
+            assert!((254..=255).contains(&units) && named.ends_with(" 0123456789abcdef"), "{units}");
+        }
+    }
 }
