@@ -41,7 +41,7 @@ pub fn verify_line(certs: &str) -> String {
 #[must_use]
 pub fn curl_line(certs: &str, port: u16, order: &str) -> String {
     format!(
-        "curl --cert {certs}/svid.pem --key {certs}/svid.key --cacert {certs}/bundle.pem https://localhost:{port}/orders -d @{order}"
+        "curl --cert {certs}/svid.pem --key {certs}/svid.key --cacert {certs}/bundle.pem https://localhost:{port}/orders --json @{order}"
     )
 }
 
@@ -109,7 +109,7 @@ async fn curl(target: &Target) -> Check {
         "--cacert",
         &bundle,
         &url,
-        "-d",
+        "--json",
         &target.order,
         "-w",
         "\n%{http_code}",
@@ -123,7 +123,7 @@ async fn curl(target: &Target) -> Check {
 async fn curl_without(target: &Target) -> Check {
     let bundle = file(target, "bundle.pem");
     let url = format!("https://localhost:{}/orders", target.port);
-    let args = ["-sS", "--cacert", &bundle, &url, "-d", &target.order, "-w", "\n%{http_code}"];
+    let args = ["-sS", "--cacert", &bundle, &url, "--json", &target.order, "-w", "\n%{http_code}"];
     judge("curl is refused without one", run("curl", &args, None).await, |ran| {
         (!ran.success && !last_line(&ran.text).starts_with('2')).then(|| first_line(&ran.text))
     })

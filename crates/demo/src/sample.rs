@@ -61,7 +61,7 @@ pub fn facts() -> Facts {
         next: vec![
             "./just up".into(),
             "openssl verify -x509_strict -CAfile certs/dev/bundle.pem -untrusted certs/dev/svid.pem certs/dev/svid.pem".into(),
-            "curl --cert certs/dev/svid.pem --key certs/dev/svid.key --cacert certs/dev/bundle.pem https://localhost:7443/orders -d @deploy/demo/order.json".into(),
+            "curl --cert certs/dev/svid.pem --key certs/dev/svid.key --cacert certs/dev/bundle.pem https://localhost:7443/orders --json @deploy/demo/order.json".into(),
         ],
     }
 }

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Who calls is the verified SPIFFE ID of the connection, whether it may is the policy's word on the RPC; both are asked
-//! before a body is read. Nothing that a request says about its caller is believed.
+//! before the path is parsed or a body is read, so that who may call nothing here does not learn what is here. Nothing
+//! that a request says about its caller is believed. An order comes as `application/json`: a page in a browser that
+//! holds a certificate can post a form or plain text without asking, and that not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +20,13 @@ use avouch_service::telemetry::opentelemetry::trace::TraceContextExt as _;
 use avouch_service::telemetry::{Tracing, parse_traceparent};
 use avouch_spiffe::{PeerIdentity, Reason};
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use tonic::{Code, Status};
 
@@ -56,10 +60,49 @@ pub struct Ingress<D> {
 
 /// The routes, for the identity library's server.
 pub fn router<D: OrderDesk>(ingress: Ingress<D>) -> Router {
+    let ingress = Arc::new(ingress);
     Router::new()
-        .route("/orders", post(place_order::<D>))
-        .route("/orders/{id}", get(get_order::<D>))
-        .with_state(Arc::new(ingress))
+        .route("/orders", post(place::<D>))
+        .route("/orders/{id}", get(find::<D>))
+        // Around everything, what does not exist included.
+        .layer(middleware::from_fn_with_state(Arc::clone(&ingress), guard::<D>))
+        .with_state(ingress)
+}
+
+/// The RPCs of which a caller must be allowed one to hear anything about a path, even that it does not exist. Looks at
+/// the path's octets and parses nothing.
+fn rpcs(path: &str) -> &'static [&'static str] {
+    match path.strip_prefix("/orders") {
+        Some("") => &[PLACE_ORDER],
+        Some(rest) if rest.starts_with('/') => &[GET_ORDER],
+        _ => &[PLACE_ORDER, GET_ORDER],
+    }
+}
+
+/// A name for the trace of a request: of the few there are.
+fn name(method: &Method, path: &str) -> &'static str {
+    match (method, rpcs(path)) {
+        (&Method::POST, [PLACE_ORDER]) => "POST /orders",
+        (&Method::GET, [GET_ORDER]) => "GET /orders/{id}",
+        _ => "unknown request",
+    }
+}
+
+/// Asks the policy, before anything else is asked of a request.
+async fn guard<D: OrderDesk>(
+    State(ingress): State<Arc<Ingress<D>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let parent = traceparent(&request);
+    let name = name(request.method(), request.uri().path());
+    let answer = async {
+        match ingress.authorize(&request, rpcs(request.uri().path())) {
+            Ok(()) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        }
+    };
+    ingress.tracing.scope(name, parent, answer).await
 }
 
 /// An answer that is no order.
@@ -107,20 +150,27 @@ impl From<Status> for Refusal {
 }
 
 impl<D> Ingress<D> {
-    /// Asks the policy whether the caller may use an RPC.
-    fn authorize(&self, request: &Request, rpc: &str) -> Result<(), Refusal> {
-        let decision = match request.extensions().get::<Arc<PeerIdentity>>() {
-            Some(peer) => self.policy.decide_peer(peer, rpc),
-            None => self.policy.decide(Caller::Anonymous, rpc),
-        };
-        match decision {
-            Ok(permit) => {
-                if let Some(denial) = permit.audited() {
-                    tracing::warn!(caller = denial.who(), "let through in audit mode: {denial}");
+    /// Asks the policy whether the caller may use one of these RPCs; a refusal is that of the first.
+    fn authorize(&self, request: &Request, rpcs: &[&str]) -> Result<(), Refusal> {
+        let mut denied = None;
+        for rpc in rpcs {
+            let decision = match request.extensions().get::<Arc<PeerIdentity>>() {
+                Some(peer) => self.policy.decide_peer(peer, rpc),
+                None => self.policy.decide(Caller::Anonymous, rpc),
+            };
+            match decision {
+                Ok(permit) => {
+                    if let Some(denial) = permit.audited() {
+                        tracing::warn!(caller = denial.who(), "let through in audit mode: {denial}");
+                    }
+                    return Ok(());
                 }
-                Ok(())
+                Err(denial) => denied = denied.or(Some(denial)),
             }
-            Err(denial) => Err(self.refuse(&denial)),
+        }
+        match denied {
+            Some(denial) => Err(self.refuse(&denial)),
+            None => Err(Refusal::new(StatusCode::FORBIDDEN, "NO_RULE", "nothing is allowed here")),
         }
     }
 
@@ -139,17 +189,15 @@ impl<D> Ingress<D> {
     }
 }
 
-async fn place_order<D: OrderDesk>(
+#[tracing::instrument(skip_all, fields(order_id, state))]
+async fn place<D: OrderDesk>(
     State(ingress): State<Arc<Ingress<D>>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let parent = traceparent(&request);
-    ingress.tracing.scope("POST /orders", parent, place(&ingress, request)).await
-}
-
-#[tracing::instrument(skip_all, fields(order_id, state))]
-async fn place<D: OrderDesk>(ingress: &Ingress<D>, request: Request) -> Result<Response, Refusal> {
-    ingress.authorize(&request, PLACE_ORDER)?;
+    if !is_json(request.headers()) {
+        let message = "an order is sent with the header content-type: application/json";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", message));
+    }
     let order = read_order(request.into_body()).await?;
     tracing::Span::current().record("order_id", order.order_id.as_str());
     let order = ingress.desk.place(order.into()).await?;
@@ -159,23 +207,24 @@ async fn place<D: OrderDesk>(ingress: &Ingress<D>, request: Request) -> Result<R
     Ok((status, Json(answer)).into_response())
 }
 
-async fn get_order<D: OrderDesk>(
+#[tracing::instrument(skip_all, fields(order_id))]
+async fn find<D: OrderDesk>(
     State(ingress): State<Arc<Ingress<D>>>,
-    Path(id): Path<String>,
-    request: Request,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<AnswerJson>, Refusal> {
-    let parent = traceparent(&request);
-    ingress.tracing.scope("GET /orders/{id}", parent, find(&ingress, id, request)).await
+    let Path(id) = id.map_err(|_unreadable| {
+        Refusal::new(StatusCode::BAD_REQUEST, "MALFORMED", "the order's ID is not UTF-8")
+    })?;
+    tracing::Span::current().record("order_id", id.as_str());
+    Ok(Json(ingress.desk.get(id).await?.into()))
 }
 
-#[tracing::instrument(skip_all, fields(order_id = id))]
-async fn find<D: OrderDesk>(
-    ingress: &Ingress<D>,
-    id: String,
-    request: Request,
-) -> Result<Json<AnswerJson>, Refusal> {
-    ingress.authorize(&request, GET_ORDER)?;
-    Ok(Json(ingress.desk.get(id).await?.into()))
+/// One content type, `application/json`, with whatever parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let essence = value.as_bytes().split(|octet| *octet == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 /// The shopper's own trace, if it has one.
@@ -184,7 +233,7 @@ fn traceparent(request: &Request) -> Option<Context> {
     Some(Context::new().with_remote_span_context(remote))
 }
 
-/// Whatever the content type says: `curl -d` calls everything a form.
+/// The whole body, in time.
 async fn read_order(body: Body) -> Result<OrderJson, Refusal> {
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await.map_err(|_elapsed| {
         Refusal::new(

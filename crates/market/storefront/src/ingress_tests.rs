@@ -45,7 +45,8 @@ async fn call(
         decisions: DecisionIds::seeded(0),
         tracing: Tracing::off(),
     };
-    let mut request = http::Request::builder().method(method).uri(uri).body(Body::from(body)).unwrap();
+    let request = http::Request::builder().method(method).uri(uri);
+    let mut request = request.header("content-type", "application/json").body(Body::from(body)).unwrap();
     if let Some(path) = peer {
         request.extensions_mut().insert(self::peer(path));
     }
@@ -125,7 +126,8 @@ async fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
         tokio_stream::iter(std::iter::repeat_with(|| Ok::<_, std::io::Error>(" "))),
         Duration::from_secs(1),
     );
-    let mut request = http::Request::post("/orders").body(Body::from_stream(drops)).unwrap();
+    let request = http::Request::post("/orders").header("content-type", "application/json");
+    let mut request = request.body(Body::from_stream(drops)).unwrap();
     request.extensions_mut().insert(peer("dev"));
     let begun = tokio::time::Instant::now();
     assert_eq!(router(ingress).oneshot(request).await.unwrap().status(), 408);
@@ -166,6 +168,89 @@ async fn an_order_nobody_placed_is_not_found_and_other_paths_do_not_exist() {
     for (method, uri, status) in [("GET", "/", 404), ("DELETE", "/orders/o-1", 405), ("GET", "/orders", 405)]
     {
         assert_eq!(call(&desk, Some("dev"), method, uri, String::new()).await.0, status);
+    }
+}
+
+/// Whoever has no role here is told the same of everything, whether it exists, can be read or not.
+#[tokio::test]
+async fn the_policy_is_asked_before_the_path_is_parsed() {
+    let desk = FakeDesk::default();
+    let long = format!("/orders/{}", "x".repeat(8_000));
+    let paths = [
+        "/orders",
+        "/orders/",
+        "/orders/curl-0001",
+        "/orders/%ff",
+        "/orders/%zz",
+        "/orders/%00",
+        "/orders/..%2f..",
+        "/orders/a/b",
+        &long,
+        "/ordersx",
+        "//orders",
+        "/",
+        "/admin",
+        "*",
+        "/orders?id=%ff",
+    ];
+    for (peer, status, error) in [(None, 401, "NO_PEER_IDENTITY"), (Some("intern"), 403, "ROLE_MISSING")] {
+        for path in paths {
+            for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "QUERY"] {
+                let (got, answer) = call(&desk, peer, method, path, "junk".to_owned()).await;
+                let told = (got, answer["error"].as_str(), answer["message"].as_str());
+                let same = (status, Some(error), Some("the policy does not allow this"));
+                assert_eq!(told, same, "{peer:?} {method} {path}");
+            }
+        }
+    }
+    // Who may call hears what is wrong with the path.
+    for (path, status) in [("/orders/%ff", 400), ("/orders/%zz", 404), ("/orders/a/b", 404), ("/admin", 404)]
+    {
+        assert_eq!(call(&desk, Some("dev"), "GET", path, String::new()).await.0, status, "{path}");
+    }
+    assert!(desk.orders().is_empty());
+}
+
+/// What a page may send without asking: a form, a form with files, plain text; and what is no type at all.
+#[tokio::test]
+async fn an_order_that_does_not_say_it_is_json_is_not_placed() {
+    let desk = FakeDesk::default();
+    for content_types in [
+        &[][..],
+        &["text/plain"],
+        &["text/plain;charset=utf-8"],
+        &["text/plain; application/json"],
+        &["application/x-www-form-urlencoded"],
+        &["multipart/form-data; boundary=x"],
+        &[""],
+        &["application/jsonx"],
+        &["application/json, text/plain"],
+        &["application/json", "text/plain"],
+        &["text/plain", "application/json"],
+    ] {
+        let ingress = Ingress {
+            desk: desk.clone(),
+            policy: policy(),
+            decisions: DecisionIds::seeded(0),
+            tracing: Tracing::off(),
+        };
+        let mut request = http::Request::post("/orders").body(Body::from(ORDER)).unwrap();
+        for content_type in content_types {
+            request.headers_mut().append("content-type", content_type.parse().unwrap());
+        }
+        request.extensions_mut().insert(peer("dev"));
+        let response = router(ingress).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 415, "{content_types:?}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["error"], "NOT_JSON");
+        assert!(answer["message"].as_str().unwrap().contains("application/json"));
+    }
+    assert!(desk.orders().is_empty());
+    for content_type in ["application/json", "Application/JSON", "application/json ; charset=utf-8"] {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", content_type.parse().unwrap());
+        assert!(is_json(&headers), "{content_type}");
     }
 }
 
