@@ -49,6 +49,9 @@ pub enum IdentityConfigError {
     /// The own trust domain is named as one of the others.
     #[error("federated.trust_domain = {0}: is the own trust domain, whose roots are named by `bundle`")]
     FederatedOwn(TrustDomain),
+    /// No certificate is of a trust domain as a whole.
+    #[error("spiffe_id = {0}: names a trust domain and no workload in it; add its path")]
+    NoWorkload(SpiffeId),
     /// The certificate is of another identity than the one that is asked for.
     #[error("spiffe_id = {expected}: the certificate in {path} is for {found}")]
     OtherIdentity {
@@ -189,6 +192,9 @@ impl FilesConfig {
 
     fn check(&self) -> Result<(), IdentityConfigError> {
         within("poll_ms", self.poll_ms, &Self::POLL_MS)?;
+        if let Some(id) = self.spiffe_id.as_ref().filter(|id| id.is_root()) {
+            return Err(IdentityConfigError::NoWorkload(id.clone()));
+        }
         if let (Some(expected), Some(found)) = (&self.spiffe_id, source::certificate_id(&self.certificate))
             && *expected != found
         {

@@ -8,6 +8,7 @@ pub mod duration;
 
 use crate::admin_socket::{self, SocketPathError};
 use avouch_issuance::SvidProfile;
+use avouch_service::{ConfigFault, Scalar};
 use avouch_spiffe::bounds::Quantity;
 use avouch_spiffe::{Bounds, OutOfBounds, TrustDomain};
 use serde::Deserialize;
@@ -44,7 +45,7 @@ pub struct IssuerSettings {
 
 /// The `[issuer.rate_limits]` section: a sustained rate and a burst, per peer.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "RawRateLimits")]
 pub struct RateLimitSettings {
     /// Calls per second without an identity (enrolment, recovery), per IP address.
     pub unauthenticated_per_second: NonZeroU32,
@@ -59,9 +60,6 @@ pub struct RateLimitSettings {
 impl Default for RateLimitSettings {
     /// A host may start some hundred workloads at once, and a thousand replicas may share one identity.
     fn default() -> Self {
-        const fn at_least_one(n: u32) -> NonZeroU32 {
-            NonZeroU32::MIN.saturating_add(n - 1)
-        }
         Self {
             unauthenticated_per_second: at_least_one(20),
             unauthenticated_burst: at_least_one(200),
@@ -71,12 +69,51 @@ impl Default for RateLimitSettings {
     }
 }
 
-impl RateLimitSettings {
-    fn check(&self) -> Result<(), ConfigError> {
-        within("rate_limits.unauthenticated_per_second", self.unauthenticated_per_second.get(), &RATE)?;
-        within("rate_limits.unauthenticated_burst", self.unauthenticated_burst.get(), &RATE)?;
-        within("rate_limits.authenticated_per_second", self.authenticated_per_second.get(), &RATE)?;
-        within("rate_limits.authenticated_burst", self.authenticated_burst.get(), &RATE)
+const fn at_least_one(n: u32) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(n.saturating_sub(1))
+}
+
+/// As written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRateLimits {
+    unauthenticated_per_second: Option<Scalar>,
+    unauthenticated_burst: Option<Scalar>,
+    authenticated_per_second: Option<Scalar>,
+    authenticated_burst: Option<Scalar>,
+}
+
+impl TryFrom<RawRateLimits> for RateLimitSettings {
+    type Error = ConfigFault;
+
+    fn try_from(raw: RawRateLimits) -> Result<Self, ConfigFault> {
+        let rate = |key: &str, given: Option<Scalar>, default: NonZeroU32| match given {
+            Some(given) => given.within(&format!("issuer.rate_limits.{key}"), &RATE).map(at_least_one),
+            None => Ok(default),
+        };
+        let default = Self::default();
+        Ok(Self {
+            unauthenticated_per_second: rate(
+                "unauthenticated_per_second",
+                raw.unauthenticated_per_second,
+                default.unauthenticated_per_second,
+            )?,
+            unauthenticated_burst: rate(
+                "unauthenticated_burst",
+                raw.unauthenticated_burst,
+                default.unauthenticated_burst,
+            )?,
+            authenticated_per_second: rate(
+                "authenticated_per_second",
+                raw.authenticated_per_second,
+                default.authenticated_per_second,
+            )?,
+            authenticated_burst: rate(
+                "authenticated_burst",
+                raw.authenticated_burst,
+                default.authenticated_burst,
+            )?,
+        })
     }
 }
 
@@ -157,7 +194,6 @@ impl TryFrom<IssuerSettings> for IssuerConfig {
         if let Some(svid_ttl) = settings.svid_ttl {
             within("svid_ttl", svid_ttl, &SVID_TTL)?;
         }
-        settings.rate_limits.check()?;
         if retention < recovery_window {
             return Err(ConfigError::RetentionTooShort { retention, window: recovery_window });
         }
@@ -230,7 +266,18 @@ mod tests {
             ("svid_ttl = '8d'", "issuer.svid_ttl = 8d"),
             ("recovery_window = '2d'\nretention = '1d'", "issuer.retention (1d) is shorter"),
             ("svid_tll = '1h'", "unknown field `svid_tll`"),
-            ("[rate_limits]\nunauthenticated_burst = 0", "nonzero"),
+            (
+                "[rate_limits]\nunauthenticated_burst = 0",
+                "issuer.rate_limits.unauthenticated_burst = 0: must be",
+            ),
+            (
+                "[rate_limits]\nunauthenticated_burst = 0.6",
+                "issuer.rate_limits.unauthenticated_burst = 0.6: must be",
+            ),
+            (
+                "[rate_limits]\nunauthenticated_burst = -1",
+                "issuer.rate_limits.unauthenticated_burst = -1: must be",
+            ),
             (
                 "[rate_limits]\nauthenticated_burst = 4294967295",
                 "issuer.rate_limits.authenticated_burst = 4294967295",

@@ -157,7 +157,7 @@ fn identity(layers: &Layers) -> Result<Option<IdentityConfig>, ConfigFault> {
     // Before the section is read: its type would refuse what is no number without the key's name.
     within(layers, "identity", "timeout_ms", &IssuerConfig::TIMEOUT_MS)?;
     within(layers, "identity", "poll_ms", &FilesConfig::POLL_MS)?;
-    let identity: Option<IdentityConfig> = layers.section("identity").map_err(|error| error.fault)?;
+    let identity = layers.identity()?;
     if let Some(identity) = &identity {
         identity.check().map_err(ConfigFault::Identity)?;
     }
@@ -185,5 +185,9 @@ fn advertise(identity: &mut Option<IdentityConfig>, service: &ServiceConfig) {
     }
 }
 
+#[cfg(test)]
+mod addresses_tests;
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod tests;

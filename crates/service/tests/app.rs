@@ -170,7 +170,7 @@ async fn health_over_mutual_tls_answers_an_identity_and_counts_the_call() {
 #[tokio::test]
 async fn a_second_listener_has_the_limits_of_the_first_and_its_handshakes_count() {
     let ca = Ca::new();
-    let config = config(&ca, HOUR, "limits = { max_certificate_bytes = 64 }\n");
+    let config = config(&ca, HOUR, "limits = { max_certificate_bytes = 256 }\n");
     let app = boot(&ca, &config).await.unwrap().start().await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, health, stop) = (listener.local_addr().unwrap(), app.health_address(), app.stopping());

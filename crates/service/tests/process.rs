@@ -72,6 +72,47 @@ fn check_config_starts_nothing() {
 }
 
 #[test]
+fn what_check_config_refuses_the_start_refuses_with_the_same_words_and_status() {
+    let ca = Ca::new();
+    let config = config(&ca, "");
+    let bundle = ca.path("bundle.pem");
+    let federated =
+        |domain: &str| format!("identity.federated=[{{trust_domain='{domain}',bundle={bundle:?}}}]");
+    for set in [
+        "service.limits.max_connections=9223372036854775807",
+        "service.limits.max_connections=nan",
+        "service.limits.max_header_list_size=4294967295",
+        "service.drain_timeout=9223372036854775807",
+        "service.address=0.0.0.0:7001",
+        "service.address=::1:7001",
+        "service.listen=::1:7001",
+        "service.address_file=/nowhere/at/all/address.json",
+        "identity.poll_ms=0",
+        "identity.spiffe_id=spiffe://other.example/minimal",
+        "identity.spiffe_id=spiffe://market.example/other",
+        &federated("market.example"),
+        "authz.policy=/nowhere/policy.toml",
+        "authz.watch_interval=0",
+        "records.keep=0",
+        "telemetry.sampling_ratio=nan",
+        "telemetry.log=minimal=louder",
+        "telemetry.otlp_endpoint=collector:4317",
+        "upstreams.a={url='https://0.0.0.0:1',id='spiffe://market.example/a'}",
+        "upstreams.a={url='https://a:1',id='spiffe://other.example/a'}",
+    ] {
+        let checked = run(&["--config", &config, "--set", set, "--check-config"]);
+        let started = run(&["--config", &config, "--set", set]);
+        let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(checked.status.code(), Some(64), "{set}: {}", said(&checked));
+        assert_eq!(started.status.code(), Some(64), "{set}: {}", said(&started));
+        assert_eq!(said(&checked), said(&started), "{set}");
+        assert!(!said(&checked).contains("panicked") && checked.stdout.is_empty(), "{set}");
+    }
+    // Without an identity nothing is served.
+    assert_eq!(run(&["--check-config"]).status.code(), Some(64));
+}
+
+#[test]
 fn show_config_says_where_each_value_comes_from_and_starts_nothing() {
     let ca = Ca::new();
     let config = config(&ca, "[minimal]\nsecret = 'hunter2'\n");

@@ -112,6 +112,9 @@ impl Settings {
         let mut settings = raw.check(flags)?;
         settings.ingress_listen =
             ingress.map(|text| config.listener("storefront.ingress_listen", &text)).transpose()?;
+        if let Some(path) = &settings.ingress_address_file {
+            config.writable_file("storefront.ingress_address_file", path)?;
+        }
         config.needs_upstream("orders")?;
         Ok(settings)
     }
@@ -186,6 +189,27 @@ mod tests {
             assert!(error.starts_with(&format!("storefront.{key} = ")), "{text}: {error}");
         }
         assert!(toml::from_str::<RawSettings>("order_file = 'x'").is_err());
+    }
+
+    /// The keys that the section's type knows, from what serde says to one that it does not know.
+    fn keys() -> Vec<String> {
+        let said = toml::from_str::<RawSettings>("zzz = 1").unwrap_err().to_string();
+        let (_, known) = said.split_once("unknown field `zzz`").unwrap();
+        known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn no_number_of_the_section_is_without_bounds() {
+        // Paths, and an address that the whole configuration judges.
+        let texts = ["orders_file", "result_file", "ingress_listen", "ingress_address_file"];
+        assert_eq!(keys().len(), 8);
+        for key in keys() {
+            for value in ["9223372036854775807", "-1", "nan", "1e300", "'9223372036854775807s'"] {
+                let outcome = toml::from_str::<RawSettings>(&format!("{key} = {value}"));
+                let refused = outcome.map_or(true, |raw| raw.check(Flags::default()).is_err());
+                assert!(refused || texts.contains(&&*key), "{key} = {value}");
+            }
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
         all.push(("records.rotate_keep".to_owned(), file.rotate_keep.into()));
         all.push(("records.decisions".to_owned(), decisions.into()));
     }
-    match layers.section("identity") {
+    match layers.identity() {
         Ok(Some(IdentityConfig::Issuer(issuer))) => {
             all.push(("identity.timeout_ms".to_owned(), issuer.timeout_ms.into()));
         }

@@ -56,7 +56,7 @@ pub enum ConfigFault {
         suggestion: Option<String>,
     },
     /// A section cannot be read into its type.
-    #[error("[{section}]: {detail}")]
+    #[error("{}", in_its_section(section, detail))]
     Section {
         /// Which section.
         section: String,
@@ -93,6 +93,14 @@ impl ConfigFault {
     /// The value of `key` cannot be accepted; `expected` says what is, and why.
     pub fn value(key: &str, value: impl ToString, expected: impl Into<Cow<'static, str>>) -> Self {
         Self::Value { key: key.to_owned(), value: value.to_string(), expected: expected.into() }
+    }
+}
+
+/// The section's own checks name it already.
+fn in_its_section(section: &str, detail: &str) -> String {
+    match detail.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')) {
+        true => detail.to_owned(),
+        false => format!("[{section}]: {detail}"),
     }
 }
 

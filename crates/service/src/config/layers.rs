@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use avouch_identity::IdentityConfig;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat, Value};
 use serde::de::DeserializeOwned;
@@ -59,6 +60,20 @@ impl Layers {
     pub(crate) fn scalar(&self, section: &str, key: &str) -> Option<Scalar> {
         let table = self.sections.get(section)?.clone().into_table().ok()?;
         table.get(key)?.clone().try_deserialize().ok()
+    }
+
+    /// The `[identity]` section. Read by its source and not as one type, whose errors would not name the key.
+    pub(crate) fn identity(&self) -> Result<Option<IdentityConfig>, ConfigFault> {
+        let Some(value) = self.sections.get("identity").cloned() else { return Ok(None) };
+        let wrong = |error| in_section("identity", &error);
+        let mut keys = value.into_table().map_err(wrong)?;
+        let source = keys.remove("source").and_then(|source| source.into_string().ok()).unwrap_or_default();
+        let rest = Value::new(None, keys);
+        match source.as_str() {
+            "issuer" => Ok(Some(IdentityConfig::Issuer(rest.try_deserialize().map_err(wrong)?))),
+            "files" => Ok(Some(IdentityConfig::Files(rest.try_deserialize().map_err(wrong)?))),
+            _ => Err(ConfigFault::value("identity.source", source, "must be issuer or files")),
+        }
     }
 
     /// A section; an absent one counts as empty.

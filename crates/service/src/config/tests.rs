@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::*;
 use crate::launch::Flags;
 
-fn load(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigError> {
+pub(super) fn load(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("orders.toml");
     std::fs::write(&path, file).unwrap();
@@ -20,7 +20,7 @@ fn load(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, Config
     Config::load("orders", &Launch { flags, env })
 }
 
-fn fault(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
+pub(super) fn fault(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
     load(file, env, set).err().map(|error| error.fault.to_string()).expect("it must be refused")
 }
 
@@ -141,25 +141,31 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 fn every_limit_of_the_listener_can_be_set() {
     let file = "[service.limits]\nmax_handshakes = 1\nmax_handshake_rate = 2\nmax_connections = 3\n\
                 max_unauthenticated_connections = 4\nunauthenticated_connection_age = '5s'\n\
-                handshake_timeout = '6s'\nmax_concurrent_streams = 7\nmax_header_list_size = 8\n\
+                handshake_timeout = '6s'\nmax_concurrent_streams = 7\nmax_header_list_size = 8000\n\
                 max_abandoned_calls = 9\nmax_connection_age = '10s'\nmax_chain_depth = 11\n\
-                max_certificate_bytes = 12\n";
+                max_certificate_bytes = 1200\n";
     let options = load(file, &[], &[]).unwrap().service.options;
     assert_eq!((options.max_handshakes, options.max_handshake_rate), (1, 2));
     assert_eq!((options.max_connections, options.max_unauthenticated_connections), (3, 4));
     assert_eq!(options.unauthenticated_connection_age, Duration::from_secs(5));
     assert_eq!(options.handshake_timeout, Duration::from_secs(6));
-    assert_eq!((options.max_concurrent_streams, options.max_header_list_size), (7, 8));
+    assert_eq!((options.max_concurrent_streams, options.max_header_list_size), (7, 8_000));
     assert_eq!((options.max_abandoned_calls, options.max_connection_age), (9, Duration::from_secs(10)));
-    assert_eq!((options.chain.max_depth, options.chain.max_certificate_bytes), (11, 12));
+    assert_eq!((options.chain.max_depth, options.chain.max_certificate_bytes), (11, 1_200));
 }
 
 #[test]
 fn values_of_the_wrong_shape_are_refused_with_their_section() {
     for (file, section) in [
-        ("[service]\ndrain_timeout = 'soon'\n", "[service]"),
-        ("[service]\ndrain_timeout = -1\n", "[service]"),
-        ("[identity]\nsource = 'nowhere'\n", "[identity]"),
+        ("[service]\ndrain_timeout = 'soon'\n", "service.drain_timeout = soon: must be a duration"),
+        ("[service]\ndrain_timeout = -1\n", "service.drain_timeout = -1: must be a duration"),
+        ("[service]\nfederated = 7\n", "service.federated = 7: must be true or false"),
+        ("[service]\ndrain_timeout = []\n", "[service]"),
+        ("[identity]\nsource = 'nowhere'\n", "identity.source = nowhere: must be issuer or files"),
+        (
+            "[identity]\nspiffe_id = 'spiffe://market.example/a'\n",
+            "identity.source = : must be issuer or files",
+        ),
         ("[upstreams.a]\nurl = 'https://a:1'\n", "[upstreams.a]"),
         ("upstreams = 1\n", "[upstreams]"),
     ] {
@@ -227,11 +233,12 @@ fn the_services_own_section_is_its_own_type() {
     }
     let file = "[orders]\ndatabase = '/d'\npatience = '5s'\n";
     let config = load(file, &[("AVOUCH_ORDERS__WORKERS", "3")], &[]).unwrap();
-    let own: Orders = config.own().unwrap();
+    let own: Orders = config.settings().unwrap();
     assert_eq!(own.workers, 3);
     assert_eq!(own.patience, Some(Period(Duration::from_secs(5))));
-    assert_eq!(load("", &[], &[]).unwrap().own::<Orders>().unwrap(), Orders::default());
-    let error = load("[orders]\nworker = 3\n", &[], &[]).unwrap().own::<Orders>().unwrap_err();
+    assert_eq!(load("", &[], &[]).unwrap().settings::<Orders>().unwrap(), Orders::default());
+    let error = load("[orders]\nworker = 3\n", &[], &[]).unwrap().settings::<Orders>().unwrap_err();
+    let crate::BootError::Config(error) = error else { panic!("{error}") };
     assert_eq!(error.fault.to_string(), "[orders] has no key `worker`; did you mean `workers`?");
 }
 
