@@ -28,7 +28,7 @@ pub(crate) use dump::Dump;
 pub(crate) use edges::Edges;
 pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
 pub(crate) use explain::Explain;
-pub(crate) use fleet::{Sources, is_address};
+pub(crate) use fleet::Sources;
 pub(crate) use handshake::HandshakeArgs;
 pub(crate) use policy::{Api, PolicyCanI, PolicyCommand, PolicyDiff, PolicyFile, Who};
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! `HOST:PORT`, and how it is told from a file.
 
+use avouch_spiffe::HostPort;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,27 +17,11 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let malformed =
-            || format!("{text:?} is no HOST:PORT; write for example localhost:7001 or [::1]:7001");
-        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
-        let port = match port.parse() {
-            Ok(port) if port != 0 && !port_is_odd(text) => port,
-            _ => return Err(malformed()),
-        };
-        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let valid = match inner {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                !host.is_empty() && host.bytes().all(|c| c.is_ascii_alphanumeric() || b"-._".contains(&c))
-            }
-        };
-        valid.then(|| Self { host: inner.unwrap_or(host).to_owned(), port }).ok_or_else(malformed)
+        let address: HostPort = text.parse().map_err(|error| {
+            format!("{text:?} is no HOST:PORT: {error}; write for example localhost:7001 or [::1]:7001")
+        })?;
+        Ok(Self { host: address.host().to_owned(), port: address.port() })
     }
-}
-
-/// `parse` for numbers takes a sign, which no port has.
-fn port_is_odd(text: &str) -> bool {
-    text.rsplit(':').next().is_some_and(|port| port.starts_with('+'))
 }
 
 impl fmt::Display for Target {

@@ -79,13 +79,13 @@ const SHOPPERS: &str = "shoppers";
 #[command(args_override_self = true)]
 pub struct SoakOptions {
     /// How long orders flow, in minutes: kills for the first 60 % of it, then calm. Default: 10, or until --kills
-    #[arg(long, value_name = "N", conflicts_with = "seconds")]
+    #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(0..=WEEK / 60))]
     minutes: Option<u64>,
     /// The same in seconds
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=WEEK))]
     seconds: Option<u64>,
     /// Stop killing after so many kills
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     kills: Option<u64>,
     /// Each kill also drops what the process had not synced to its disk (Linux, needs a C compiler)
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Where what the commands that read show comes from: everybody, asked now, or a dump.
 
-use avouch_spiffe::SpiffeId;
+use avouch_spiffe::{HostPort, SpiffeId};
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -38,20 +38,12 @@ impl FromStr for Target {
         let (address, id) = text
             .split_once('=')
             .ok_or("write HOST:PORT=SPIFFE_ID, as in 127.0.0.1:7001=spiffe://market.example/orders")?;
-        if !is_address(address) {
-            return Err(format!("{address:?} is not of the form HOST:PORT"));
-        }
+        address
+            .parse::<HostPort>()
+            .map_err(|error| format!("{address:?} is not of the form HOST:PORT: {error}"))?;
         let spiffe_id = id.parse().map_err(|error| format!("{id:?} is no SPIFFE ID: {error}"))?;
         Ok(Self { address: address.to_owned(), spiffe_id })
     }
-}
-
-/// Whether a text can be a host and a port. What workloads advertise is judged by this too.
-pub(crate) fn is_address(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]%".contains(c);
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && host.chars().all(plain) && port.parse::<u16>().is_ok_and(|port| port != 0)
-    })
 }
 
 #[cfg(test)]
@@ -72,6 +64,8 @@ mod tests {
             "or ders:1=spiffe://market.example/orders",
             "user@orders:1=spiffe://market.example/orders",
             "orders/x:1=spiffe://market.example/orders",
+            "::1:7001=spiffe://market.example/orders",
+            "[orders]:7001=spiffe://market.example/orders",
             "127.0.0.1:7001=market.example/orders",
         ] {
             assert!(nonsense.parse::<Target>().is_err(), "{nonsense}");

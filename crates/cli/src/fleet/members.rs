@@ -1,9 +1,10 @@
 //! Which workloads there are to ask, of what the issuer remembers of them.
 
 use super::{Certificate, Member};
-use crate::args::{Sources, is_address};
+use crate::args::Sources;
 use crate::timespan::parse_rfc3339;
 use avouch_api::observe::v1::Workload;
+use avouch_spiffe::HostPort;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -18,10 +19,9 @@ pub(super) fn all(workloads: &[Workload], sources: &Sources, problem: &str) -> V
         let same =
             |known: &Member| known.address == address && known.workload.spiffe_id == workload.spiffe_id;
         if !found.iter().any(same) {
-            let problem = if is_address(address) {
-                problem.to_owned()
-            } else {
-                format!("{address:?} is no address of the form host:port")
+            let problem = match address.parse::<HostPort>() {
+                Ok(_) => problem.to_owned(),
+                Err(error) => format!("{address:?} is no address of the form host:port: {error}"),
             };
             let (workload, address) = (workload.clone(), address.to_owned());
             found.push(Member { workload, address, problem, ..Member::default() });
