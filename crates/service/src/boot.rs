@@ -106,6 +106,9 @@ impl BootError {
             | Self::Upstream(_) => true,
             // All else that can be wrong with telemetry's settings is a warning.
             Self::Telemetry(error) => matches!(error, TelemetryError::SamplingRatio(_)),
+            Self::Identity(error) => {
+                matches!(error, IdentityError::FederatedOwn(_) | IdentityError::FederatedTwice(_))
+            }
             _ => false,
         }
     }
@@ -276,6 +279,7 @@ impl Boot {
         let metrics = self.telemetry.metrics().clone();
         // At once: a process that serves must not be found without an SVID.
         self.life.svid(identity.snapshot().svid.not_after());
+        self.life.problems(identity.source_problems().borrow().clone());
         tokio::spawn(self.life.clone().follow(identity.clone(), metrics, stop.clone()));
         if self.policy.path().is_some() {
             let watch = self.policy.clone().watch(self.config.authz.watch_interval);

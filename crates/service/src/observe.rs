@@ -77,6 +77,16 @@ impl Observer {
             IdentityEvent::Failed { how, error } => {
                 news.renewal = Some(Renewal { how, at, error: Some(error.clone()) });
             }
+            IdentityEvent::Files { problems } => {
+                match (problems.iter().find(|problem| problem.part == "certificate"), &mut news.renewal) {
+                    (Some(problem), renewal) => {
+                        *renewal = Some(Renewal { how: "files", at, error: Some(problem.detail.clone()) });
+                    }
+                    // What was put back, and so is in use already, brings no new SVID.
+                    (None, Some(renewal)) if renewal.how == "files" => renewal.error = None,
+                    _ => {}
+                }
+            }
             IdentityEvent::TrustStream { up } => news.trust_stream = Some(*up),
             _ => {}
         }

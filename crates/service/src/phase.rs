@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use avouch_identity::Identity;
+use avouch_identity::{Identity, SourceProblem};
+use avouch_records::text;
 use avouch_spiffe::clock::SharedClock;
 use avouch_telemetry::Metrics;
 use tokio::sync::watch;
@@ -46,6 +47,8 @@ impl fmt::Display for NotReady {
 struct State {
     phase: Phase,
     svid_not_after: Option<SystemTime>,
+    /// What of the identity's files is not in use. Does not make a process unready: the last good content is.
+    problems: Vec<SourceProblem>,
 }
 
 /// Handle to a process's life; clones share it.
@@ -57,7 +60,7 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new(clock: SharedClock) -> Self {
-        let state = State { phase: Phase::Starting, svid_not_after: None };
+        let state = State { phase: Phase::Starting, svid_not_after: None, problems: Vec::new() };
         Self { state: Arc::new(watch::Sender::new(state)), clock }
     }
 
@@ -87,10 +90,32 @@ impl Life {
         }
     }
 
-    /// Follows the identity's SVIDs, for readiness and metrics, until `stop`.
+    /// Notes what of the identity's files is not in use.
+    pub(crate) fn problems(&self, problems: Vec<SourceProblem>) {
+        self.state.send_modify(|state| state.problems = problems);
+    }
+
+    /// What `/readyz` says beside ready or not: a line for each file of the identity whose content is not in use. No
+    /// identity is named, for anybody may ask: `avouch check` says the rest.
+    pub(crate) fn remarks(&self) -> String {
+        let line = |problem: &SourceProblem| {
+            format!(
+                "identity files: {} {}: {} since {}, so the last good one is in use; `avouch check` says what is wrong\n",
+                problem.part,
+                problem.path.display(),
+                problem.reason.map_or("unusable", |reason| reason.as_str()),
+                text::time(problem.since)
+            )
+        };
+        self.state.borrow().problems.iter().map(line).collect()
+    }
+
+    /// Follows the identity's SVIDs and problems, for readiness and metrics, until `stop`.
     pub(crate) async fn follow(self, identity: Identity, metrics: Metrics, stop: CancellationToken) {
         let mut snapshots = identity.subscribe();
+        let mut problems = identity.source_problems();
         loop {
+            self.problems(problems.borrow_and_update().clone());
             let snapshot = snapshots.borrow_and_update().clone();
             let (svid, bundles) = (&snapshot.svid, snapshot.trust.bundles());
             metrics.svid(svid.leaf().not_before(), svid.not_after());
@@ -101,6 +126,7 @@ impl Life {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = snapshots.changed() => if changed.is_err() { return },
+                changed = problems.changed() => if changed.is_err() { return },
             }
         }
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use avouch_api::observe::v1::{
-    Authority, Disk, GetPolicyResponse, Listener, Policy, PolicyState, Renewal, Status, Svid, TrustBundle,
-    Upstream,
+    Authority, Disk, GetPolicyResponse, Listener, Policy, PolicyState, Renewal, SourceProblem, Status, Svid,
+    TrustBundle, Upstream,
 };
 use avouch_authz::{InForce, Methods, PolicyHandle};
 use avouch_identity::{Identity, Server};
@@ -194,6 +194,7 @@ impl Source for Facts {
             records: Some(self.observer.recorder().state()),
             disks: self.disks.iter().map(|path| disk(path)).collect(),
             upstreams: self.upstreams.clone(),
+            identity_problems: self.identity.source_problems().borrow().iter().map(problem).collect(),
         }
     }
 
@@ -203,6 +204,16 @@ impl Source for Facts {
             previous: self.policy.previous().map(policy),
             methods: self.methods.iter().map(avouch_records::method).collect(),
         }
+    }
+}
+
+fn problem(of: &avouch_identity::SourceProblem) -> SourceProblem {
+    SourceProblem {
+        part: of.part.clone(),
+        path: of.path.display().to_string(),
+        detail: of.detail.clone(),
+        reason: of.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+        since: text::time(of.since),
     }
 }
 

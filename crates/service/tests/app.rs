@@ -104,6 +104,34 @@ async fn readiness_fails_when_the_svid_has_ended_and_liveness_does_not() {
 }
 
 #[tokio::test]
+async fn a_process_stays_ready_with_its_last_good_files_and_says_which_it_does_not_use() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let running = serve(&ca, &config(&ca, HOUR, "")).await;
+    until("ready", || async { get(running.health, "/readyz").await == (200, "ready\n".into()) }).await;
+    other.svid("orders", HOUR);
+    let kept = std::fs::read_to_string(ca.path("orders.pem")).unwrap();
+    let key = std::fs::read_to_string(ca.path("orders.key")).unwrap();
+    ca.write_key("orders.key", &std::fs::read_to_string(other.path("orders.key")).unwrap());
+    ca.write("orders.pem", &std::fs::read_to_string(other.path("orders.pem")).unwrap());
+    let said = || async { get(running.health, "/readyz").await };
+    until("it is said", || async { said().await.1.contains("CERT_UNTRUSTED") }).await;
+    let (status, page) = said().await;
+    assert_eq!(status, 200, "the SVID in use is good");
+    let path = ca.path("orders.pem").display().to_string();
+    assert!(page.starts_with("ready\nidentity files: certificate ") && page.contains(&path), "{page}");
+    assert!(!page.contains("spiffe://"), "the plain port names no identity: {page}");
+    HealthClient::new(channel(&client(&ca).await, running.grpc))
+        .check(HealthCheckRequest::default())
+        .await
+        .expect("its peers still take it");
+    ca.write_key("orders.key", &key);
+    ca.write("orders.pem", &kept);
+    until("it is said no more", || async { said().await.1 == "ready\n" }).await;
+    running.stop.cancel();
+    running.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn one_plain_port_speaks_http_1_and_grpc_health_over_h2c() {
     let ca = Ca::new();
     let running = serve(&ca, &config(&ca, HOUR, "")).await;

@@ -1,5 +1,5 @@
 //! What a process remembers, asked for over real mutual TLS by those who may, and by those who may not.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -281,6 +281,46 @@ async fn the_streams_of_one_caller_are_bounded_and_those_that_end_make_room() {
     .await;
     drop(open);
     world.end().await;
+}
+
+#[tokio::test]
+async fn an_operator_is_told_which_file_of_the_identity_is_not_used_and_why() {
+    let world = World::new("").await;
+    let mut operator = world.ask("operator").await;
+    let told = status(&mut operator).await;
+    assert!(told.identity_problems.is_empty(), "{told:?}");
+    let other = Ca::new();
+    other.svid("orders", HOUR);
+    let path = world.ca.path("bundle.pem");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    world.ca.write("bundle.pem", &std::fs::read_to_string(other.path("bundle.pem")).unwrap());
+    world.ca.write("orders.pem", "no certificate");
+    let told = told_when(&mut operator, |told| told.identity_problems.len() == 2).await;
+    let [certificate, bundle] = told.identity_problems.as_slice() else { panic!("{told:?}") };
+    assert_eq!((certificate.part.as_str(), bundle.part.as_str()), ("certificate", "bundle"));
+    assert_eq!(bundle.path, path.display().to_string());
+    assert_eq!((bundle.reason.as_str(), certificate.reason.as_str()), ("CERT_UNTRUSTED", ""));
+    assert!(bundle.detail.contains("does not vouch for the SVID in use"), "{bundle:?}");
+    assert!(certificate.detail.contains("text without a BEGIN line"), "{certificate:?}");
+    assert!(!bundle.since.is_empty() && told.svid.unwrap().key_matches);
+    assert_eq!(told.last_renewal.unwrap().error, certificate.detail);
+    world.ca.write("bundle.pem", &kept);
+    world.ca.svid("orders", HOUR);
+    let told = told_when(&mut operator, |told| told.identity_problems.is_empty()).await;
+    assert_eq!(told.last_renewal.unwrap().error, "");
+    world.end().await;
+}
+
+/// Asks until the answer fits.
+async fn told_when(client: &mut ObserveClient<Channel>, fits: impl Fn(&Status) -> bool) -> Status {
+    for _ in 0..600 {
+        let told = status(client).await;
+        if fits(&told) {
+            return told;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it is not told: {:?}", status(client).await);
 }
 
 #[tokio::test]

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use avouch_identity::{FilesConfig, Identity, IdentityConfig, IdentityError, IssuerConfig};
-use avouch_spiffe::SpiffeId;
+use avouch_identity::{Identity, IdentityConfig, IssuerConfig, Publisher, Snapshot, Svid};
 use avouch_spiffe::clock::{Clock, SystemClock};
+use avouch_spiffe::{Bundle, SpiffeId};
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::world::{World, private};
 
@@ -18,6 +20,8 @@ use crate::world::{World, private};
 pub(crate) struct Caller {
     identity: Identity,
     ahead: Arc<AtomicI64>,
+    /// Of an identity that nobody keeps fresh.
+    _publisher: Option<Publisher>,
 }
 
 /// The files of an identity that somebody else keeps.
@@ -40,7 +44,7 @@ impl Caller {
         let ahead = Arc::new(AtomicI64::new(ahead));
         let clock = Arc::new(WrongClock(ahead.clone()));
         let starter = Identity::starter(config(world, name, Some(life), None)).clock(clock);
-        Self { identity: starter.start().await.unwrap(), ahead }
+        Self { identity: starter.start().await.unwrap(), ahead, _publisher: None }
     }
 
     /// Sets the clock to be ahead by so many seconds, from now on.
@@ -48,18 +52,15 @@ impl Caller {
         self.ahead.store(ahead, Ordering::SeqCst);
     }
 
-    /// From files.
-    pub(crate) async fn with_files(files: &Files) -> Result<Self, IdentityError> {
-        let config = FilesConfig {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            bundle: files.bundle.clone(),
-            federated: Vec::new(),
-            poll_ms: 1_000,
-            spiffe_id: None,
-        };
-        let identity = Identity::start(IdentityConfig::Files(config)).await?;
-        Ok(Self { identity, ahead: Arc::default() })
+    /// With what the files hold, whatever it is worth: a source of its own that looks at nothing, as other libraries have
+    /// them. The one that reads files would not begin with what no peer takes.
+    pub(crate) fn with_files(files: &Files) -> Self {
+        let chain = CertificateDer::pem_file_iter(&files.certificate).unwrap().collect::<Result<Vec<_>, _>>();
+        let svid = Svid::new(chain.unwrap(), &PrivateKeyDer::from_pem_file(&files.key).unwrap()).unwrap();
+        let domain = svid.spiffe_id().trust_domain().clone();
+        let bundle = Bundle::from_json(domain, &std::fs::read(&files.bundle).unwrap()).unwrap();
+        let (publisher, identity) = Identity::publisher(Snapshot::new(svid, [bundle].into_iter().collect()));
+        Self { identity, ahead: Arc::default(), _publisher: Some(publisher) }
     }
 
     /// Reads the ledger's totals; the line is what is printed if that fails.

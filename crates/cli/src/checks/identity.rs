@@ -36,7 +36,7 @@ pub(super) const CHECKS: &[Check] = &[
                  JOIN_TOKEN_…: a new join token. STORE_UNAVAILABLE: the issuer's disk. Not reachable: the issuer \
                  itself, or the network between.",
         hint: "read the error; `avouch explain REASON` says what to do about it",
-        causes: &["AV-101", "AV-102", "AV-103", "AV-701", "AV-601", "AV-303"],
+        causes: &["AV-208", "AV-101", "AV-102", "AV-103", "AV-701", "AV-601", "AV-303"],
         judge: renewal,
     },
     Check {
@@ -98,6 +98,22 @@ pub(super) const CHECKS: &[Check] = &[
         causes: &[],
         judge: reached,
     },
+    Check {
+        id: "AV-208",
+        category: Category::Identity,
+        title: "what the identity's files hold is in use",
+        meaning: "A process whose identity comes from files has found one that it does not take: its own bundle does not \
+                  vouch for the certificate, a file is half written, missing or open to others, a key is none. It goes on \
+                  with the last good content, which a restart does not have: without a good certificate, key and bundle \
+                  it would not start. A partner's bundle that has never been good means that nobody of that trust domain \
+                  is admitted.",
+        remedy: "The line says which file, since when, and what is wrong; often with the command that mends it. Put a \
+                 certificate, its key and a bundle that vouches for it into place; the order does not matter. It is taken \
+                 within seconds.",
+        hint: "mend the file that is named; `avouch cert inspect CERTIFICATE --bundle BUNDLE` judges it the same way",
+        causes: &["AV-601"],
+        judge: files,
+    },
 ];
 
 /// The SVID in use; a process that has none yet may send one that says nothing.
@@ -121,6 +137,20 @@ fn renewal(view: &View<'_>) -> Vec<Finding> {
             error => {
                 (Level::Bad, format!("{} at {}: {}", shown(&renewal.how), shown(&renewal.at), shown(error)))
             }
+        })
+    })
+}
+
+fn files(view: &View<'_>) -> Vec<Finding> {
+    view.each(|process| {
+        let found = process.status.identity_problems.iter().map(|problem| {
+            let (part, since) = (shown(&problem.part), shown(&problem.since));
+            format!("{part} {}, since {since}: {}", shown(&problem.path), shown(&problem.detail))
+        });
+        let found: Vec<_> = found.collect();
+        Some(match found.is_empty() {
+            true => (Level::Good, String::new()),
+            false => (Level::Bad, found.join("; ")),
         })
     })
 }

@@ -51,6 +51,15 @@ const BROKEN: &[Case] = &[
     ("AV-207", Level::Warning, |fleet| {
         status_of(fleet, 0).upstreams[0].url = "https://127.0.0.1:7999".to_owned();
     }),
+    ("AV-208", Level::Bad, |fleet| {
+        status_of(fleet, 0).identity_problems = vec![SourceProblem {
+            part: "certificate".to_owned(),
+            path: "/run/svid.pem".to_owned(),
+            detail: "the bundle in /run/bundle.pem does not vouch for it".to_owned(),
+            reason: "CERT_UNTRUSTED".to_owned(),
+            since: "2026-11-25T11:50:00.000Z".to_owned(),
+        }];
+    }),
     ("AV-301", Level::Warning, |fleet| status_of(fleet, 0).bundle.as_mut().unwrap().sequence = 6),
     ("AV-301", Level::Bad, |fleet| {
         let bundle = issuer_of(fleet).bundle.as_mut().unwrap();

@@ -165,6 +165,8 @@ async fn without_an_issuer_an_identity_from_files_asks_who_is_named() {
     let end = "-----END PRIVATE KEY-----\n";
     let (key, chain) = both.split_once(end).unwrap();
     std::fs::write(split.join("key.pem"), format!("{key}{end}")).unwrap();
+    let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(split.join("key.pem"), own).unwrap();
     std::fs::write(split.join("svid.pem"), chain).unwrap();
     std::fs::copy(state.join("bundle.json"), split.join("bundle.json")).unwrap();
 

@@ -37,7 +37,7 @@ async fn what_is_in_the_place_of_the_key_is_named_with_the_command_that_mends_it
         (octets, ["DER", "openssl pkey -inform DER"]),
         (relabelled("PUBLIC KEY").into_bytes(), ["public key", "private key"]),
         (relabelled("OPENSSH PRIVATE KEY").into_bytes(), ["OpenSSH", "ssh-keygen -p"]),
-        (certificates(&[ca.root.clone()]).into_bytes(), ["a certificate", "exchanged"]),
+        (certificates(std::slice::from_ref(&ca.root)).into_bytes(), ["a certificate", "exchanged"]),
         (key.replace('\n', " ").into_bytes(), ["line breaks are missing", "line breaks"]),
         (key.replace('\n', "\\n").into_bytes(), ["line breaks are missing", "printf"]),
         (Vec::new(), ["the file is empty", "key.pem"]),
@@ -119,7 +119,8 @@ async fn byte_order_marks_are_read_over_and_no_root_is_lost_by_them() {
     let (ca, files, key) = good();
     let other = Ca::new();
     let marked = |text: &str| format!("\u{feff}{text}");
-    let (one, two) = (certificates(&[ca.root.clone()]), certificates(&[other.root.clone()]));
+    let (one, two) =
+        (certificates(std::slice::from_ref(&ca.root)), certificates(std::slice::from_ref(&other.root)));
     write(&files.path("bundle.pem"), format!("{}{}", marked(&one), marked(&two)));
     write_key(&files.path("key.pem"), marked(&key), 0o600);
     let chain = std::fs::read_to_string(files.path("svid.pem")).unwrap();
@@ -141,7 +142,10 @@ async fn a_bundle_that_is_no_bundle_says_what_it_is() {
     for (content, words) in [
         (key.clone(), "private key"),
         (certificates(&[ca.root.clone(), leaf]), "certificate 2 of the file cannot be a root"),
-        (certificates(&[ca.root.clone()]).replace("-----END CERTIFICATE-----\n", ""), "no END of its own"),
+        (
+            certificates(std::slice::from_ref(&ca.root)).replace("-----END CERTIFICATE-----\n", ""),
+            "no END of its own",
+        ),
         (String::new(), "the file is empty"),
         ("{\"keys\": [".to_owned(), "SPIFFE bundle"),
     ] {

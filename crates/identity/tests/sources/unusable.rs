@@ -11,7 +11,9 @@ use crate::support::files::{
 use crate::support::{Ca, domain, id, leaf_params, year};
 
 /// What is put in the place of a file, and what is said of it.
-const TRAPS: [(fn(&Path), &str); 5] = [
+type Trap = (fn(&Path), &'static str);
+
+const TRAPS: [Trap; 5] = [
     (|path| mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).unwrap(), "FIFO"),
     (|path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(), "device"),
     (|path| std::fs::create_dir(path).unwrap(), "directory"),
@@ -129,7 +131,7 @@ async fn a_bundle_that_is_written_slowly_in_place_never_comes_into_use_half() {
     // than it is looked at, by the same runtime, so that no two looks fall between two writes.
     let mut file = std::fs::File::create(files.path("partner.pem")).unwrap();
     for root in &roots {
-        std::io::Write::write_all(&mut file, certificates(&[root.clone()]).as_bytes()).unwrap();
+        std::io::Write::write_all(&mut file, certificates(std::slice::from_ref(root)).as_bytes()).unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(6)).await;
     }
     let whole = states

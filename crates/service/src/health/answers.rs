@@ -73,10 +73,15 @@ fn page<B>(peer: &Peer, request: &Request<B>, under_way: UnderWay) -> Response<A
     }
     let page = match request.uri().path() {
         "/livez" => Page::plain(StatusCode::OK, "alive\n"),
-        "/readyz" => match peer.port.life.ready() {
-            Ok(()) => Page::plain(StatusCode::OK, "ready\n"),
-            Err(why) => Page::plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
-        },
+        "/readyz" => {
+            let (life, remarks) = (&peer.port.life, peer.port.life.remarks());
+            match life.ready() {
+                Ok(()) => Page::plain(StatusCode::OK, format!("ready\n{remarks}")),
+                Err(why) => {
+                    Page::plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n{remarks}"))
+                }
+            }
+        }
         _ => metrics(peer),
     };
     page.send(method, under_way)

@@ -60,6 +60,14 @@ impl Ca {
         path
     }
 
+    /// Writes a file that is its owner's alone.
+    pub fn write_key(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.write(name, text);
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, own).expect("changed");
+        path
+    }
+
     /// Writes an SVID; returns the `[identity]` section that uses it.
     pub fn svid(&self, name: &str, life: Duration) -> String {
         let mut params = params("", life);
@@ -72,7 +80,7 @@ impl Ca {
         let key = KeyPair::generate().expect("a key");
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
         let certificate = self.write(&format!("{name}.pem"), &leaf.pem());
-        let key = self.write(&format!("{name}.key"), &key.serialize_pem());
+        let key = self.write_key(&format!("{name}.key"), &key.serialize_pem());
         let bundle = self.path("bundle.pem");
         format!(
             "[identity]\nsource = 'files'\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n"
