@@ -70,6 +70,9 @@ const AT_LEISURE: Duration = Duration::from_secs(8);
 /// Ports that the system gives to nobody who asks for just any: whoever is dead must find its port free again.
 const PORTS: std::ops::Range<u64> = 20_000..32_000;
 
+/// The longest soak, in seconds: what is added to a time stays a time.
+const WEEK: u64 = 7 * 24 * 3600;
+
 /// What this process is called among those whose descriptors are looked at.
 const SHOPPERS: &str = "shoppers";
 

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use avouch_files::pem;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, RootCertStore};
 use tonic::transport::{ClientTlsConfig, Identity};
@@ -103,7 +105,8 @@ fn identity(env: &mut Environment<'_>) -> Result<Option<Identity>, Broken> {
     };
     let chain = judged(env, &certificate, files::certificates);
     let private = judged(env, &key, files::private_key);
-    let ((chain_pem, chain), (key_pem, private)) = (chain?, private?);
+    let (chain, private) = (chain?, private?);
+    let identity = to_pem(&chain, &private);
     CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
         let ((certificate, certificate_path), (key, key_path)) = (&certificate, &key);
         match error {
@@ -119,7 +122,18 @@ fn identity(env: &mut Environment<'_>) -> Result<Option<Identity>, Broken> {
         }
         Broken
     })?;
-    Ok(Some(Identity::from_pem(chain_pem, key_pem)))
+    Ok(Some(identity))
+}
+
+/// As tonic takes it: it reads PEM by itself, and less of it than is read here.
+fn to_pem(chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) -> Identity {
+    let label = match key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let chain = pem::write_certificates(chain.iter().map(AsRef::as_ref));
+    Identity::from_pem(chain, pem::encode_secret(label, key.secret_der()).as_bytes())
 }
 
 fn incomplete(env: &mut Environment<'_>, alone: String, missing: &str) -> Broken {
@@ -127,14 +141,13 @@ fn incomplete(env: &mut Environment<'_>, alone: String, missing: &str) -> Broken
     Broken
 }
 
-/// A file's octets, and what they are.
+/// What a file holds.
 fn judged<T>(
     env: &mut Environment<'_>,
     (variable, path): &(String, PathBuf),
     parse: impl FnOnce(&[u8], &Path) -> Result<T, String>,
-) -> Result<(Vec<u8>, T), Broken> {
-    let judged = files::read(path).and_then(|octets| parse(&octets, path).map(|parsed| (octets, parsed)));
-    judged.map_err(|fault| {
+) -> Result<T, Broken> {
+    files::read(path).and_then(|octets| parse(&octets, path)).map_err(|fault| {
         env.warn(variable, fault, NO_EXPORT);
         Broken
     })

@@ -221,14 +221,14 @@ fn a_ca_file_that_cannot_be_used_turns_the_export_off() {
     let ca = std::fs::read_to_string(files.path("ca.pem")).unwrap();
     for (path, why) in [
         ("/nowhere/ca.pem", "cannot be read"),
-        (fifo.as_str(), "no regular file"),
-        ("/dev/zero", "no regular file"),
-        (&files.path("."), "no regular file"),
-        (&files.path("client.key"), "no certificate in PEM"),
-        (&files.write("empty", ""), "no certificate in PEM"),
-        (&files.write("large", &" ".repeat((1 << 20) + 1)), "larger than 1 MiB"),
+        (fifo.as_str(), "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+        (&files.path("."), "not a regular file"),
+        (&files.path("client.key"), "no certificate but a private key"),
+        (&files.write("empty", ""), "the file is empty"),
+        (&files.write("large", &" ".repeat((1 << 20) + 1)), "more than 1 MiB"),
         (&files.write("half", &format!("{ca}{garbage}")), "whose certificate 2 cannot be used"),
-        (&files.write("cut", ca.get(..200).unwrap()), "has no end"),
+        (&files.write("cut", ca.get(..200).unwrap()), "it is cut"),
     ] {
         let fault = fault_of(&[HTTPS, (CA, path)]);
         assert!(fault.starts_with(CA) && fault.contains(why) && fault.contains(path), "{fault}");
@@ -252,11 +252,11 @@ fn a_client_key_that_cannot_be_used_turns_the_export_off_and_is_not_repeated() {
     let garbage = "-----BEGIN PRIVATE KEY-----\naHVudGVyMg==\n-----END PRIVATE KEY-----\n";
     for (path, why) in [
         (files.path("other.key"), "is not the key of OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
-        (files.path("client.pem"), "no unencrypted private key"),
+        (files.path("client.pem"), "no private key but a certificate"),
         (files.write("one-line", &one_line), "line breaks are missing"),
-        (files.write("cut", key.get(..100).unwrap()), "has no end"),
+        (files.write("cut", key.get(..100).unwrap()), "it is cut"),
         (files.write("garbage", garbage), "whose key cannot be used"),
-        (files.write("bare", &body), "no unencrypted private key"),
+        (files.write("bare", &body), "without its BEGIN"),
         (files.path("absent"), "cannot be read"),
     ] {
         let client = (CLIENT, &*files.path("client.pem"));
