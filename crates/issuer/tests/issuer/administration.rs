@@ -133,3 +133,61 @@ async fn the_administration_works_when_every_certificate_has_expired() {
     world.token("spiffe://market.example/ledger").await;
     admin.delete_entry(DeleteEntryRequest { spiffe_id: ORDERS.to_owned() }).await.unwrap();
 }
+
+/// Sends a request with a whole gRPC message over HTTP/2, and gives back its HTTP status.
+async fn status_of<IO>(io: IO, method: &str, path: &str, content_type: &str, message: &[u8]) -> u16
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let body = http_body_util::Full::new(bytes::Bytes::from([&[0][..], &length, message].concat()));
+    let io = hyper_util::rt::TokioIo::new(io);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut client, driver) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(driver);
+    let request = http::Request::builder()
+        .method(method)
+        .uri(format!("http://localhost{path}"))
+        .header("content-type", content_type)
+        .body(body)
+        .unwrap();
+    client.send_request(request).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_call_runs_no_rpc_over_the_socket_nor_over_the_network() {
+    use avouch_attacker::tls::{self, Approach};
+    const CREATE: &str = "/avouch.admin.v1.Admin/CreateEntry";
+    let world = World::new().await;
+    // Protobuf: the entry is field 1, and in it the SPIFFE ID is.
+    let field = |content: &[u8]| [&[0x0a, u8::try_from(content.len()).unwrap()], content].concat();
+    let message = field(&field(ORDERS.as_bytes()));
+    for (method, content_type, status) in [
+        ("POST", "text/plain", 415),
+        ("POST", "application/grpc-web+proto", 415),
+        ("PUT", "application/grpc", 405),
+        ("GET", "application/grpc", 405),
+    ] {
+        let socket = tokio::net::UnixStream::connect(&world.config.admin_socket).await.unwrap();
+        assert_eq!(status_of(socket, method, CREATE, content_type, &message).await, status, "{method}");
+        let tcp = tls::socket(world.address, None).await.unwrap();
+        let network = tls::handshake(tcp, Approach::showing(None)).await.unwrap();
+        let path = "/avouch.issuer.v1.Issuer/Enroll";
+        assert_eq!(status_of(network, method, path, content_type, &[]).await, status, "{method}");
+    }
+    assert!(
+        world
+            .admin()
+            .await
+            .list_entries(ListEntriesRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .entries
+            .is_empty()
+    );
+    let socket = tokio::net::UnixStream::connect(&world.config.admin_socket).await.unwrap();
+    assert_eq!(status_of(socket, "POST", CREATE, "application/grpc", &message).await, 200);
+    let listed = world.admin().await.list_entries(ListEntriesRequest {}).await.unwrap();
+    assert_eq!(listed.into_inner().entries.len(), 1, "the same request, but for its type, is a call");
+}
