@@ -165,13 +165,13 @@ fn default_timeout_ms() -> u64 {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilesConfig {
-    /// PEM certificates, leaf first.
+    /// PEM certificates, leaf first: at most 64 KiB.
     pub certificate: PathBuf,
-    /// PEM private key (PKCS#8, SEC1 or PKCS#1).
+    /// PEM private key (PKCS#8, SEC1 or PKCS#1), not encrypted; nobody but the process may be able to reach it.
     pub key: PathBuf,
     /// The own trust domain's roots: PEM certificates, or a SPIFFE bundle (JSON).
     pub bundle: PathBuf,
-    /// Bundles of other trust domains.
+    /// Bundles of other trust domains: one for each, none for the own.
     #[serde(default)]
     pub federated: Vec<FederatedBundle>,
     /// How often the files are looked at, in milliseconds.

@@ -48,3 +48,45 @@ pub(super) async fn enroll(
         .map_err(|status| IdentityError::Refused { action: "enroll", status: Box::new(status) })?;
     response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_is_read_with_what_editors_put_around_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("token");
+        let issuer = "spiffe://market.example/avouch/issuer".parse().unwrap();
+        let token = JoinToken::new("q9VmyT0Yw3mS7pXb-_kLzA", issuer, vec![[7; 32]]).unwrap();
+        for text in [token.encode(), format!("\u{feff}{}\r\n", token.encode())] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_token(&path).await.unwrap(), token);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_is_not_quoted_and_does_not_stop_whoever_reads_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("token");
+        let secret = "q9VmyT0Yw3mS7pXb-_kLzA";
+        for text in [
+            format!("avjt1.{secret}"),
+            secret.to_owned(),
+            format!("{secret}\u{0}\u{ff}"),
+            secret.repeat(9000),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let error = read_token(&path).await.unwrap_err();
+            let said = format!("{error} {error:?} {}", with_causes(&error));
+            assert!(!said.contains(&secret[..8]) && said.contains("token"), "{said}");
+        }
+        std::fs::write(&path, [b"avjt1.".as_slice(), &[0xff; 8]].concat()).unwrap();
+        assert!(read_token(&path).await.unwrap_err().to_string().contains("not text"));
+        std::fs::remove_file(&path).unwrap();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, 0o600.into(), 0).unwrap();
+        let error = read_token(&path).await.unwrap_err();
+        assert!(with_causes(&error).to_string().contains("FIFO"), "{error:?}");
+    }
+}

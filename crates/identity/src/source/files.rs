@@ -83,7 +83,7 @@ fn check_domains(config: &FilesConfig, own: Option<&TrustDomain>) -> Result<(), 
 struct Files {
     config: FilesConfig,
     id: SpiffeId,
-    readers: Vec<Reader>,
+    readers: Readers,
     svid: Svid,
     roots: Roots,
     /// By their place in the configuration; none has been good yet.
@@ -96,6 +96,38 @@ struct Files {
     told_end: Option<SystemTime>,
 }
 
+/// One for each file.
+struct Readers {
+    certificate: Reader,
+    key: Reader,
+    bundle: Reader,
+    federated: Vec<Reader>,
+}
+
+impl Readers {
+    fn of(config: &FilesConfig) -> Self {
+        let federated = config.federated.iter();
+        Self {
+            certificate: Reader::new(&config.certificate, SECRET_LIMIT),
+            key: Reader::new(&config.key, SECRET_LIMIT),
+            bundle: Reader::new(&config.bundle, BUNDLE_LIMIT),
+            federated: federated.map(|federated| Reader::new(&federated.bundle, BUNDLE_LIMIT)).collect(),
+        }
+    }
+
+    /// Reads all at the same time: one that is slow delays the others' turn, but not by the sum.
+    async fn look(&mut self) -> Look {
+        let federated = together(self.federated.iter_mut().map(|reader| reader.read(PATIENCE)));
+        let (certificate, key, bundle, federated) = tokio::join!(
+            self.certificate.read(PATIENCE),
+            self.key.read(PATIENCE),
+            self.bundle.read(PATIENCE),
+            federated
+        );
+        Look { certificate, key, bundle, federated }
+    }
+}
+
 /// What one look read.
 struct Look {
     certificate: std::io::Result<Content>,
@@ -105,14 +137,6 @@ struct Look {
 }
 
 impl Look {
-    async fn at(readers: &mut [Reader]) -> Option<Self> {
-        // At the same time: one that is slow delays the others' turn, but not by the sum.
-        let read = together(readers.iter_mut().map(|reader| reader.read(PATIENCE))).await;
-        let mut read = read.into_iter();
-        let (certificate, key, bundle) = (read.next()?, read.next()?, read.next()?);
-        Some(Self { certificate, key, bundle, federated: read.collect() })
-    }
-
     /// Of certificate and key. The key's mode counts: `chmod` mends it.
     fn svid_print(&self) -> Print {
         let open = self.key.as_ref().is_ok_and(|key| key_is_private(&key.metadata).is_err());
@@ -165,14 +189,8 @@ impl Files {
     /// The first look: without a usable SVID and own bundle there is no identity; another trust domain's bundle can come
     /// later.
     async fn first(config: FilesConfig, surroundings: &Surroundings) -> Result<Self, IdentityError> {
-        let mut readers = vec![
-            Reader::new(&config.certificate, SECRET_LIMIT),
-            Reader::new(&config.key, SECRET_LIMIT),
-            Reader::new(&config.bundle, BUNDLE_LIMIT),
-        ];
-        readers.extend(config.federated.iter().map(|federated| Reader::new(&federated.bundle, BUNDLE_LIMIT)));
-        let look =
-            Look::at(&mut readers).await.ok_or_else(|| IdentityError::Crypto("no file was read".into()))?;
+        let mut readers = Readers::of(&config);
+        let look = readers.look().await;
         let svid = look.svid(&config, config.spiffe_id.as_ref())?;
         let domain = svid.spiffe_id().trust_domain().clone();
         check_domains(&config, Some(&domain))?;
@@ -212,7 +230,7 @@ impl Files {
 
     /// Looks at all files, and takes into use what is good.
     async fn look(&mut self, publisher: &Publisher, surroundings: &Surroundings) {
-        let Some(look) = Look::at(&mut self.readers).await else { return };
+        let look = self.readers.look().await;
         let (config, id) = (&self.config, &self.id);
         self.svid_unit.look(look.svid_print(), || look.svid(config, Some(id)));
         self.roots_unit.look(Print::of(&[&look.bundle], ""), || {

@@ -177,3 +177,74 @@ impl<T> Unit<T> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn print(content: &str) -> Print {
+        Print::of(&[], content)
+    }
+
+    fn bad(why: &'static str) -> Result<u8, IdentityError> {
+        Err(super::super::super::pem::content(std::path::Path::new("f"), "a test", why.to_owned()))
+    }
+
+    fn in_use(content: &str) -> Unit<u8> {
+        let mut unit = Unit::new("bundle", PathBuf::from("f"));
+        unit.begin(print(content), Ok(1));
+        assert_eq!(unit.take(), Some(1));
+        unit
+    }
+
+    #[test]
+    fn a_change_is_judged_only_when_two_looks_in_a_row_found_it_and_then_once() {
+        let mut unit = in_use("a");
+        let unread = || -> Result<u8, IdentityError> { panic!("it is judged too early, or again") };
+        for content in ["b", "c", "a", "b"] {
+            unit.look(print(content), unread);
+            assert!(unit.candidate().is_none() && !unit.settle(None, NOW), "{content}");
+        }
+        unit.look(print("b"), || Ok(2));
+        unit.look(print("b"), unread);
+        assert_eq!(unit.take(), Some(2));
+        unit.look(print("b"), unread);
+        assert_eq!((unit.take(), unit.candidate()), (None, None), "it is in use already");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_once_and_again_when_it_or_the_content_is_another() {
+        let mut unit = in_use("a");
+        let look = |unit: &mut Unit<u8>, content, why| {
+            let mut news = 0;
+            for _ in 0..4 {
+                unit.look(print(content), || bad(why));
+                news += usize::from(unit.settle(None, NOW));
+            }
+            news
+        };
+        assert_eq!(look(&mut unit, "b", "one"), 1);
+        assert_eq!(look(&mut unit, "c", "one"), 1, "another content");
+        assert_eq!(look(&mut unit, "d", "two"), 1);
+        assert!(unit.problem().is_some_and(|problem| problem.detail.contains("two")));
+        assert_eq!(look(&mut unit, "a", "never asked"), 1, "that it is good again");
+        assert!(unit.problem().is_none());
+    }
+
+    #[test]
+    fn a_reason_that_tells_how_long_ago_something_was_is_not_said_at_every_look() {
+        let mut unit = in_use("a");
+        let expired = |seconds: u64| {
+            let detail = format!("it expired {seconds} s ago");
+            let reason = Some(avouch_spiffe::Reason::CertExpired);
+            Some(Fault { path: PathBuf::from("f"), detail, reason })
+        };
+        unit.look(print("b"), || Ok(2));
+        unit.look(print("b"), || Ok(2));
+        assert!(unit.settle(expired(1), NOW));
+        assert!(!unit.settle(expired(2), NOW));
+        assert_eq!(unit.candidate(), Some(&2), "it stays a candidate");
+    }
+}
