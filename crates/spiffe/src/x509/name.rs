@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::{hex, is_plain};
+use crate::hex;
+use avouch_text::is_printable;
 
 /// Writes a name; an empty name is the empty text.
 pub(super) fn text(name: &X509Name<'_>) -> String {
@@ -75,7 +76,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 fn push_printable(out: &mut String, c: char) {
-    if !is_plain(c) {
+    if !is_printable(c) {
         let mut bytes = [0; 4];
         for byte in c.encode_utf8(&mut bytes).bytes() {
             let _infallible = write!(out, "\\{byte:02x}");
