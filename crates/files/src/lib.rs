@@ -5,6 +5,7 @@
 //! * [`pem`] is the one reader and the one writer of PEM text. What it cannot read it names, with the command that mends it.
 //! * [`NewFile`] puts a file into its place whole and durably; [`PrivateDir`] is a directory of such files that one process
 //!   of one user has to itself.
+//! * [`open_append`] and [`create_private_file`] are for what is written in place: records, a database.
 //!
 //! Invariant: no error of this crate carries an octet of a file's content.
 
@@ -12,12 +13,14 @@ mod access;
 mod new_file;
 pub mod pem;
 mod private_dir;
+mod private_file;
 mod read;
 mod reader;
 
 pub use access::{OpenToOthers, effective_uid, key_is_private};
 pub use new_file::{NewFile, Place, write_public, write_secret};
 pub use private_dir::{PrivateDir, PrivateDirError, create_private_dir, examine_private_dir};
+pub use private_file::{check_private_file, create_private_file, open_append};
 pub use read::{Content, read, read_with_metadata};
 pub use reader::Reader;
 

@@ -4,15 +4,16 @@
 //! that others can read or that belongs to somebody else. Invariant: a file is replaced whole or not at all, and is on disk
 //! before the call returns.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::access::effective_uid;
 use crate::new_file::{NewFile, Place};
+use crate::private_file::open_lock;
 use crate::read::read_with_metadata;
 use crate::{BUNDLE_LIMIT, SECRET_LIMIT};
 
@@ -50,6 +51,18 @@ pub enum PrivateDirError {
         path.display(), path.display()
     )]
     SecretOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others than the owner can read or write a file that is written in place, such as a database.
+    #[error(
+        "{} has mode {mode:04o}, so others than its owner could read or change it. `chmod 0600 {}` shuts it, but does not \
+         take back what was read or changed: if somebody may have done so, put a backup in its place",
+        path.display(), path.display()
+    )]
+    FileOpen {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
@@ -107,13 +120,7 @@ impl PrivateDir {
     pub fn open(path: &Path, lock: &str) -> Result<Self, PrivateDirError> {
         create_private_dir(path)?;
         let lock_path = path.join(lock);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(io_error("open", &lock_path))?;
+        let lock = open_lock(&lock_path).map_err(io_error("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(PrivateDirError::InUse { path: path.to_owned() }),
@@ -208,6 +215,19 @@ impl PrivateDir {
         write().map_err(io_error("write", &path))
     }
 
+    /// Removes what a process that was killed while it wrote these files left, under the names of this version and of
+    /// older ones: it may hold a key that nothing uses any more.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn remove_unfinished(&self, names: &[&str]) -> Result<(), PrivateDirError> {
+        for name in names {
+            self.remove(&format!(".{name}.new"))?;
+            self.remove(&format!("{name}.new"))?;
+        }
+        Ok(())
+    }
+
     /// Removes a file; one that is not there is no error.
     ///
     /// # Errors
@@ -261,7 +281,7 @@ pub fn examine_private_dir(path: &Path) -> Result<(), PrivateDirError> {
 }
 
 /// Whether a file is ours, and its mode.
-fn check_owner(path: &Path, metadata: &Metadata) -> Result<u32, PrivateDirError> {
+pub(crate) fn check_owner(path: &Path, metadata: &Metadata) -> Result<u32, PrivateDirError> {
     let (owner, user) = (metadata.uid(), effective_uid());
     if owner == user {
         return Ok(metadata.mode() & 0o7777);
@@ -269,7 +289,10 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<u32, PrivateDirError>
     Err(PrivateDirError::ForeignOwner { path: path.to_owned(), owner, user })
 }
 
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PrivateDirError + 'a {
+pub(crate) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> PrivateDirError + 'a {
     move |source| PrivateDirError::Io { action, path: path.to_owned(), source }
 }
 
@@ -313,6 +336,19 @@ mod tests {
         dir.remove("root.key").unwrap();
         dir.remove("root.key").unwrap();
         assert_eq!(dir.read_secret("root.key").unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::open(&temp.path().join("d"), LOCK).unwrap();
+        for name in ["root.key", "root.key.new", ".root.key.new", "other.new"] {
+            std::fs::write(dir.file(name), "").unwrap();
+        }
+        dir.remove_unfinished(&["root.key", "root.crt"]).unwrap();
+        let left = |name: &str| dir.file(name).exists();
+        assert!(left("root.key") && left("other.new"));
+        assert!(!left("root.key.new") && !left(".root.key.new"));
     }
 
     #[test]

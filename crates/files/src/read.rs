@@ -67,8 +67,9 @@ fn size(octets: u64) -> String {
     }
 }
 
-fn not_regular(kind: FileType) -> &'static str {
+pub(crate) fn not_regular(kind: FileType) -> &'static str {
     match kind {
+        _ if kind.is_symlink() => "it is a symbolic link, not a regular file",
         _ if kind.is_dir() => "it is a directory, not a regular file",
         _ if kind.is_fifo() => "it is a FIFO, not a regular file",
         _ if kind.is_socket() => "it is a socket, not a regular file",
