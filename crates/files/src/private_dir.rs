@@ -246,6 +246,8 @@ impl PrivateDir {
 /// # Errors
 /// See [`PrivateDirError`].
 pub fn create_private_dir(path: &Path) -> Result<(), PrivateDirError> {
+    // Before it is made: what cannot be one is refused with its own words.
+    examine_private_dir(path)?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
     }
@@ -257,13 +259,20 @@ pub fn create_private_dir(path: &Path) -> Result<(), PrivateDirError> {
     examine_private_dir(path)
 }
 
-/// Makes sure that `path` is a directory of ours that nobody else can enter. Changes nothing.
+/// Refuses a directory that [`create_private_dir`] would refuse. Changes nothing; one that is not there can be made.
 ///
 /// # Errors
-/// See [`PrivateDirError`]; [`PrivateDirError::Io`] with [`io::ErrorKind::NotFound`] if there is none.
+/// See [`PrivateDirError`].
 pub fn examine_private_dir(path: &Path) -> Result<(), PrivateDirError> {
     // Not following a symbolic link: in a shared temporary directory it may be somebody else's.
-    let metadata = std::fs::symlink_metadata(path).map_err(io_error("inspect", path))?;
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(PrivateDirError::NotADirectory { path: path.parent().unwrap_or(path).to_owned() });
+        }
+        Err(source) => return Err(PrivateDirError::Io { action: "inspect", path: path.to_owned(), source }),
+    };
     let metadata = if metadata.is_symlink() && metadata.uid() == effective_uid() {
         std::fs::metadata(path).map_err(io_error("inspect", path))?
     } else {
@@ -423,11 +432,11 @@ mod tests {
     fn a_directory_is_examined_without_being_made() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("d");
-        let absent = examine_private_dir(&path).unwrap_err();
-        assert!(
-            matches!(&absent, PrivateDirError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-        );
+        examine_private_dir(&path).unwrap();
         assert!(!path.exists());
+        std::fs::write(temp.path().join("file"), "").unwrap();
+        let below = examine_private_dir(&temp.path().join("file/d"));
+        assert!(matches!(below, Err(PrivateDirError::NotADirectory { .. })), "{below:?}");
         create_private_dir(&path).unwrap();
         examine_private_dir(&path).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o750)).unwrap();

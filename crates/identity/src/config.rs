@@ -1,7 +1,6 @@
 //! Where a workload's identity comes from, as configured.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -137,11 +136,7 @@ impl IssuerConfig {
             reachable("addresses", address)?;
         }
         let Some(path) = &self.state_dir else { return Ok(()) };
-        match avouch_files::examine_private_dir(path) {
-            // It can be made.
-            Err(PrivateDirError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-            examined => examined.map_err(IdentityConfigError::StateDir),
-        }
+        avouch_files::examine_private_dir(path).map_err(IdentityConfigError::StateDir)
     }
 }
 

@@ -4,14 +4,12 @@
 
 use std::fmt::{self, Debug};
 
+use avouch_files::pem::{self, PemError};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rcgen::{PKCS_ECDSA_P256_SHA256, PublicKeyData, SignatureAlgorithm};
-use rustls_pki_types::PrivatePkcs8KeyDer;
-use rustls_pki_types::pem::PemObject as _;
-use zeroize::Zeroizing;
-
-use crate::pem;
+use rustls_pki_types::PrivateKeyDer;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// A P-256 private key.
 pub struct PrivateKey {
@@ -26,9 +24,15 @@ pub enum KeyError {
     /// Generating failed.
     #[error("a key could not be generated")]
     Generate,
-    /// The text has no PEM block of an unencrypted PKCS#8 key.
-    #[error("there is no PEM block BEGIN PRIVATE KEY (unencrypted PKCS#8)")]
-    NoPem,
+    /// The text has no private key that is PEM and not encrypted.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// The key is PEM, but in the form of its algorithm alone.
+    #[error(
+        "the key is in SEC 1 or PKCS#1, not in PKCS#8 (BEGIN PRIVATE KEY); `openssl pkey -in FILE -out KEY.pem` writes it \
+         as it is needed"
+    )]
+    NotPkcs8,
     /// The bytes are not the PKCS#8 encoding of a P-256 key.
     #[error("the key is not a P-256 key in PKCS#8")]
     NotP256,
@@ -57,14 +61,19 @@ impl PrivateKey {
         Ok(Self { pair, pkcs8: Zeroizing::new(der.to_vec()) })
     }
 
-    /// Reads the first `PRIVATE KEY` block of PEM text.
+    /// Reads the first private key of PEM text.
     ///
     /// # Errors
     ///
-    /// [`KeyError::NoPem`] or [`KeyError::NotP256`].
-    pub fn from_pkcs8_pem(text: &str) -> Result<Self, KeyError> {
-        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).map_err(|_| KeyError::NoPem)?;
-        Self::from_pkcs8_der(der.secret_pkcs8_der())
+    /// [`KeyError::Pem`], [`KeyError::NotPkcs8`] or [`KeyError::NotP256`].
+    pub fn from_pkcs8_pem(text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let mut der = pem::private_key(text.as_ref())?;
+        let key = match &der {
+            PrivateKeyDer::Pkcs8(pkcs8) => Self::from_pkcs8_der(pkcs8.secret_pkcs8_der()),
+            _ => Err(KeyError::NotPkcs8),
+        };
+        der.zeroize();
+        key
     }
 
     /// The key as PEM text, a secret.
@@ -153,10 +162,14 @@ mod tests {
         for der in [p384.serialize_der(), ed25519.serialize_der(), vec![], vec![0x30, 0x00]] {
             assert_eq!(PrivateKey::from_pkcs8_der(&der).unwrap_err(), KeyError::NotP256);
         }
-        assert_eq!(PrivateKey::from_pkcs8_pem(&p384.serialize_pem()).unwrap_err(), KeyError::NotP256);
+        assert_eq!(PrivateKey::from_pkcs8_pem(p384.serialize_pem()).unwrap_err(), KeyError::NotP256);
         let certificate = pem::encode("CERTIFICATE", &[1, 2, 3]);
-        for text in ["", "garbage", &certificate] {
-            assert_eq!(PrivateKey::from_pkcs8_pem(text).unwrap_err(), KeyError::NoPem);
+        for text in ["", "garbage", &certificate, &pem::encode("ENCRYPTED PRIVATE KEY", &[1, 2, 3])] {
+            assert!(matches!(PrivateKey::from_pkcs8_pem(text), Err(KeyError::Pem(_))), "{text}");
+        }
+        for label in ["EC PRIVATE KEY", "RSA PRIVATE KEY"] {
+            let text = pem::encode(label, &[1, 2, 3]);
+            assert_eq!(PrivateKey::from_pkcs8_pem(text).unwrap_err(), KeyError::NotPkcs8);
         }
     }
 }

@@ -17,7 +17,6 @@ mod csr;
 mod dns;
 mod entropy;
 mod key;
-pub mod pem;
 pub mod profile;
 mod request;
 mod validity;

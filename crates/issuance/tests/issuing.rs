@@ -14,9 +14,10 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use avouch_files::pem;
 use avouch_issuance::{
     CaError, Entropy, EntropyError, IssuanceError, PrivateKey, Request, Root, SigningAuthority, SvidProfile,
-    SystemEntropy, ValidityError, pem,
+    SystemEntropy, ValidityError,
 };
 use avouch_spiffe::{Bundle, Reason};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -79,7 +80,7 @@ fn openssl_verify_x509_strict_accepts_the_chain() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, der: &[u8]| {
             let path = dir.path().join(name);
-            std::fs::write(&path, pem::certificates([der])).unwrap();
+            std::fs::write(&path, pem::write_certificates([der])).unwrap();
             path
         };
         let root = write("root.pem", ca.root.certificate().der());
@@ -219,8 +220,8 @@ fn what_was_checked_for_one_authority_is_not_signed_by_an_older_one() {
 fn authorities_survive_being_stored() {
     let ca = Ca::new();
     let key = PrivateKey::from_pkcs8_pem(&ca.authority_key_pem).unwrap();
-    let text = pem::certificates([ca.authority.certificate().der()]);
-    let der = &pem::read_certificates(&text).unwrap()[0];
+    let text = pem::write_certificates([ca.authority.certificate().der()]);
+    let der = &pem::certificates(text.as_bytes()).unwrap()[0];
     let loaded = SigningAuthority::load(&ca.bundle(), der, key).unwrap();
     let request = Request::for_csr(&csr(), id("/orders")).unwrap();
     let checked = request.check(&ca.profiles.svid, &loaded, now(), &SystemEntropy).unwrap();

@@ -61,7 +61,7 @@ impl About {
         let (store_problem, counts) =
             match tokio::time::timeout(STORE_PATIENCE, ask_store(issuing, now)).await {
                 Ok(Ok(counts)) => (String::new(), counts),
-                Ok(Err(error)) => (crate::error::chain(&error), Counts::default()),
+                Ok(Err(error)) => (avouch_text::with_causes(&error).to_string(), Counts::default()),
                 Err(_elapsed) => {
                     (format!("the store does not answer within {STORE_PATIENCE:?}"), Counts::default())
                 }

@@ -3,7 +3,7 @@
 //! The socket (0600) lives in a directory of the issuer's user alone (0700), under a short path: the kernel cuts at about
 //! 108 bytes. A socket file that nobody answers is a leftover and goes; one that answers is another issuer, and stays.
 
-use crate::data_dir::{DataDirError, create_private_dir, examine_private_dir};
+use avouch_files::{PrivateDirError, create_private_dir, examine_private_dir};
 use avouch_spiffe::TrustDomain;
 use std::ffi::OsString;
 use std::fs::Permissions;
@@ -40,7 +40,7 @@ pub enum SocketPathError {
 pub enum BindError {
     /// Its directory is not ours alone.
     #[error("the administration socket's directory cannot be used")]
-    Directory(#[from] DataDirError),
+    Directory(#[from] PrivateDirError),
     /// Somebody answers there.
     #[error("another issuer answers on {0}; stop it first, or set issuer.admin_socket")]
     InUse(PathBuf),
@@ -190,6 +190,9 @@ mod tests {
         assert!(matches!(bind(&path).await, Err(BindError::NotASocket(_))));
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
         std::fs::set_permissions(path.parent().unwrap(), Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(bind(&path).await, Err(BindError::Directory(DataDirError::TooOpen { .. }))));
+        assert!(matches!(
+            bind(&path).await,
+            Err(BindError::Directory(PrivateDirError::DirectoryOpen { .. }))
+        ));
     }
 }

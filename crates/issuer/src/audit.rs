@@ -3,13 +3,14 @@
 //!
 //! The lines have the target `avouch::audit` and carry no secret: no token, no key, no request.
 
-use crate::error::{IssueError, chain};
+use crate::error::IssueError;
 use crate::store::{Entry, Issuance};
 use avouch_authz::layer::DecisionId;
 use avouch_identity::ConnectionInfo;
 use avouch_records::Recorder;
 use avouch_spiffe::throttle::{self, Throttle};
 use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
+use avouch_text::with_causes;
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
@@ -79,13 +80,20 @@ impl Refusals {
         let Some(suppressed) = self.lines.pass((network, error.reason()), Instant::now()) else { return };
         if let Some(recorder) = self.recorder.get() {
             let call = (caller.connection, caller.peer);
-            recorder.refused(rpc(action), error.reason(), chain(error), decision, call, suppressed);
+            recorder.refused(
+                rpc(action),
+                error.reason(),
+                with_causes(error).to_string(),
+                decision,
+                call,
+                suppressed,
+            );
         }
         tracing::warn!(
             target: "avouch::audit",
             action,
             reason = error.reason().as_str(),
-            detail = chain(error),
+            detail = %with_causes(error),
             decision_id = %decision,
             connection_id = caller.connection.map(|info| tracing::field::display(info.id)),
             peer_addr = caller.connection.map(|info| tracing::field::display(info.peer_addr)),

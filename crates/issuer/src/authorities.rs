@@ -4,15 +4,16 @@
 //! forgotten at once; it may be kept elsewhere in between. Refuses: key files that others can read, a key of another
 //! certificate, an expired root, another trust domain's root, and to replace a root that is missing.
 
-use crate::data_dir::{DataDir, DataDirError};
 use arc_swap::ArcSwap;
-use avouch_issuance::{CaError, Entropy, KeyError, PrivateKey, Profiles, Root, SigningAuthority, pem};
+use avouch_files::pem::{self, PemError};
+use avouch_files::{PrivateDir, PrivateDirError};
+use avouch_issuance::{CaError, Entropy, KeyError, PrivateKey, Profiles, Root, SigningAuthority};
 use avouch_spiffe::x509::Authority;
 use avouch_spiffe::{Bundle, TrustDomain};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
+use std::{fmt, io};
 use zeroize::Zeroizing;
 
 const ROOT_KEY: &str = "root.key";
@@ -26,14 +27,14 @@ const SIGNING: &str = "signing.pem";
 pub enum AuthoritiesError {
     /// A file cannot be used.
     #[error("a key or certificate file cannot be used")]
-    File(#[from] DataDirError),
+    File(#[from] PrivateDirError),
     /// A file is not what its name says.
-    #[error("{path} is not PEM text of a {what}")]
+    #[error("{path} cannot be used: {}", fault.describe(path))]
     NotPem {
         /// Which.
         path: PathBuf,
-        /// What it should be.
-        what: &'static str,
+        /// What is wrong with it.
+        fault: PemError,
     },
     /// A key cannot be made or read.
     #[error("the key in {path} cannot be used")]
@@ -83,7 +84,7 @@ pub enum AuthoritiesError {
 
 /// The authorities of one issuer.
 pub(crate) struct Authorities {
-    dir: Arc<DataDir>,
+    dir: Arc<PrivateDir>,
     trust_domain: TrustDomain,
     profiles: Profiles,
     entropy: Arc<dyn Entropy>,
@@ -103,13 +104,14 @@ impl fmt::Debug for Authorities {
 impl Authorities {
     /// Loads what is there; makes what a first start lacks. `in_use` says that something has been issued before.
     pub(crate) fn open(
-        dir: Arc<DataDir>,
+        dir: Arc<PrivateDir>,
         trust_domain: &TrustDomain,
         profiles: Profiles,
         entropy: Arc<dyn Entropy>,
         now: SystemTime,
         in_use: bool,
     ) -> Result<Self, AuthoritiesError> {
+        dir.remove_unfinished(&[ROOT_KEY, ROOT_CERTIFICATE, SIGNING])?;
         let root = match load_root(&dir, trust_domain, now)? {
             Some(root) => root,
             None if in_use || dir.read_secret(SIGNING)?.is_some() => {
@@ -162,7 +164,7 @@ impl Authorities {
 }
 
 fn load_root(
-    dir: &DataDir,
+    dir: &PrivateDir,
     trust_domain: &TrustDomain,
     now: SystemTime,
 ) -> Result<Option<Authority>, AuthoritiesError> {
@@ -204,15 +206,17 @@ pub(crate) fn examine(
     data_dir: &std::path::Path,
     trust_domain: &TrustDomain,
 ) -> Result<(), AuthoritiesError> {
-    match crate::data_dir::read_public(data_dir, ROOT_CERTIFICATE)? {
-        Some(text) => root_of(&data_dir.join(ROOT_CERTIFICATE), &text, trust_domain).map(|_| ()),
-        None => Ok(()),
+    let path = data_dir.join(ROOT_CERTIFICATE);
+    match avouch_files::read(&path, avouch_files::SECRET_LIMIT) {
+        Ok(text) => root_of(&path, &text, trust_domain).map(|_| ()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(PrivateDirError::Io { action: "read", path, source }.into()),
     }
 }
 
 /// The key goes to disk first: a crash in between leaves a key that nobody has seen a certificate of.
 fn make_root(
-    dir: &DataDir,
+    dir: &PrivateDir,
     trust_domain: &TrustDomain,
     profiles: &Profiles,
     now: SystemTime,
@@ -224,7 +228,7 @@ fn make_root(
     let root = Root::create(trust_domain, &profiles.root, key, now, entropy)
         .map_err(|source| AuthoritiesError::Authority { path: dir.file(ROOT_CERTIFICATE), source })?;
     let certificate = root.certificate().clone();
-    dir.write_public(ROOT_CERTIFICATE, pem::certificates([certificate.der()]).as_bytes())?;
+    dir.write_public(ROOT_CERTIFICATE, pem::write_certificates([certificate.der()]).as_bytes())?;
     tracing::info!(
         subject = certificate.subject(),
         sha256 = certificate.fingerprint(),
@@ -234,7 +238,7 @@ fn make_root(
 }
 
 fn load_signing(
-    dir: &DataDir,
+    dir: &PrivateDir,
     trust_domain: &TrustDomain,
     root: &Authority,
 ) -> Result<Option<SigningAuthority>, AuthoritiesError> {
@@ -249,7 +253,7 @@ fn load_signing(
 }
 
 fn make_signing(
-    dir: &DataDir,
+    dir: &PrivateDir,
     trust_domain: &TrustDomain,
     profiles: &Profiles,
     root: &Authority,
@@ -266,26 +270,27 @@ fn make_signing(
     let key_pem = key.to_pkcs8_pem();
     let signing = SigningAuthority::create(&root, &profiles.signing_authority, key, now, entropy)
         .map_err(|source| AuthoritiesError::Authority { path, source })?;
-    let mut text = Zeroizing::new(pem::certificates([signing.certificate().der()]));
+    let mut text = Zeroizing::new(pem::write_certificates([signing.certificate().der()]));
     text.reserve_exact(key_pem.len());
     text.push_str(&key_pem);
     dir.write_secret(SIGNING, text.as_bytes())?;
     Ok(signing)
 }
 
-fn load_key(dir: &DataDir, name: &str) -> Result<Option<PrivateKey>, AuthoritiesError> {
+fn load_key(dir: &PrivateDir, name: &str) -> Result<Option<PrivateKey>, AuthoritiesError> {
     let Some(text) = dir.read_secret(name)? else { return Ok(None) };
     let path = dir.file(name);
-    let text = std::str::from_utf8(&text)
-        .map_err(|_| AuthoritiesError::NotPem { path: path.clone(), what: "private key" })?;
-    PrivateKey::from_pkcs8_pem(text).map(Some).map_err(|source| AuthoritiesError::Key { path, source })
+    match PrivateKey::from_pkcs8_pem(&text) {
+        Ok(key) => Ok(Some(key)),
+        Err(KeyError::Pem(fault)) => Err(AuthoritiesError::NotPem { path, fault }),
+        Err(source) => Err(AuthoritiesError::Key { path, source }),
+    }
 }
 
 fn first_certificate(text: &[u8], path: &std::path::Path) -> Result<Vec<u8>, AuthoritiesError> {
-    let not_pem = || AuthoritiesError::NotPem { path: path.to_owned(), what: "certificate" };
-    let text = std::str::from_utf8(text).map_err(|_| not_pem())?;
-    let certificates = pem::read_certificates(text).map_err(|_| not_pem())?;
-    certificates.first().map(|der| der.to_vec()).ok_or_else(not_pem)
+    let certificates =
+        pem::certificates(text).map_err(|fault| AuthoritiesError::NotPem { path: path.to_owned(), fault })?;
+    Ok(certificates.first().map(|der| der.to_vec()).unwrap_or_default()) // never empty
 }
 
 #[cfg(test)]

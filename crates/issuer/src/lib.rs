@@ -15,7 +15,6 @@ pub mod attest;
 mod audit;
 mod authorities;
 pub mod config;
-pub mod data_dir;
 pub mod entries;
 pub mod error;
 mod grpc;

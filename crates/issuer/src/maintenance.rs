@@ -4,12 +4,12 @@
 //! a suspended machine or a corrected clock does not make it late. A failure is retried, never later than after a
 //! quarter of what is left, and what is in use stays in use.
 
-use crate::error::chain;
 use crate::issuing::Issuing;
 use crate::own;
 use avouch_identity::{Publisher, Svid};
 use avouch_spiffe::SpiffeId;
 use avouch_spiffe::clock::SharedClock;
+use avouch_text::with_causes;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -65,7 +65,7 @@ pub(crate) async fn renew_own(issuing: Arc<Issuing>, id: SpiffeId, publisher: Ar
                     break;
                 }
                 Err(error) => {
-                    tracing::error!(error = chain(&error), "the issuer's own certificate is not renewed");
+                    tracing::error!(error = %with_causes(&error), "the issuer's own certificate is not renewed");
                     tokio::time::sleep(retry_after(&issuing.clock, not_after)).await;
                 }
             }
@@ -90,7 +90,7 @@ pub(crate) async fn renew_signing(issuing: Arc<Issuing>) {
                     .await;
             let error = match renewed {
                 Ok(Ok(_)) => break issuing.metrics.authorities(&issuing.authorities),
-                Ok(Err(error)) => chain(&error),
+                Ok(Err(error)) => with_causes(&error).to_string(),
                 Err(error) => error.to_string(),
             };
             let left = not_after.duration_since(issuing.clock.now()).unwrap_or_default();
@@ -109,7 +109,7 @@ pub(crate) async fn prune(issuing: Arc<Issuing>, retention: Duration) {
         match issuing.store.prune(now, before).await {
             Ok(0) => {}
             Ok(rows) => tracing::debug!(rows, "old records forgotten"),
-            Err(error) => tracing::warn!(error = chain(&error), "old records stay"),
+            Err(error) => tracing::warn!(error = %with_causes(&error), "old records stay"),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The certificate profiles an issuer works by: built in, or from a directory.
 
 use avouch_issuance::{ProfileError, Profiles, RootProfile, SigningAuthorityProfile, SvidProfile};
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// A profile has some hundred octets.
+const PROFILE_LIMIT: u64 = 64 * 1024;
 
 /// Why there are no profiles.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +17,7 @@ pub enum ProfilesError {
         /// Which.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file says what it must not.
     #[error("a certificate profile cannot be used")]
@@ -25,7 +29,7 @@ pub fn load(directory: Option<&Path>) -> Result<Profiles, ProfilesError> {
     let Some(directory) = directory else { return Ok(Profiles::embedded()?) };
     let read = |name: &str| {
         let path = directory.join(name);
-        match std::fs::read_to_string(&path) {
+        match read_text(&path) {
             Ok(text) => Ok((path.display().to_string(), text)),
             Err(source) => Err(ProfilesError::Read { path, source }),
         }
@@ -38,6 +42,14 @@ pub fn load(directory: Option<&Path>) -> Result<Profiles, ProfilesError> {
         signing_authority: SigningAuthorityProfile::parse(&authority_name, &authority)?,
         svid: SvidProfile::parse(&svid_name, &svid)?,
     })
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = avouch_files::read(path, PROFILE_LIMIT)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8")),
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +66,20 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_that_is_no_file_of_a_profiles_size_is_refused_at_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let place = temp.path().join("root.toml");
+        let refused = || avouch_text::with_causes(&load(Some(temp.path())).unwrap_err()).to_string();
+        rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(refused().contains("FIFO"), "{}", refused());
+        std::fs::remove_file(&place).unwrap();
+        std::fs::write(&place, vec![b' '; 70_000]).unwrap();
+        assert!(refused().contains("64 KiB"), "{}", refused());
+        std::fs::write(&place, b"\xff\xfe").unwrap();
+        assert!(refused().contains("UTF-8"), "{}", refused());
+    }
+
+    #[test]
     fn a_missing_or_wrong_profile_is_named_with_its_path() {
         let temp = tempfile::tempdir().unwrap();
         let error = load(Some(temp.path())).unwrap_err();
@@ -62,7 +88,7 @@ mod tests {
         for name in ["signing-authority.toml", "svid.toml"] {
             std::fs::write(temp.path().join(name), "").unwrap();
         }
-        let error = crate::error::chain(&load(Some(temp.path())).unwrap_err());
+        let error = avouch_text::with_causes(&load(Some(temp.path())).unwrap_err()).to_string();
         assert!(error.contains("root.toml"), "{error}");
     }
 }

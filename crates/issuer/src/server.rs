@@ -9,7 +9,6 @@ use crate::attest::JoinTokenAttestor;
 use crate::audit::Refusals;
 use crate::authorities::{self, Authorities, AuthoritiesError};
 use crate::config::IssuerConfig;
-use crate::data_dir::{self, DataDir, DataDirError};
 use crate::entries::{EntryError, EntryRules};
 use crate::grpc::{AdminService, IssuerService};
 use crate::issuing::Issuing;
@@ -25,6 +24,7 @@ use crate::{admin, admin_socket, maintenance};
 use avouch_api::issuer::v1::issuer_server::IssuerServer;
 use avouch_authz::layer::{AuthzLayer, DecisionIds, DecisionObserver};
 use avouch_authz::{ContractError, Methods, Policy, PolicyHandle};
+use avouch_files::{PrivateDir, PrivateDirError, examine_private_dir};
 use avouch_identity::{
     ConnectionObserver, Drained, Identity, IdentityFilter, Publisher, RECOVERY_BINDING, Server, ServerError,
     Snapshot,
@@ -33,6 +33,7 @@ use avouch_issuance::{Profiles, SystemEntropy};
 use avouch_records::Recorder;
 use avouch_spiffe::clock::SharedClock;
 use avouch_spiffe::{BundleSet, SpiffeId, SpiffeIdError};
+use avouch_text::with_causes;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ use tower::Layer;
 
 /// Requests are a CSR and a chain at most; nothing honest comes near this.
 const MAX_REQUEST: usize = 64 * 1024;
+/// Keeps a second issuer off the same data.
+const LOCK: &str = "issuer.lock";
 
 /// Why an issuer does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ const MAX_REQUEST: usize = 64 * 1024;
 pub enum StartError {
     /// The data directory.
     #[error("the data directory cannot be used")]
-    DataDir(#[from] DataDirError),
+    DataDir(#[from] PrivateDirError),
     /// The certificate profiles.
     #[error("the certificate profiles cannot be used")]
     Profiles(#[from] ProfilesError),
@@ -112,7 +115,7 @@ impl Issuer {
     pub fn check(config: &IssuerConfig) -> Result<(), StartError> {
         Self::rules(config)?;
         issuer_id(&config.trust_domain)?;
-        data_dir::examine_private_dir(&config.data_dir)?;
+        examine_private_dir(&config.data_dir)?;
         authorities::examine(&config.data_dir, &config.trust_domain)?;
         Ok(admin_socket::examine(&config.admin_socket)?)
     }
@@ -133,7 +136,7 @@ impl Issuer {
     /// Opens the data directory, the authorities and the store, and issues the issuer's own certificate.
     pub async fn start(config: &IssuerConfig, clock: SharedClock) -> Result<Self, StartError> {
         let (profiles, rules, svid_ttl) = Self::rules(config)?;
-        let dir = Arc::new(DataDir::open(&config.data_dir)?);
+        let dir = Arc::new(PrivateDir::open(&config.data_dir, LOCK)?);
         let store_path = dir.file("store.db");
         let in_use = store_path.exists();
         let entropy = Arc::new(SystemEntropy);
@@ -325,7 +328,7 @@ impl SeenObserver {
         tokio::spawn(async move {
             while let Some((serial, at)) = queue.recv().await {
                 if let Err(error) = store.seen(&serial, at).await {
-                    tracing::debug!(error = crate::error::chain(&error), "a sighting is not recorded");
+                    tracing::debug!(error = %with_causes(&error), "a sighting is not recorded");
                 }
             }
         });

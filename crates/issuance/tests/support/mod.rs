@@ -7,7 +7,6 @@ use avouch_issuance::{Csr, Issued, PrivateKey, Profiles, Request, Root, SigningA
 use avouch_spiffe::{Bundle, SpiffeId, TrustDomain};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use base64::Engine as _;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -137,7 +136,6 @@ pub(crate) fn tlv(tag: u8, value: &[u8]) -> Vec<u8> {
 /// The DER of a request that OpenSSL made, from `tests/data`.
 pub(crate) fn recorded(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/data/{name}.csr", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
-    base64::engine::general_purpose::STANDARD.decode(body).unwrap()
+    let blocks = avouch_files::pem::blocks(&std::fs::read(path).unwrap()).unwrap();
+    blocks[0].der.to_vec()
 }

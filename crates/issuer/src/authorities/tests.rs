@@ -18,7 +18,7 @@ fn open_at(
     now: SystemTime,
     in_use: bool,
 ) -> Result<Authorities, AuthoritiesError> {
-    let dir = Arc::new(DataDir::open(path).unwrap());
+    let dir = Arc::new(PrivateDir::open(path, "lock").unwrap());
     let profiles = Profiles::embedded().unwrap();
     Authorities::open(dir, &domain.parse().unwrap(), profiles, Arc::new(SystemEntropy), now, in_use)
 }
@@ -28,7 +28,7 @@ fn open(path: &Path) -> Result<Authorities, AuthoritiesError> {
 }
 
 fn refused(path: &Path) -> String {
-    crate::error::chain(&open(path).unwrap_err())
+    avouch_text::with_causes(&open(path).unwrap_err()).to_string()
 }
 
 #[test]
@@ -135,7 +135,51 @@ fn another_trust_domains_data_are_refused() {
     let path = temp.path().join("d");
     drop(open(&path).unwrap());
     let error = open_at(&path, "other.example", at(0), true).unwrap_err();
-    assert!(crate::error::chain(&error).contains("other.example"), "{error}");
+    assert!(avouch_text::with_causes(&error).to_string().contains("other.example"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_key_file_is_named_with_its_mend_and_without_an_octet_of_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("d");
+    drop(open(&path).unwrap());
+    for file in ["root.key", "signing.pem"] {
+        let good = std::fs::read_to_string(path.join(file)).unwrap();
+        let key: String = good.split("PRIVATE KEY-----").nth(1).unwrap().split_whitespace().collect();
+        for (bad, named) in [
+            (good.replace('\n', " ").into_bytes(), "line breaks are missing"),
+            (good.replace('\n', "\\n").into_bytes(), "line breaks are missing"),
+            (good.encode_utf16().flat_map(u16::to_le_bytes).collect(), "UTF-16"),
+            (good.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY").into_bytes(), "encrypted"),
+            (good.replace("PRIVATE KEY", "EC PRIVATE KEY").into_bytes(), "PKCS#8"),
+            (good.replacen("PRIVATE KEY-----\nM", "PRIVATE KEY-----\n*", 1).into_bytes(), "not base64"),
+            (good.as_bytes()[..good.len() - 40].to_vec(), "cut"),
+        ] {
+            std::fs::write(path.join(file), bad).unwrap();
+            let error = open(&path).unwrap_err();
+            let texts = format!("{} {error} {error:?}", refused(&path));
+            assert!(texts.contains(named) && texts.contains(file), "{file}: {texts}");
+            let quoted =
+                key.as_bytes().windows(16).any(|part| texts.contains(std::str::from_utf8(part).unwrap()));
+            assert!(!quoted, "{file}: {texts}");
+        }
+        std::fs::write(path.join(file), good).unwrap();
+    }
+    open(&path).unwrap();
+}
+
+#[test]
+fn a_key_that_a_killed_issuer_was_writing_is_gone_after_the_next_start() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("d");
+    drop(open(&path).unwrap());
+    for left in ["root.key.new", ".root.key.new", "signing.pem.new", ".signing.pem.new", "root.crt.new"] {
+        std::fs::write(path.join(left), "half a key").unwrap();
+    }
+    drop(open(&path).unwrap());
+    let left =
+        std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.ends_with(".new")).count(), 0);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl AdminService {
 }
 
 fn unavailable(error: &StoreError) -> Status {
-    avouch_identity::status(Reason::StoreUnavailable, crate::error::chain(error), [])
+    avouch_identity::status(Reason::StoreUnavailable, avouch_text::with_causes(error).to_string(), [])
 }
 
 fn not_registered(id: &SpiffeId) -> Status {

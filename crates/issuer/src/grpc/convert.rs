@@ -89,7 +89,7 @@ pub(super) fn workload(ack: TrustAck) -> observe::Workload {
 
 /// The local administrator sees what is wrong, in full.
 pub(super) fn entry_error(error: &EntryError) -> Status {
-    let text = crate::error::chain(error);
+    let text = avouch_text::with_causes(error).to_string();
     match error {
         EntryError::Store(_) => avouch_identity::status(Reason::StoreUnavailable, text, []),
         EntryError::NoRandomness | EntryError::Token(_) => {

@@ -5,10 +5,11 @@
 
 use super::convert;
 use super::issuer::{Caller, IssuerService};
-use crate::error::{IssueError, chain};
+use crate::error::IssueError;
 use crate::store::TrustAck;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
 use avouch_spiffe::{Bundle, HostPort, HostPortError, PeerIdentity};
+use avouch_text::with_causes;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -95,7 +96,7 @@ async fn note(service: &IssuerService, peer: &PeerIdentity, ack: WatchTrustReque
         store.acknowledge(ack).await
     };
     if let Err(error) = noted.await {
-        tracing::warn!(error = chain(&error), peer = %peer.spiffe_id(), "an acknowledgement is not recorded");
+        tracing::warn!(error = %with_causes(&error), peer = %peer.spiffe_id(), "an acknowledgement is not recorded");
     }
 }
 

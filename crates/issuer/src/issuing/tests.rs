@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::attest::JoinTokenAttestor;
-use crate::data_dir::DataDir;
 use crate::entries::create_token;
 use crate::store::memory::MemoryStore;
 use crate::store::{IssuanceFilter, NewEntry};
+use avouch_files::PrivateDir;
 use avouch_issuance::{Profiles, SystemEntropy};
 use avouch_spiffe::clock::{Clock, ManualClock, SystemClock};
 use avouch_spiffe::{JoinToken, Reason};
@@ -20,7 +20,7 @@ struct Bench {
 
 async fn bench() -> Bench {
     let temp = tempfile::tempdir().unwrap();
-    let dir = Arc::new(DataDir::open(&temp.path().join("d")).unwrap());
+    let dir = Arc::new(PrivateDir::open(&temp.path().join("d"), "lock").unwrap());
     let clock = ManualClock::new(SystemClock.now());
     let domain = "market.example".parse().unwrap();
     let profiles = Profiles::embedded().unwrap();

@@ -10,9 +10,9 @@ use super::{
     Commit, CommitOutcome, Counts, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry, NewToken,
     Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck, jobs,
 };
+use avouch_files::{PrivateDirError, check_private_file, create_private_file};
 use avouch_spiffe::SpiffeId;
 use rusqlite::{Connection, OpenFlags};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -20,14 +20,9 @@ use std::time::SystemTime;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The file cannot be created.
-    #[error("cannot create {path}")]
-    Create {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// Its file, or one that SQLite keeps beside it, is not ours alone or cannot be created.
+    #[error("the store's file cannot be used")]
+    File(#[from] PrivateDirError),
     /// It is no store of ours, or not of this version.
     #[error("cannot use {path} as the store")]
     Schema {
@@ -48,14 +43,14 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, creating or migrating it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        // SQLite's own files take their mode from this one.
-        std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
+        // SQLite opens files by their paths, wherever links lead, and reads of a log what it finds. Those that it makes
+        // beside this one take its mode.
+        create_private_file(path)?;
+        for ending in ["-wal", "-shm", "-journal"] {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(ending);
+            check_private_file(Path::new(&beside))?;
+        }
         let schema_error = |source| OpenError::Schema { path: path.to_owned(), source };
         let (write_path, read_path) = (path.to_owned(), path.to_owned());
         let writer = Worker::start("store-writer", Mode::Write, move || open_writer(&write_path))

@@ -347,7 +347,7 @@ async fn a_full_disk_fails_calls_loses_nothing_and_heals_by_itself() {
         }
     }
     assert!(!done.is_empty() && !failed.is_empty(), "done {}, failed {}", done.len(), failed.len());
-    let probed = crate::error::chain(&store.probe(at(5)).await.unwrap_err());
+    let probed = avouch_text::with_causes(&store.probe(at(5)).await.unwrap_err()).to_string();
     assert!(probed.contains("full"), "{probed}");
     store.limit_growth(None).await;
     store.probe(at(5)).await.unwrap();
@@ -365,9 +365,37 @@ async fn a_file_that_is_no_store_is_refused() {
     let path = temp.path().join("store.db");
     std::fs::write(&path, b"this is not a database, whatever its name says, and long enough to tell")
         .unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     assert!(matches!(SqliteStore::open(&path), Err(OpenError::Schema { .. })));
     let missing = temp.path().join("no/such/dir/store.db");
-    assert!(matches!(SqliteStore::open(&missing), Err(OpenError::Create { .. })));
+    assert!(matches!(SqliteStore::open(&missing), Err(OpenError::File(_))));
+}
+
+#[tokio::test]
+async fn a_store_that_others_could_reach_and_links_in_its_place_are_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("store.db");
+    drop(SqliteStore::open(&path).unwrap());
+    let refused = || match SqliteStore::open(&path) {
+        Err(OpenError::File(error)) => avouch_text::with_causes(&error).to_string(),
+        other => panic!("{other:?}"),
+    };
+    let set = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(0o640);
+    assert!(refused().contains("0640") && refused().contains("chmod 0600"), "{}", refused());
+    set(0o600);
+    let theirs = temp.path().join("theirs");
+    std::fs::write(&theirs, "").unwrap();
+    for ending in ["-wal", "-shm", "-journal", ""] {
+        let place = temp.path().join(format!("store.db{ending}"));
+        let _ = std::fs::remove_file(&place);
+        symlink(&theirs, &place).unwrap();
+        assert!(refused().contains("symbolic link") && refused().contains(place.to_str().unwrap()));
+        std::fs::remove_file(&place).unwrap();
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"");
+    }
+    SqliteStore::open(&path).unwrap();
 }
 
 #[tokio::test]

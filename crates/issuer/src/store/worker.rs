@@ -117,7 +117,7 @@ fn one_by_one(
     for mut job in batch.drain(..) {
         let outcome = run(db, &mut job).map_err(StoreError::from);
         if let Err(error) = &outcome {
-            tracing::error!(error = %crate::error::chain(error), "the store cannot answer");
+            tracing::error!(error = %avouch_text::with_causes(error), "the store cannot answer");
         }
         job.finish(outcome);
     }

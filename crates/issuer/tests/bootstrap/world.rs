@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::admin::v1::{CreateEntryRequest, CreateTokenRequest, DeleteEntryRequest, Entry};
+use avouch_files::PrivateDirError;
 use avouch_identity::spiffe::SpiffeId;
 use avouch_identity::spiffe::clock::ManualClock;
 use avouch_identity::{
     Identity, IdentityConfig, IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, IssuerConfig,
     Svid,
 };
-use avouch_issuer::data_dir::DataDirError;
 use avouch_issuer::{Issuer, StartError};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, UnixStream};
@@ -111,7 +111,7 @@ impl World {
         loop {
             match Issuer::start(config, self.clock.shared()).await {
                 Ok(issuer) => return issuer,
-                Err(StartError::DataDir(DataDirError::InUse { .. })) => {
+                Err(StartError::DataDir(PrivateDirError::InUse { .. })) => {
                     assert!(tokio::time::Instant::now() < deadline, "the data directory stays in use");
                 }
                 Err(error) => panic!("{error:?}"),

@@ -190,6 +190,6 @@ async fn whoever_waits_no_longer_is_told_why_there_is_no_identity() {
     });
     let patience = std::time::Duration::from_millis(700);
     let error = Identity::starter(config).join_token(token).patience(patience).start().await.unwrap_err();
-    let text = avouch_issuer::error::chain(&error);
+    let text = avouch_text::with_causes(&error).to_string();
     assert!(text.contains("could not enroll") && text.contains("Connection refused"), "{text}");
 }

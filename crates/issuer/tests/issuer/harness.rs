@@ -8,9 +8,9 @@ use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{BeginRecoveryRequest, EnrollRequest, IssuedSvid, RecoverRequest, RenewRequest};
 use avouch_attacker::forge::Credentials;
 use avouch_attacker::tls::Approach;
+use avouch_files::PrivateDirError;
 use avouch_identity::recovery_message;
 use avouch_issuer::config::{IssuerConfig, RateLimitSettings};
-use avouch_issuer::data_dir::DataDirError;
 use avouch_issuer::{Issuer, StartError};
 use avouch_spiffe::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use avouch_spiffe::x509::Leaf;
@@ -109,10 +109,10 @@ impl World {
             match Issuer::start(&self.config, Arc::clone(&self.shared_clock)).await {
                 Ok(issuer) => break issuer,
                 // The one before is still on its way out.
-                Err(StartError::DataDir(DataDirError::InUse { .. })) => {
+                Err(StartError::DataDir(PrivateDirError::InUse { .. })) => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                Err(error) => panic!("{}", avouch_issuer::error::chain(&error)),
+                Err(error) => panic!("{}", avouch_text::with_causes(&error)),
             }
         };
         let listener = TcpListener::bind(self.address).await.unwrap();

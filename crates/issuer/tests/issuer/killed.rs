@@ -171,5 +171,5 @@ async fn bad_settings_stop_the_start_with_the_exit_code_of_bad_usage() {
     }
     let data_dir = world.config.data_dir.display().to_string();
     let (code, text) = run("AVOUCH_ISSUER__DATA_DIR", &data_dir).await;
-    assert!(code == Some(1) && text.contains("another issuer process uses"), "{code:?} {text}");
+    assert!(code == Some(1) && text.contains("another process uses"), "{code:?} {text}");
 }

@@ -1,7 +1,7 @@
 //! What a restart keeps, and what two processes must not do.
 
 use crate::harness::{ORDERS, World, csr, reason};
-use avouch_issuer::data_dir::DataDirError;
+use avouch_files::PrivateDirError;
 use avouch_issuer::store::IssuanceFilter;
 use avouch_issuer::{Issuer, StartError};
 use avouch_spiffe::Reason;
@@ -29,7 +29,7 @@ async fn a_restart_keeps_everything() {
 async fn a_second_issuer_on_the_same_data_is_refused() {
     let world = World::new().await;
     let error = Issuer::start(&world.config, avouch_spiffe::clock::system()).await.unwrap_err();
-    assert!(matches!(error, StartError::DataDir(DataDirError::InUse { .. })), "{error}");
+    assert!(matches!(error, StartError::DataDir(PrivateDirError::InUse { .. })), "{error}");
     world.enroll(&world.invited(ORDERS).await).await.unwrap();
 }
 
@@ -58,6 +58,6 @@ async fn a_life_that_the_profile_does_not_allow_stops_the_start() {
     config.data_dir = temp.path().join("d");
     config.svid_ttl = Some(std::time::Duration::from_secs(1));
     let error = Issuer::start(&config, avouch_spiffe::clock::system()).await.unwrap_err();
-    let text = avouch_issuer::error::chain(&error);
+    let text = avouch_text::with_causes(&error).to_string();
     assert!(text.contains("issuer.svid_ttl") && text.contains("between 10s"), "{text}");
 }
