@@ -31,7 +31,7 @@ pub use condition::{Certificate, PinError, Unmet};
 pub use decide::{Caller, LocalAdminCaller, Permit, decide};
 pub use denial::{Denial, FailedCondition};
 pub use diff::{CallerMatrix, CallerRow, Change, ChangeKind, Outcome, caller_matrix, diff};
-pub use handle::{InForce, PolicyHandle, Reloaded, read_policy};
+pub use handle::{InForce, PolicyHandle, Reloaded, read_policy, read_policy_from};
 pub use matrix::{Matrix, MatrixDeny, MatrixRow, Subject, matrix};
 pub use methods::{ContractError, DEBUG_ROLE, MethodIndex, Methods};
 pub use pattern::{CallerPattern, PatternError};

@@ -11,6 +11,7 @@ mod parse;
 mod standing;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use avouch_spiffe::SpiffeId;
@@ -135,12 +136,32 @@ impl fmt::Display for BoundCaller {
 }
 
 impl Policy {
-    /// Checks and compiles `text`, and runs its tests; `source_name` is what errors and records call it.
+    /// Checks and compiles `text`, and runs its tests; `source_name` is what errors and records call it. A byte order mark
+    /// before it is skipped.
     ///
     /// # Errors
-    /// All problems at once, each with file, line and column. Tests only run when there is no other problem.
+    /// All problems at once, each with file, line and column. Tests only run when there is no other problem. A text that
+    /// says nothing (it is empty, or has comments or headers only) is [no policy](PolicyFault::NoPolicy).
     pub fn parse(source_name: &str, text: &str, methods: &Methods) -> Result<Self, PolicyError> {
-        parse::parse(source_name, text, methods)
+        parse::parse(source_name, text, methods, false)
+    }
+
+    /// As [`parse`](Self::parse), for what a process tells of the policy that is in force there: a text that says nothing
+    /// is that of a process without a policy file, which gives nobody a role.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), but for that.
+    pub fn parse_told(source_name: &str, text: &str, methods: &Methods) -> Result<Self, PolicyError> {
+        parse::parse(source_name, text, methods, true)
+    }
+
+    /// Reads and checks a file as it is at this moment, finished or not: for a check, not for what is to be in force
+    /// ([`PolicyHandle::load`](crate::PolicyHandle::load)).
+    ///
+    /// # Errors
+    /// If it cannot be read or is not good.
+    pub fn read(path: &Path, methods: &Methods) -> Result<Self, PolicyError> {
+        Self::parse(&path.display().to_string(), &crate::read_policy(path)?, methods)
     }
 
     /// A policy in which nobody holds a role: enough for services whose rules ask for none.

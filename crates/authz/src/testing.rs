@@ -1,5 +1,10 @@
 //! A small contract and policy that the crate's tests share.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
 use avouch_spiffe::SpiffeId;
 use avouch_spiffe::contract::{Contract, MethodRule, Rule};
 
@@ -45,4 +50,17 @@ pub(crate) fn policy(text: &str) -> Policy {
 
 pub(crate) fn id(text: &str) -> SpiffeId {
     text.parse().unwrap()
+}
+
+/// Writes a file under another name, and renames it to its own when it has long been finished.
+pub(crate) fn rename_into_place(path: &Path, text: &str) {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    age(file.as_file());
+    file.persist(path).unwrap();
+}
+
+/// Lets a file look as if it had last been written long ago.
+pub(crate) fn age(file: &File) {
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
 }

@@ -32,6 +32,8 @@ pub(crate) enum CliError {
     },
     #[error("cannot read {}", shown(.path))]
     Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Policy(#[from] avouch_authz::PolicyError),
     #[error("cannot write {}", shown(.path))]
     Write { path: PathBuf, source: io::Error },
     #[error("{id} is registered already, with {} instead of {}", shorten(.found), shorten(.wanted))]

@@ -236,7 +236,11 @@ fn an_api_comes_from_descriptors_as_well_and_must_be_named() {
     let bad = avouch(&["check", DEMO, "--descriptors", &bad.display().to_string()]);
     assert_eq!(bad.status.code(), Some(1));
     let missing = avouch(&["check", "no-such-policy.toml", "--proto", "proto"]);
-    assert!(err(&missing).contains("cannot read no-such-policy.toml"), "{}", err(&missing));
+    assert!(
+        err(&missing).contains("policy no-such-policy.toml cannot be read: No such file or directory"),
+        "{}",
+        err(&missing)
+    );
 }
 
 #[test]
@@ -254,4 +258,81 @@ fn a_file_of_any_size_and_any_octets_is_refused_in_good_order() {
     let output = avouch(&["check", &moving.path(), "--proto", "proto"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(!err(&output).contains('\u{1b}'), "{:?}", err(&output));
+}
+
+#[test]
+fn a_file_that_says_nothing_is_no_policy_for_any_command_that_reads_one() {
+    for text in ["", "\u{feff}\n", "# [roles]\n# auditor = []\n", "[roles]\n"] {
+        let file = File::new(text);
+        let path = file.path();
+        for words in [
+            &["check", path.as_str()][..],
+            &["test", path.as_str()],
+            &["matrix", path.as_str()],
+            &["diff", DEMO, path.as_str()],
+            &["diff", path.as_str(), DEMO],
+            &[
+                "can-i",
+                "spiffe://market.example/reports",
+                "/market.ledger.v1.Ledger/GetTotals",
+                "--policy",
+                path.as_str(),
+            ],
+        ] {
+            let output = avouch(&[words, &["--proto", "proto"]].concat());
+            assert_eq!(output.status.code(), Some(1), "{words:?} {}", err(&output));
+            let said = err(&output);
+            assert!(said.contains(&format!("{path}:1:1: no policy: ")), "{words:?} {said}");
+            assert!(said.contains("`debug = []` under [roles]"), "{words:?} {said}");
+        }
+        let answer = json(&avouch(&["check", &path, "--proto", "proto", "--json"]));
+        assert_eq!((&answer["good"], &answer["problems"][0]["line"]), (&Value::Bool(false), &1.into()));
+    }
+    let nobody = File::new("[roles]\ndebug = []\n");
+    assert_eq!(avouch(&["check", &nobody.path(), "--proto", "proto"]).status.code(), Some(0));
+}
+
+#[test]
+fn what_is_no_regular_file_or_no_text_is_named_and_nothing_waits_for_it() {
+    let dir = TempDir::new().unwrap();
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    for (path, what) in [
+        (pipe.display().to_string(), "it is a FIFO, not a regular file"),
+        (dir.path().display().to_string(), "it is a directory, not a regular file"),
+        ("/dev/zero".to_owned(), "it is a device, not a regular file"),
+    ] {
+        let output = avouch(&["check", &path, "--proto", "proto"]);
+        assert_ne!(output.status.code(), Some(0));
+        let said = err(&output);
+        assert!(said.contains(&format!("policy {path} cannot be read: {what}")), "{said}");
+    }
+    let octets = dir.path().join("octets");
+    std::fs::write(&octets, b"[roles]\n# \xff\n").unwrap();
+    let output = avouch(&["check", &octets.display().to_string(), "--proto", "proto"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("octets:2:3: it is not UTF-8 text"), "{}", err(&output));
+}
+
+#[test]
+fn what_a_shell_hands_over_is_read_as_it_comes_but_no_more_of_it_than_a_policy_has() {
+    let check = |command: &str| {
+        Command::new("bash")
+            .args(["-c", &format!("{command} --proto proto")])
+            .current_dir(root())
+            .env("AVOUCH", env!("CARGO_BIN_EXE_avouch"))
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap()
+    };
+    for command in [
+        format!("\"$AVOUCH\" policy check <(cat {DEMO})"),
+        format!("cat {DEMO} | \"$AVOUCH\" policy check /dev/stdin"),
+    ] {
+        let output = check(&command);
+        assert_eq!(output.status.code(), Some(0), "{command}: {}", err(&output));
+    }
+    let endless = check("\"$AVOUCH\" policy check <(yes '#')");
+    assert_eq!(endless.status.code(), Some(1));
+    assert!(err(&endless).contains("a policy file has at most 1048576"), "{}", err(&endless));
 }

@@ -21,7 +21,7 @@ pub use access::{OpenToOthers, effective_uid, key_is_private};
 pub use new_file::{NewFile, Place, write_public, write_secret};
 pub use private_dir::{PrivateDir, PrivateDirError, create_private_dir, examine_private_dir};
 pub use private_file::{check_private_file, create_private_file, open_append};
-pub use read::{Content, read, read_with_metadata};
+pub use read::{Content, open_regular, read, read_with_metadata};
 pub use reader::Reader;
 
 /// The most octets that a file of one key, with its certificates, a token or a password is read to: 64 KiB.

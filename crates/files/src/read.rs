@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 /// What a file holds, and what the system says of it. The metadata are those of the file that was read, not of whatever
@@ -28,18 +29,33 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     read_with_metadata(path, limit).map(|content| content.bytes)
 }
 
+/// Opens a regular file for reading. Never waits for a writer, and takes no terminal.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // O_NONBLOCK: else opening a FIFO waits for a writer. It changes nothing about a regular file.
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let wrong_kind = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        // What open(2) says of a socket.
+        Some(code) if code == Errno::NXIO.raw_os_error() => {
+            wrong_kind("it is a socket or a device that is not there, not a regular file")
+        }
+        _ => error,
+    })?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(wrong_kind(not_regular(kind))) }
+}
+
 /// As [`read`], with the metadata of the file that was read.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_with_metadata(path: &Path, limit: u64) -> io::Result<Content> {
-    // O_NONBLOCK: else opening a FIFO waits for a writer. It changes nothing about a regular file.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = open_regular(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, not_regular(metadata.file_type())));
-    }
     let bytes = bounded(&file, &metadata, limit)?;
     Ok(Content { bytes, metadata })
 }

@@ -1,5 +1,6 @@
 //! The demo's configuration of the issuer is one.
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::expect_used, reason = "helpers of tests, outside of any test function")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -97,6 +97,8 @@ impl BootError {
     /// Whether whoever started the process can repair it by what they give it.
     pub(crate) fn is_usage(&self) -> bool {
         match self {
+            // The next start may find it finished.
+            Self::Policy(PolicyError::Unsettled { .. }) => false,
             Self::Config(_)
             | Self::Contract(_)
             | Self::Policy(_)

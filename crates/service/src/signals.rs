@@ -55,7 +55,10 @@ pub(crate) fn reload_on_hangup(
             if life.phase() == Phase::Serving {
                 manager::reloading();
             }
-            reload(&policy).await;
+            // It waits for a file that is being written, and a drain does not wait for it.
+            if stop.run_until_cancelled(reload(&policy)).await.is_none() {
+                return;
+            }
             if life.phase() == Phase::Serving {
                 manager::ready();
             }
@@ -69,15 +72,16 @@ async fn reload(policy: &PolicyHandle) {
         tracing::info!("SIGHUP: there is no policy file to reload");
         return;
     }
-    let handle = policy.clone();
-    match tokio::task::spawn_blocking(move || handle.reload()).await {
-        Ok(Ok(Reloaded::Changed { version })) => {
+    match policy.reload().await {
+        Ok(Reloaded::Changed { version }) => {
             tracing::info!(policy_version = %version, "SIGHUP: a new policy is in force");
         }
-        Ok(Ok(Reloaded::Unchanged)) => tracing::info!("SIGHUP: the policy has not changed"),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "SIGHUP: the policy file is not good; the last good policy stays in force");
-        }
-        Err(error) => tracing::error!(%error, "SIGHUP: the policy could not be reloaded"),
+        Ok(Reloaded::Unchanged) => tracing::info!("SIGHUP: the policy has not changed"),
+        Err(error) => tracing::error!(
+            %error,
+            help = error.file().map(|file| format!("`avouch policy check {file}` shows each place")),
+            policy_in_force = policy.current().as_ref().map(|policy| policy.version()),
+            "SIGHUP: the policy file is not good; the last good policy stays in force"
+        ),
     }
 }

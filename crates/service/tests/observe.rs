@@ -47,7 +47,7 @@ impl World {
     /// A process called `orders`, whose operator is `operator`.
     async fn new(more: &str) -> Self {
         let ca = Ca::new();
-        let (address_file, policy) = (ca.path("address.json"), ca.write("policy.toml", POLICY));
+        let (address_file, policy) = (ca.path("address.json"), ca.install("policy.toml", POLICY));
         let more = more.replace("DIR", ca.directory.path().to_str().unwrap());
         let config = format!(
             "{}[telemetry]\nlog_format = 'off'\n[service]\naddress_file = {address_file:?}\n[authz]\n\
@@ -138,13 +138,13 @@ async fn an_operator_is_told_what_the_process_is_and_how_it_is_doing() {
     let append = policy.methods.iter().find(|method| method.path == APPEND).unwrap();
     assert_eq!(append.roles, ["ledger-writer"]);
 
-    world.ca.write("policy.toml", "[roles]\noperatr = []\n");
+    world.ca.install("policy.toml", "[roles]\noperatr = []\n");
     until("the bad policy is noticed", || {
         let mut operator = operator.clone();
         async move { status(&mut operator).await.policy.unwrap().problem.contains("operatr") }
     })
     .await;
-    world.ca.write("policy.toml", &format!("{POLICY}# new\n"));
+    world.ca.install("policy.toml", &format!("{POLICY}# new\n"));
     until("the next policy is in force", || {
         let mut operator = operator.clone();
         async move {
@@ -154,6 +154,19 @@ async fn an_operator_is_told_what_the_process_is_and_how_it_is_doing() {
     })
     .await;
     assert_eq!(status(&mut operator).await.policy.unwrap().problem, "");
+
+    // A reload that fails names its cause: not only that the file cannot be read, but why.
+    let file = world.ca.path("policy.toml");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    until("the directory is noticed", || {
+        let mut operator = operator.clone();
+        async move {
+            let problem = status(&mut operator).await.policy.unwrap().problem;
+            problem.ends_with("policy.toml cannot be read: it is a directory, not a regular file")
+        }
+    })
+    .await;
     world.end().await;
 }
 
@@ -201,7 +214,7 @@ async fn what_audit_mode_lets_through_is_on_record_as_that() {
     let mut operator = world.ask("operator").await;
     let stranger = channel(&world.identity("stranger").await, world.grpc);
     assert_eq!(reason(&append(&stranger).await), Some(Reason::RoleMissing));
-    world.ca.write("policy.toml", &format!("mode = \"audit\"\n{POLICY}"));
+    world.ca.install("policy.toml", &format!("mode = \"audit\"\n{POLICY}"));
     until("the policy only records", || {
         let mut operator = operator.clone();
         async move { status(&mut operator).await.policy.unwrap().audit }

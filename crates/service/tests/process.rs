@@ -3,8 +3,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::process::Output;
+use std::time::{Duration, Instant};
 
+use avouch_service::identity::Channel;
 use rustix::process::Signal;
 use support::process::{Process, config, run};
 use support::{Ca, appears, channel, client, get, until};
@@ -194,7 +196,7 @@ async fn a_second_signal_ends_a_drain_that_waits_for_a_stream() {
 #[tokio::test]
 async fn sighup_reloads_the_policy_and_a_bad_one_changes_nothing() {
     let ca = Ca::new();
-    let policy = ca.write("policy.toml", "[roles]\n");
+    let policy = ca.install("policy.toml", "[roles]\ndebug = []\n");
     let more = format!("[authz]\npolicy = {policy:?}\nwatch_interval = '1h'\n");
     let process = Process::start(&config(&ca, &more));
     appears(&ca.path("address.json")).await;
@@ -204,9 +206,99 @@ async fn sighup_reloads_the_policy_and_a_bad_one_changes_nothing() {
     ca.write("policy.toml", "[rolls]\n");
     process.signal(Signal::HUP);
     process.says("the last good policy stays in force").await;
+    std::fs::remove_file(ca.path("policy.toml")).unwrap();
+    process.signal(Signal::HUP);
+    process.says("policy.toml cannot be read: No such file or directory").await;
     process.signal(Signal::INT);
     let (code, log) = process.end(Duration::from_secs(10)).await;
     assert_eq!(code, Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_policy_that_is_still_being_written() {
+    let ca = Ca::new();
+    let policy = ca.install("policy.toml", "[roles]\ndebug = []\n");
+    let process = Process::start(&config(&ca, &format!("[authz]\npolicy = {policy:?}\n")));
+    appears(&ca.path("address.json")).await;
+    ca.write("policy.toml", "[roles]\n# to be continued\n");
+    process.signal(Signal::HUP);
+    process.signal(Signal::TERM);
+    let begun = Instant::now();
+    let (code, log) = process.end(Duration::from_secs(10)).await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("not good"), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{log}");
+}
+
+#[test]
+fn what_is_no_policy_does_not_start_a_process_and_is_told_with_its_cause() {
+    let ca = Ca::new();
+    let config = config(&ca, &format!("[authz]\npolicy = {:?}\n", ca.path("policy.toml")));
+    for (text, cause) in [
+        (Some(""), "policy.toml:1:1: no policy: the file is empty"),
+        (Some("# [roles]\n"), "policy.toml:1:1: no policy: the file has nothing but comments"),
+        (None, "policy.toml cannot be read: No such file or directory"),
+    ] {
+        match text {
+            Some(text) => drop(ca.write("policy.toml", text)),
+            None => std::fs::remove_file(ca.path("policy.toml")).unwrap(),
+        }
+        for how in [&["--config", &config][..], &["--config", &config, "--check-config"]] {
+            let output = run(how);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{how:?}: {said}");
+            assert!(said.contains(cause) && said.contains("avouch policy check"), "{how:?}: {said}");
+        }
+    }
+}
+
+/// Whether the caller `probe` may ask for the process's health, at every moment for so long.
+async fn denied_for(probe: &mut HealthClient<Channel>, millis: u64, stage: &str) {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(millis) {
+        let answer = probe.check(HealthCheckRequest::default()).await;
+        let code = answer.map(drop).map_err(|status| status.code());
+        assert_eq!(code, Err(tonic::Code::PermissionDenied), "{stage}, after {:?}", begun.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_denied_caller_is_never_let_in_while_a_policy_is_written_slowly_in_place() {
+    let ca = Ca::new();
+    let roles = "[roles]\ndebug = ['spiffe://market.example/staff/olga']\n";
+    let deny = "[[deny]]\ncaller = 'spiffe://market.example/probe'\n";
+    let policy = ca.install("policy.toml", &format!("{roles}{deny}"));
+    let process = Process::start(&config(&ca, &format!("[authz]\npolicy = {policy:?}\n")));
+    let addresses: serde_json::Value =
+        serde_json::from_str(&appears(&ca.path("address.json")).await).unwrap();
+    let address = addresses["grpc"].as_str().unwrap().parse().unwrap();
+    let mut probe = HealthClient::new(channel(&client(&ca).await, address));
+    denied_for(&mut probe, 100, "before").await;
+    // In place, and in the place of a removed one.
+    for removes in [false, true] {
+        if removes {
+            std::fs::remove_file(&policy).unwrap();
+        }
+        ca.write("policy.toml", "");
+        denied_for(&mut probe, 1500, "truncated").await;
+        ca.write("policy.toml", roles);
+        denied_for(&mut probe, 1500, "half").await;
+        ca.write("policy.toml", &format!("{roles}{deny}# whole, {removes}\n"));
+        denied_for(&mut probe, 3000, "whole").await;
+    }
+    process.says("a new policy is in force").await;
+    // And a caller whom the policy no longer denies is let in.
+    ca.install("policy.toml", roles);
+    until("the policy without the deny rule is in force", || {
+        let mut probe = probe.clone();
+        async move { probe.check(HealthCheckRequest::default()).await.is_ok() }
+    })
+    .await;
+    process.signal(Signal::TERM);
+    let (code, log) = process.end(Duration::from_secs(10)).await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("the policy file is not good"), "half a file is no bad policy: {log}");
 }
 
 #[tokio::test]

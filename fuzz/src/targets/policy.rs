@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use avouch_authz::contract::{Contract, MethodRule, Rule};
-use avouch_authz::{Caller, Methods, Policy, PolicyError, decide};
+use avouch_authz::{Caller, Methods, Policy, PolicyError, PolicyFault, decide};
 use avouch_spiffe::SpiffeId;
 use toml::{Table, Value};
 
@@ -12,6 +12,7 @@ use super::Outcome;
 
 pub(super) const WORDS: &[&str] = &[
     "[roles]\n",
+    "\u{feff}",
     "[[deny]]\n",
     "[deny]\n",
     "staff = ",
@@ -95,16 +96,31 @@ pub(super) fn run(data: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(data) else { return Outcome::Refused };
     let parsed = Policy::parse("policy.toml", text, methods());
     match &parsed {
-        Ok(policy) => agrees(policy, text),
+        Ok(policy) => {
+            assert!(!says_nothing(text), "no policy was taken for one:\n{text}");
+            agrees(policy, text);
+        }
         Err(error) => names_places(error, text),
     }
     Outcome::from(&parsed)
+}
+
+/// Whether nothing stands below any header, or there is none.
+fn says_nothing(text: &str) -> bool {
+    let Ok(file) = toml::from_str::<Table>(text) else { return false };
+    file.iter().all(|(key, value)| match value {
+        Value::Table(table) => table.is_empty(),
+        Value::Array(array) => array.is_empty(),
+        value => key == "mode" && is_audit(value) != Some(true),
+    })
 }
 
 fn names_places(error: &PolicyError, text: &str) {
     let lines: Vec<&str> = text.split('\n').collect();
     let mut last = 0;
     assert!(!error.problems().is_empty());
+    let nothing = error.problems().iter().any(|problem| matches!(problem.fault, PolicyFault::NoPolicy(_)));
+    assert!(!nothing || says_nothing(text), "a policy was taken for none:\n{text}");
     for problem in error.problems() {
         let line = problem.place.line.unwrap_or_default();
         assert!(line >= last && (1..=lines.len()).contains(&line), "{problem} of {} lines", lines.len());

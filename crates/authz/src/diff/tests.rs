@@ -100,7 +100,7 @@ fn conditions_that_multiply_beyond_measure_are_refused_rather_than_sampled() {
         pins(0),
         pins(1000)
     );
-    let error = diff(&policy(&text), &policy("")).unwrap_err();
+    let error = diff(&policy(&text), &policy("[roles]\nstaff = []\n")).unwrap_err();
     assert!(error.to_string().contains("spiffe://a.example/x"), "{error}");
 }
 

@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::*;
 use crate::decide::Permit;
 use crate::policy::Policy;
-use crate::testing::{POLICY, methods, policy};
+use crate::testing::{POLICY, methods, policy, rename_into_place};
 
 const POST: &str = "/shop.v1.Ledger/Post";
 
@@ -223,13 +223,13 @@ async fn a_permit_that_came_with_the_request_is_replaced_and_does_not_open_anyth
 async fn a_new_policy_takes_effect_on_the_next_call_of_a_running_service() {
     let dir = tempfile::TempDir::new().unwrap();
     let path = dir.path().join("policy.toml");
-    std::fs::write(&path, POLICY).unwrap();
+    rename_into_place(&path, POLICY);
     let handle = PolicyHandle::load(&path, methods()).unwrap();
     let layer = layer(handle.clone(), Arc::default());
     let payments = "spiffe://shop.example/payments";
     assert!(call_as(&layer, POST, payments).await.headers().contains_key("reached"));
-    std::fs::write(&path, "").unwrap();
-    handle.reload().unwrap();
+    rename_into_place(&path, "[roles]\nledger-writer = []\n");
+    handle.reload().await.unwrap();
     assert_eq!(refused(&call_as(&layer, POST, payments).await).0.code(), Code::PermissionDenied);
 }
 

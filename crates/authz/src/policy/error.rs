@@ -38,12 +38,24 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 pub enum PolicyError {
     /// The file cannot be read.
-    #[error("policy {} cannot be read", path.display())]
+    // The cause is part of the text and not a source beside it: whoever shows no more than this error, and a reload has no
+    // more room, shows why.
+    #[error("policy {} cannot be read: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
+    },
+    /// The content is another one at every look.
+    #[error(
+        "policy {} keeps changing; it comes into force when it has been the same for 2 s, or when a finished file is \
+         renamed to its name",
+        path.display()
+    )]
+    Unsettled {
+        /// The file.
+        path: PathBuf,
     },
     /// The content is wrong.
     #[error("{}", list(.0))]
@@ -58,7 +70,7 @@ impl PolicyError {
     #[must_use]
     pub fn file(&self) -> Option<String> {
         match self {
-            Self::Unreadable { path, .. } => Some(path.display().to_string()),
+            Self::Unreadable { path, .. } | Self::Unsettled { path } => Some(path.display().to_string()),
             Self::Invalid(problems) => problems.first().map(|problem| problem.place.source.to_string()),
             Self::NoFile => None,
         }
@@ -160,6 +172,16 @@ pub enum PolicyFault {
         /// How many it may have.
         allowed: usize,
     },
+    /// Not the encoding that TOML has.
+    #[error("it is {}", if *utf16 { "UTF-16 text; save it as UTF-8" } else { "not UTF-8 text" })]
+    NotUtf8 {
+        /// Whether it begins as UTF-16 does.
+        utf16: bool,
+    },
+    /// A file that binds, denies, audits and tests nothing: rather one that is not written yet than the wish to lock
+    /// everybody out.
+    #[error("no policy: {0}; a policy that is to give nobody a role says `debug = []` under [roles]")]
+    NoPolicy(&'static str),
     /// A mode that does not exist.
     #[error("mode is {mode:?}; it is \"enforce\" or \"audit\"{}", question(*nearest))]
     Mode {

@@ -18,20 +18,35 @@ use self::test::Test;
 /// The largest policy file. One with 10,000 rules has half of it, and a policy must fit into the message that serves it.
 pub const MAX_POLICY_BYTES: usize = 1024 * 1024;
 
-pub(super) fn parse(source: &str, text: &str, methods: &Methods) -> Result<Policy, PolicyError> {
+/// What some editors put before UTF-8 text (a byte order mark); it says nothing.
+const BOM: char = '\u{feff}';
+
+/// `may_be_nothing`: whether a text that says nothing is a policy that gives nobody a role.
+pub(super) fn parse(
+    source: &str,
+    whole: &str,
+    methods: &Methods,
+    may_be_nothing: bool,
+) -> Result<Policy, PolicyError> {
+    let text = whole.strip_prefix(BOM).unwrap_or(whole);
     let mut reader = Reader {
-        policy: Policy::new(source, text, methods),
+        policy: Policy::new(source, whole, methods),
         text,
         line_starts: std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect(),
         problems: Vec::new(),
         audit_all: false,
         tests: Vec::new(),
     };
-    if text.len() > MAX_POLICY_BYTES {
-        reader.problem(0, PolicyFault::TooLarge { got: text.len(), allowed: MAX_POLICY_BYTES });
+    if whole.len() > MAX_POLICY_BYTES {
+        reader.problem(0, PolicyFault::TooLarge { got: whole.len(), allowed: MAX_POLICY_BYTES });
     } else {
         match DeTable::parse(text) {
-            Ok(document) => reader.document(document.get_ref()),
+            Ok(document) => {
+                reader.document(document.get_ref());
+                if !may_be_nothing && reader.problems.is_empty() {
+                    reader.says_something(document.get_ref());
+                }
+            }
             Err(error) => {
                 let at = error.span().map_or(0, |span| span.start);
                 reader.problem(at, PolicyFault::Syntax(error.message().to_owned()));
@@ -87,6 +102,23 @@ impl Reader<'_> {
                 (other, _) => self.unknown_key(at, other, &["mode", "roles", "deny", "audit", "test"]),
             }
         }
+    }
+
+    /// A role that is bound to nobody says something, and so does the audit mode; a header with nothing below it does not.
+    fn says_something(&mut self, document: &DeTable<'_>) {
+        let Policy { roles, denies, audit, audits, .. } = &self.policy;
+        let roles = roles.iter().any(|role| role.line.is_some());
+        if roles || !denies.is_empty() || audit.is_some() || !audits.is_empty() || !self.tests.is_empty() {
+            return;
+        }
+        let why = if !document.is_empty() {
+            "nothing in it binds, denies or tests anything"
+        } else if self.text.trim().is_empty() {
+            "the file is empty"
+        } else {
+            "the file has nothing but comments"
+        };
+        self.problem(0, PolicyFault::NoPolicy(why));
     }
 
     fn caller(&mut self, at: usize, text: &str) -> Option<CallerPattern> {

@@ -23,14 +23,64 @@ fn roles_add_up_over_exact_ids_and_prefixes() {
 }
 
 #[test]
-fn an_empty_file_gives_nobody_a_role() {
-    assert_eq!(policy("").roles_of(&id("spiffe://shop.example/payments")), [""; 0]);
+fn a_file_that_says_nothing_is_no_policy() {
+    for (text, why) in [
+        ("", "the file is empty"),
+        (" \t\n\r\n\n", "the file is empty"),
+        ("\u{feff}", "the file is empty"),
+        ("\u{feff}\n", "the file is empty"),
+        ("# [roles]\n# staff = []", "the file has nothing but comments"),
+        ("\u{feff}# x\n", "the file has nothing but comments"),
+        ("[roles]\n", "nothing in it binds, denies or tests anything"),
+        ("roles = {}\n", "nothing in it binds"),
+        ("deny = []\naudit = []\ntest = []\n", "nothing in it binds"),
+        ("mode = \"enforce\"\n", "nothing in it binds"),
+    ] {
+        let problem = problem(text);
+        assert!(problem.starts_with("policy.toml:1:1: no policy: ") && problem.contains(why), "{problem}");
+        assert!(problem.ends_with("says `debug = []` under [roles]"), "{problem}");
+        Policy::parse_told("policy.toml", text, &methods()).unwrap();
+    }
+}
+
+#[test]
+fn what_the_refusal_of_an_empty_file_proposes_gives_nobody_a_role() {
+    let policy = policy("[roles]\ndebug = []\n");
+    assert_eq!(policy.roles_of(&id("spiffe://shop.example/payments")), [""; 0]);
+}
+
+#[test]
+fn a_file_that_says_little_is_a_policy() {
+    for text in [
+        "mode = \"audit\"\n",
+        "[roles]\nstaff = []\n",
+        "[[deny]]\ncaller = \"spiffe://a.example/x\"\n",
+        "[[audit]]\ncaller = \"spiffe://a.example/x\"\n",
+        "[[test]]\ncaller = \"anonymous\"\nmethod = \"/shop.v1.Ledger/Post\"\nexpect = \"deny\"\n",
+    ] {
+        policy(text);
+    }
+}
+
+#[test]
+fn what_a_process_tells_of_its_policy_may_be_nothing_but_not_bad() {
+    assert!(Policy::parse_told("(no policy file)", "", &methods()).is_ok());
+    assert!(Policy::parse_told("policy.toml", "[rolls]\n", &methods()).is_err());
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_and_moves_no_place() {
+    assert_eq!(policy(&format!("\u{feff}{POLICY}")).roles_of(&id("spiffe://audit.example/x/y")), ["auditor"]);
+    assert_eq!(problem("\u{feff}[rolls]\n"), problem("[rolls]\n"));
+    assert!(problem("\u{feff}[roles]\nstaff = @\n").starts_with("policy.toml:2:"));
+    assert!(problem("[roles]\n\u{feff}staff = []\n").starts_with("policy.toml:2:"), "only at the beginning");
 }
 
 #[test]
 fn the_version_is_the_beginning_of_the_contents_sha256() {
-    assert_eq!(policy("").version(), "e3b0c44298fc");
-    assert_ne!(policy("# x\n").version(), policy("# y\n").version());
+    assert_eq!(Policy::without_roles(&methods()).version(), "e3b0c44298fc");
+    assert_eq!(policy("mode = \"audit\"").version(), "d629337b1036");
+    assert_ne!(policy("mode = \"audit\"").version(), policy("\u{feff}mode = \"audit\"").version());
 }
 
 #[test]

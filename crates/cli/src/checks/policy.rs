@@ -24,10 +24,11 @@ pub(super) const CHECKS: &[Check] = &[
         id: "AV-402",
         category: Category::Policy,
         title: "the policy files are good",
-        meaning: "The file as it is now does not load. The last good policy stays in force, so what was changed in the \
-                  file has no effect.",
-        remedy: "Each problem is named with its line. Correct it, and see with `avouch policy check FILE` whether it is \
-                 good before it is put into place. A policy whose [[test]] blocks do not hold is not loaded either.",
+        meaning: "The file as it is now does not load, or it keeps changing. The last good policy stays in force, so \
+                  what was changed in the file has no effect.",
+        remedy: "Each problem is named with its line. Correct it in another file, see with `avouch policy check FILE` \
+                 whether that is good, and rename it into place: a change is in force at once then, and 2 s after the \
+                 last write otherwise. A policy whose [[test]] blocks do not hold is not loaded either.",
         hint: "correct the line, and check it: `avouch policy check FILE`",
         causes: &[],
         judge: file,
@@ -123,7 +124,11 @@ fn read(answer: &GetPolicyResponse) -> Option<Result<(), String>> {
         Ok(methods) => methods,
         Err(error) => return Some(Err(error.to_string())),
     };
-    Some(Policy::parse(&current.source, &current.text, &methods).map(drop).map_err(|error| error.to_string()))
+    Some(
+        Policy::parse_told(&current.source, &current.text, &methods)
+            .map(drop)
+            .map_err(|error| error.to_string()),
+    )
 }
 
 fn unused(view: &View<'_>) -> Vec<Finding> {

@@ -17,6 +17,7 @@ use avouch_files::pem::Form;
 use avouch_text::clean;
 use report::Problem;
 use serde_json::{Value, json};
+use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -76,19 +77,26 @@ async fn read(arguments: &Arguments, api: &Api, path: &Path) -> Result<Option<Po
 }
 
 fn parse(arguments: &Arguments, path: &Path, methods: &Methods) -> Result<Option<Policy>, CliError> {
-    let text =
-        avouch_authz::read_policy(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
     let source = path.display().to_string();
-    // A problem is shown with the lines around it.
-    if let Some(problem) = no_policy(&text) {
-        return Err(CliError::Unusable {
-            path: path.to_owned(),
-            problem,
-            help: "name the policy file; this one is not shown".to_owned(),
-        });
-    }
-    match Policy::parse(&source, &text, methods) {
+    let (text, parsed) = match text_of(path, &source) {
+        Ok(text) => {
+            // A problem is shown with the lines around it.
+            if let Some(problem) = no_policy(&text) {
+                return Err(CliError::Unusable {
+                    path: path.to_owned(),
+                    problem,
+                    help: "name the policy file; this one is not shown".to_owned(),
+                });
+            }
+            let parsed = Policy::parse(&source, &text, methods);
+            (text, parsed)
+        }
+        Err(error) => (String::new(), Err(error)),
+    };
+    match parsed {
         Ok(policy) => Ok(Some(policy)),
+        // It could not be read, in the words that a service says it in.
+        Err(error) if error.problems().is_empty() => Err(error.into()),
         Err(error) if arguments.json => {
             let problems: Vec<Value> = error.problems().iter().map(report::json).collect();
             output::json(&json!({ "file": source, "good": false, "problems": problems }))?;
@@ -113,6 +121,16 @@ fn no_policy(text: &str) -> Option<String> {
         Form::Text | Form::Empty | Form::Json => None,
         form => Some(format!("{}, and no policy", form.name())),
     }
+}
+
+/// A file's text, as services read it. What a shell hands over, `<(…)` or its standard input, is read as it comes.
+fn text_of(path: &Path, source: &str) -> Result<String, PolicyError> {
+    let handed = ["/dev/stdin", "/dev/fd", "/proc/self/fd"].iter().any(|of_shell| path.starts_with(of_shell));
+    if !handed {
+        return avouch_authz::read_policy(path);
+    }
+    let unreadable = |cause| PolicyError::Unreadable { path: path.to_owned(), cause };
+    avouch_authz::read_policy_from(source, File::open(path).map_err(unreadable)?)
 }
 
 fn say(error: &PolicyError, source: &str, text: &str) {

@@ -40,7 +40,9 @@ pub(super) fn bind(text: &str, role: &str, id: &str) -> Option<Edit> {
         *at += row.len();
         Some((*at, row))
     });
-    let is_header = |row: &str| row.split('#').next().is_some_and(|row| row.trim() == "[roles]");
+    let is_header = |row: &str| {
+        row.split('#').next().is_some_and(|row| row.trim_start_matches('\u{feff}').trim() == "[roles]")
+    };
     let (end, row) = header.into_iter().find(|(_, row)| is_header(row))?;
     let gap = if row.ends_with('\n') { "" } else { "\n" };
     Some(Edit { text: format!("{}{gap}{line}\n{}", text.get(..end)?, text.get(end..)?), line })
@@ -72,7 +74,7 @@ mod tests {
 
     fn bound(text: &str) -> Edit {
         let edit = bind(text, "writer", ID).unwrap();
-        let roles: toml::Table = edit.text.parse().unwrap();
+        let roles: toml::Table = edit.text.trim_start_matches('\u{feff}').parse().unwrap();
         let writer = roles["roles"]["writer"].as_array().unwrap();
         assert_eq!(writer.last().unwrap().as_str(), Some(ID), "{}", edit.text);
         let line: toml::Table = edit.line.parse().unwrap();
@@ -99,6 +101,7 @@ mod tests {
             "[roles]\n\"writer\" = [ { caller = \"a\", max_age = \"1h\" } ]\n",
             "[roles]",
             "[roles] # who may\nother = [\"[roles]\"]\n",
+            "\u{feff}[roles]\nother = []\n",
             "",
             "[[deny]]\ncaller = \"x\"",
         ] {

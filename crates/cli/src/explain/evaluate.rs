@@ -103,7 +103,7 @@ impl<'a> Policies<'a> {
         };
         let parse = |said: &'a Said| {
             let policy =
-                Policy::parse(&said.source, &said.text, &methods).map_err(|error| error.to_string())?;
+                Policy::parse_told(&said.source, &said.text, &methods).map_err(|error| error.to_string())?;
             Ok(Rules { said, policy })
         };
         // A previous policy that cannot be read any more only cannot be compared with.

@@ -109,7 +109,7 @@ async fn each_silence_is_explained_and_hides_nobody_else() {
     world.register("operator").await;
     let _orders = Workload::start(&world, orders(), FOR_OPERATORS).await;
     // Lets no operator in.
-    let closed = Workload::start(&world, Says::nothing("closed"), "[roles]\n").await;
+    let closed = Workload::start(&world, Says::nothing("closed"), "[roles]\ndebug = []\n").await;
     // Has ended since.
     let gone = Workload::start(&world, Says::nothing("gone"), FOR_OPERATORS).await;
     let gone_address = gone.address.clone();

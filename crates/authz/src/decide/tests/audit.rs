@@ -141,5 +141,5 @@ fn a_policy_that_enforces_says_so() {
     assert!(!policy(POLICY).audits());
     assert!(!policy(&format!("mode = \"enforce\"\n{POLICY}")).audits());
     let orders = id("spiffe://shop.example/orders");
-    refused(&policy("mode = \"enforce\"\n"), Caller::Peer(&orders), POST);
+    refused(&policy("mode = \"enforce\"\n[roles]\nstaff = []\n"), Caller::Peer(&orders), POST);
 }

@@ -44,7 +44,7 @@ fn in_force(fleet: &Fleet, args: &PolicyCanI) -> Result<Vec<Answer>, CliError> {
         let (true, Some(current)) = (serves, &policy.current) else { continue };
         let methods = crate::contract::methods(&policy.methods)
             .map_err(|error| CliError::Api(format!("{}: {error}", member.workload.spiffe_id)))?;
-        let policy = Policy::parse(&current.source, &current.text, &methods).map_err(|error| {
+        let policy = Policy::parse_told(&current.source, &current.text, &methods).map_err(|error| {
             let who = &member.workload.spiffe_id;
             CliError::Api(format!("the policy of {who} means nothing to this version of avouch: {error}"))
         })?;

@@ -25,6 +25,8 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(problem: &PolicyProblem, name: &str, text: &str) -> Self {
+        // Places do not count a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let at = offset(text, problem.place.line, problem.place.column);
         Self {
             message: clean(&problem.fault.to_string()),
@@ -74,6 +76,9 @@ fn help(fault: &PolicyFault) -> Option<&'static str> {
         PolicyFault::UnknownRole { .. } => {
             "roles are those that the protos ask for: option (avouch.authz.v1.rule) = { roles: [\"…\"] }"
         }
+        PolicyFault::NoPolicy(_) => {
+            "bind callers to roles, `ROLE = [\"spiffe://…\"]` under [roles]; `avouch policy matrix` then shows who may call what"
+        }
         PolicyFault::UnknownMethod { .. } => {
             "a method is /package.Service/Method, or /package.Service/* for all of one"
         }
@@ -81,10 +86,10 @@ fn help(fault: &PolicyFault) -> Option<&'static str> {
     })
 }
 
-/// Whether the line and its neighbours fit onto a screen.
+/// Whether there are a line and neighbours to show, and they fit onto a screen.
 fn looked_at(text: &str, line: Option<usize>) -> bool {
     let before = line.unwrap_or(1).saturating_sub(2);
-    text.lines().skip(before).take(4).all(|line| line.len() <= LONGEST_LINE)
+    !text.is_empty() && text.lines().skip(before).take(4).all(|line| line.len() <= LONGEST_LINE)
 }
 
 /// The text with everything that a terminal would obey blanked out, each octet by one, so that places stay what they are.
