@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod hello;
 pub mod impostor;
 pub mod issuer;
+pub mod leaks;
 pub mod list;
 pub mod tls;
 

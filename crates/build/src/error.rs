@@ -2,7 +2,6 @@
 //!
 //! Cargo prints a build script's error through `Debug`; so `Debug` here is the readable text, causes included.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -84,13 +83,8 @@ pub enum Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        // What main() returns is shown so; some errors are lists.
+        write!(f, "{:#}", avouch_text::with_causes(self))
     }
 }
 

@@ -2,16 +2,17 @@
 //!
 //! Only the recorder's thread comes here. A full disk or an absent directory loses lines, which are counted, and never
 //! stops anything: what cannot be written waits in a bounded buffer and is tried again once a second. A line is whole
-//! or, if the disk was full in the middle of it, continued where it broke off. Something else than a regular file is
-//! not written to.
+//! or, if the disk was full in the middle of it, continued where it broke off. Something else than a regular file
+//! of this user is not written to, nor what a link leads to.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use avouch_authz::Methods;
+use avouch_files::PrivateDirError;
 
 use crate::config::FileConfig;
 use crate::entry::Entry;
@@ -133,10 +134,7 @@ impl FileLog {
 
     /// Opens the file; again if somebody moved or removed it.
     fn open(&mut self) -> io::Result<()> {
-        let found = match fs::metadata(&self.config.path) {
-            Ok(found) if !found.is_file() => {
-                return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
-            }
+        let found = match fs::symlink_metadata(&self.config.path) {
             Ok(found) => Some((found.dev(), found.ino())),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -186,10 +184,13 @@ impl FileLog {
 
 impl Open {
     fn new(config: &FileConfig) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&config.path)?;
+        let file = avouch_files::open_append(&config.path).map_err(|error| match error {
+            PrivateDirError::Io { source, .. } => source,
+            other => io::Error::other(other.to_string()),
+        })?;
         let found = file.metadata()?;
         // It may have been there before, for more eyes.
-        if found.is_file() && found.mode() & 0o077 != 0 {
+        if found.mode() & 0o077 != 0 {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }
         Ok(Self { size: found.len(), inode: (found.dev(), found.ino()), file })

@@ -2,11 +2,15 @@
 //!
 //! It appears whole or not at all, and only once the addresses are bound.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use avouch_files::write_public;
 use serde::{Deserialize, Serialize};
+
+/// The file has some hundred octets.
+const LIMIT: u64 = 16 * 1024;
 
 /// What the file says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,27 +26,14 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// Reads what a process has written.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+        Ok(serde_json::from_slice(&avouch_files::read(path, LIMIT)?)?)
     }
 
     /// Writes the file, replacing what an earlier process left.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
-        let mut temporary = name.to_owned();
-        temporary.push(format!(".{}.tmp", self.pid));
-        let temporary = path.with_file_name(temporary);
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        let written = std::fs::File::create(&temporary).and_then(|mut file| {
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        });
-        if written.is_err() {
-            // Nothing more can be done about a leftover.
-            let _ = std::fs::remove_file(&temporary);
-        }
-        written
+        write_public(path, &text)
     }
 }
 
@@ -67,6 +58,27 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "{\"grpc\":\"127.0.0.1:1234\",\"health\":\"127.0.0.1:1235\",\"pid\":7}\n");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_in_the_files_place_is_replaced_and_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, theirs) = (directory.path().join("orders.json"), directory.path().join("theirs"));
+        std::fs::write(&theirs, "precious").unwrap();
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        addresses().write(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "precious");
+        assert_eq!(Addresses::read(&path).unwrap().pid, 7);
+    }
+
+    #[test]
+    fn a_file_that_is_no_address_file_is_refused_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("orders.json");
+        std::fs::write(&path, vec![b' '; 20_000]).unwrap();
+        assert!(Addresses::read(&path).is_err());
+        assert!(Addresses::read(directory.path()).is_err());
+        assert!(Addresses::read(Path::new("/dev/zero")).is_err());
     }
 
     #[test]

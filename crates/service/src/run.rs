@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success; 64 bad usage, configuration or policy (repair it and start again); 1 anything else.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use avouch_spiffe::contract::Contract;
+use avouch_text::{clean_lines, hide_secrets};
 use clap::Args;
 
 use crate::app::App;
@@ -173,7 +175,12 @@ fn health(name: &'static str, flags: Flags) -> Result<(), BoxError> {
 /// Help and version on standard output; anything else is bad usage.
 fn usage(error: &clap::Error) -> ExitCode {
     // When even this cannot be printed, there is nowhere to say so.
-    let _ = error.print();
+    let text = error.render().to_string();
+    let _ = match avouch_text::hide_secrets(&text) {
+        Cow::Borrowed(_) => error.print(),
+        // It quotes the argument it does not know.
+        Cow::Owned(hidden) => std::io::stderr().write_all(hidden.as_bytes()),
+    };
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
 
@@ -184,16 +191,18 @@ fn fail(name: &str, error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
 }
 
-/// The error, what caused it, and what to do about it.
+/// The error, what caused it, and what to do about it, each on its own lines. Values of the configuration and texts of
+/// other parties are in it.
 fn report(name: &str, error: &(dyn Error + Send + Sync + 'static)) -> String {
-    let mut text = format!("{name}: error: {error}\n");
+    let shown = |text: String| clean_lines(&hide_secrets(&text));
+    let mut text = format!("{name}: error: {}\n", shown(error.to_string()));
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = writeln!(text, "  caused by: {error}");
+        let _ = writeln!(text, "  caused by: {}", shown(error.to_string()));
         cause = error.source();
     }
     if let Some(hint) = error.downcast_ref::<BootError>().and_then(BootError::hint) {
-        let _ = writeln!(text, "  help: {hint}");
+        let _ = writeln!(text, "  help: {}", shown(hint.into_owned()));
     }
     text
 }
@@ -224,6 +233,14 @@ mod tests {
     fn an_error_of_the_services_own_has_no_help_of_ours() {
         let error: BoxError = "the database is locked".into();
         assert_eq!(report("orders", &*error), "orders: error: the database is locked\n");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_and_what_looks_like_a_secret_is_not_printed() {
+        let error: BoxError = "cannot read a\x1b[2Jb\u{202e}c".into();
+        assert_eq!(report("orders", &*error), "orders: error: cannot read a�[2Jb�c\n");
+        let error: BoxError = "cannot read avjt1.eyJpc3N1ZXIiOiJzcGlmZmU: no such file".into();
+        assert_eq!(report("orders", &*error), "orders: error: cannot read (hidden): no such file\n");
     }
 
     #[test]

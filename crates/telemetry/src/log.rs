@@ -4,8 +4,10 @@
 //! Spans of `tracing` never reach these layers (what a span knows is in the trace), which is what makes an unsampled
 //! handler span cost next to nothing. Nothing here escapes secrets: who logs a secret has already lost.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
 
+use avouch_text::{escape, escape_json, with_causes};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use serde_json::Value;
@@ -23,6 +25,11 @@ pub(crate) struct Text;
 /// One JSON object a line; event fields stand at the top level.
 #[derive(Debug, Default)]
 pub(crate) struct Json;
+
+/// Whether every character shows as itself, at the cost of a glance: nearly every line is so.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|octet| matches!(octet, b' '..=b'~'))
+}
 
 /// The ids of the current context, if it has any.
 fn current_ids() -> Option<(String, String)> {
@@ -46,7 +53,9 @@ where
         SystemTime.format_time(&mut out)?;
         write!(out, "{reset} {}{level:>5}{reset} ", if ansi { colour(level) } else { "" })?;
         write!(out, "{dim}{}:{reset} ", event.metadata().target())?;
-        cx.format_fields(out.by_ref(), event)?;
+        let mut fields = String::with_capacity(256);
+        cx.format_fields(Writer::new(&mut fields), event)?;
+        out.write_str(&if is_plain(&fields) { Cow::Borrowed(&*fields) } else { escape(&fields).into() })?;
         if let Some((trace, span)) = current_ids() {
             write!(out, " {dim}trace_id={trace} span_id={span}{reset}")?;
         }
@@ -85,7 +94,10 @@ where
             line.push("trace_id", &Value::from(trace));
             line.push("span_id", &Value::from(span));
         }
-        writeln!(out, "{}}}", line.text)
+        // Names and texts of strangers are in it, and people read logs on terminals.
+        let text =
+            if is_plain(&line.text) { Cow::Borrowed(&*line.text) } else { escape_json(&line.text).into() };
+        writeln!(out, "{text}}}")
     }
 }
 
@@ -138,13 +150,7 @@ impl Visit for Line {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            let _ = write!(text, ": {cause}");
-            source = cause.source();
-        }
-        self.field(field, Value::from(text));
+        self.field(field, Value::from(with_causes(value).to_string()));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -244,6 +250,27 @@ mod tests {
     fn a_newline_in_a_field_stays_inside_its_json_line() {
         let text = logged(Json, || tracing::info!(name = "a\nb", "x\ny"));
         assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_line_holds_nothing_that_a_terminal_obeys_and_means_the_same() {
+        let hostile = "a\u{9b}2J\u{202e}b\x1b[31m\u{7f}\u{e0041}c\u{200b} größer";
+        let log = || tracing::info!(peer = hostile, shown = %hostile, "met {hostile}");
+        let json = logged(Json, log);
+        let text = logged(Text, log);
+        for line in [&json, &text] {
+            assert!(line.trim_end().chars().all(avouch_text::is_printable), "{line:?}");
+            assert!(line.contains("größer"), "{line:?}");
+        }
+        let line: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((line["peer"].as_str(), line["shown"].as_str()), (Some(hostile), Some(hostile)));
+        assert!(text.contains("\\u{9b}2J\\u{202e}b"), "{text:?}");
+    }
+
+    #[test]
+    fn a_line_end_in_a_text_begins_no_line_of_its_own() {
+        let forged = "x\n2026-01-01T00:00:00Z  INFO avouch: forged";
+        assert_eq!(logged(Text, || tracing::info!(name = %forged, "{forged}")).lines().count(), 1);
     }
 
     #[test]

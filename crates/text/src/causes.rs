@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 /// The error and its causes, `: ` between them; a cause that the text before it ends with already is left out, since
-/// transparent errors say what is below them as their own. Line ends and what a terminal would obey are shown as `�`.
+/// transparent errors say what is below them as their own. Line ends and what a terminal would obey are shown as `�`;
+/// with `{:#}` line ends stay, for errors that list several things.
 pub fn with_causes<'a>(error: &'a (dyn Error + 'a)) -> WithCauses<'a> {
     WithCauses(error)
 }
@@ -25,7 +26,7 @@ impl fmt::Display for WithCauses<'_> {
             }
             cause = error.source();
         }
-        f.write_str(&crate::clean(&line))
+        f.write_str(&if f.alternate() { crate::clean_lines(&line) } else { crate::clean(&line) })
     }
 }
 
@@ -74,6 +75,8 @@ mod tests {
 
     #[test]
     fn a_cause_cannot_steer_a_terminal_or_begin_a_line_of_its_own() {
-        assert_eq!(with_causes(&caused(&["a\x1b[2J", "b\nc"])).to_string(), "a�[2J: b�c");
+        let error = caused(&["a\x1b[2J", "b\nc"]);
+        assert_eq!(with_causes(&error).to_string(), "a�[2J: b�c");
+        assert_eq!(format!("{:#}", with_causes(&error)), "a�[2J: b\nc");
     }
 }

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 use market_api::ids::{IdError, Sku};
 use serde::Deserialize;
 
+/// Some hundred thousand articles.
+const LIMIT: u64 = 16 * 1024 * 1024;
+
 /// Why a stock file is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,8 +31,13 @@ pub enum SeedError {
         source: std::io::Error,
     },
     /// It is not what [`Seed`] describes.
-    #[error("the stock file is malformed: {0}")]
-    Syntax(#[from] toml::de::Error),
+    #[error("the stock file is malformed in line {line}: {why}")]
+    Syntax {
+        /// From 1.
+        line: usize,
+        /// What is wrong, without the text of the line.
+        why: String,
+    },
     /// An article's ID is none.
     #[error("article {position}: {source}")]
     Sku {
@@ -95,9 +103,10 @@ impl Seed {
     /// # Errors
     /// See [`SeedError`].
     pub fn load(path: &Path) -> Result<Self, SeedError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SeedError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text)
+        let error = |source| SeedError::Read { path: path.to_owned(), source };
+        let bytes = avouch_files::read(path, LIMIT).map_err(error)?;
+        let text = std::str::from_utf8(&bytes);
+        Self::parse(text.map_err(|_| error(std::io::ErrorKind::InvalidData.into()))?)
     }
 
     /// Reads the text of such a file.
@@ -105,7 +114,10 @@ impl Seed {
     /// # Errors
     /// See [`SeedError`].
     pub fn parse(text: &str) -> Result<Self, SeedError> {
-        let file: File = toml::from_str(text)?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            SeedError::Syntax { line: 1 + before.matches('\n').count(), why: error.message().to_owned() }
+        })?;
         let mut seen = BTreeSet::new();
         let mut articles = Vec::with_capacity(file.article.len());
         for (position, row) in (1..).zip(file.article) {

@@ -112,9 +112,7 @@ async fn open_ingress(app: &App, settings: &Settings, desk: &OrdersService) -> R
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     if let Some(path) = &settings.ingress_address_file {
-        let new = path.with_extension("new");
-        std::fs::write(&new, format!("{address}\n"))?;
-        std::fs::rename(new, path)?;
+        avouch_files::write_public(path, format!("{address}\n").as_bytes())?;
     }
     let router = ingress::router(Ingress {
         desk: desk.clone(),

@@ -134,9 +134,7 @@ impl Totals {
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');
-        let new = path.with_extension("new");
-        std::fs::write(&new, text)?;
-        std::fs::rename(new, path)
+        avouch_files::write_public(path, text.as_bytes())
     }
 }
 

@@ -133,7 +133,7 @@ fn a_disk_that_stays_full_costs_lines_which_are_counted_and_bounded_memory() {
     let mut log = bench.log("records", u64::MAX, 1);
     let found = fs::metadata(bench.path("records")).unwrap();
     // Every write to it fails as on a full disk.
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     log.open = Some(Open { file: full, size: 0, inode: (found.dev(), found.ino()) });
     let mut lost = 0;
     for at in 0..100 {
@@ -203,4 +203,42 @@ fn a_device_is_not_written_to() {
     log.flush(true);
     assert!(log.problem().contains("not a regular file"), "{}", log.problem());
     assert!(std::path::Path::new("/dev/null").exists());
+}
+
+#[test]
+fn nothing_is_written_where_a_link_leads_nor_into_a_fifo_nor_into_a_file_of_somebody_else() {
+    let bench = Bench::new();
+    let (path, theirs) = (bench.path("records"), bench.path("theirs"));
+    fs::write(&theirs, "").unwrap();
+    for (plant, word) in [
+        (&(|| std::os::unix::fs::symlink(&theirs, &path).unwrap()) as &dyn Fn(), "symbolic link"),
+        (
+            &|| {
+                rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+                    .unwrap()
+            },
+            "FIFO",
+        ),
+    ] {
+        plant();
+        let mut log = bench.log("records", 1_000, 1);
+        log.append(&lines(0..1));
+        log.flush(true);
+        assert!(log.problem().contains(word), "{}", log.problem());
+        fs::remove_file(&path).unwrap();
+        log.flush(true);
+        assert_eq!((log.problem(), bench.numbers("records")), ("", vec![0]));
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(fs::read(&theirs).unwrap(), b"");
+    // Only root can give files away; others have a file of root's.
+    let foreign = if std::os::unix::fs::chown(&theirs, Some(65_534), None).is_ok() {
+        theirs
+    } else {
+        "/etc/passwd".into()
+    };
+    let mut log = log(foreign, 1_000, 1);
+    log.append(&lines(0..1));
+    log.flush(true);
+    assert!(!log.problem().is_empty());
 }

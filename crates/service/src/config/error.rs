@@ -84,6 +84,14 @@ pub enum ConfigFault {
     /// The identity cannot be had as it is configured.
     #[error("identity.{0}")]
     Identity(IdentityConfigError),
+    /// A secret stands in the configuration.
+    #[error("{key} is {what} itself; put it into a file that its owner alone can read, and name the file")]
+    Secret {
+        /// Which key, section first.
+        key: String,
+        /// What it looks like.
+        what: &'static str,
+    },
     /// A section that is needed is absent.
     #[error("there is no section [{0}]")]
     MissingSection(String),
@@ -92,7 +100,7 @@ pub enum ConfigFault {
 impl ConfigFault {
     /// The value of `key` cannot be accepted; `expected` says what is, and why.
     pub fn value(key: &str, value: impl ToString, expected: impl Into<Cow<'static, str>>) -> Self {
-        Self::Value { key: key.to_owned(), value: value.to_string(), expected: expected.into() }
+        Self::Value { key: key.to_owned(), value: hidden(&value.to_string()), expected: expected.into() }
     }
 }
 
@@ -102,6 +110,11 @@ fn in_its_section(section: &str, detail: &str) -> String {
         true => detail.to_owned(),
         false => format!("[{section}]: {detail}"),
     }
+}
+
+/// A text of whoever writes the configuration, on one line and without what looks like a secret.
+pub(super) fn hidden(text: &str) -> String {
+    avouch_text::clean(&avouch_text::hide_secrets(text))
 }
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
@@ -124,9 +137,9 @@ pub(super) fn in_section(section: &str, error: &config::ConfigError) -> ConfigFa
     let detail = error.to_string();
     match unknown_field(&detail) {
         Some((key, suggestion)) => {
-            ConfigFault::UnknownKey { section: section.to_owned(), key: key.to_owned(), suggestion }
+            ConfigFault::UnknownKey { section: section.to_owned(), key: hidden(key), suggestion }
         }
-        None => ConfigFault::Section { section: section.to_owned(), detail },
+        None => ConfigFault::Section { section: section.to_owned(), detail: hidden(&detail) },
     }
 }
 

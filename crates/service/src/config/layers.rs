@@ -1,19 +1,25 @@
 //! Gathers the layers into one tree and hands out its sections.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 
 use avouch_identity::IdentityConfig;
+use avouch_text::{HIDDEN, looks_secret};
 use config::builder::DefaultState;
-use config::{ConfigBuilder, Environment, File, FileFormat, Value};
+use config::{ConfigBuilder, Environment, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-use super::error::{ConfigError, ConfigFault, in_section, nearest};
+use super::error::{ConfigError, ConfigFault, hidden, in_section, nearest};
 use super::scalar::Scalar;
 use super::upstreams::{RawUpstream, UpstreamConfig};
 use crate::launch::Launch;
 
 /// Sections every process has.
 const COMMON: &[&str] = &["service", "health", "identity", "authz", "records", "telemetry", "upstreams"];
+
+/// A configuration file has some thousand octets.
+const LIMIT: u64 = 1024 * 1024;
 
 /// The merged tree.
 #[derive(Debug)]
@@ -25,26 +31,27 @@ impl Layers {
     pub(crate) fn read(name: &str, launch: &Launch) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
         if let Some(path) = &launch.flags.config {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigFault::Unreadable { path: path.clone(), source })?;
+            let text =
+                read_text(path).map_err(|source| ConfigFault::Unreadable { path: path.clone(), source })?;
             // Parsed here first: the message then names the file, the line and the column.
-            toml::from_str::<toml::Table>(&text)
-                .map_err(|error| ConfigFault::Syntax { detail: format!("{}: {error}", path.display()) })?;
+            toml::from_str::<toml::Table>(&text).map_err(|error| syntax(path, &text, &error))?;
             builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
         }
         builder = builder.add_source(environment(&launch.env));
         for text in &launch.flags.set {
             builder = set(builder, text)?;
         }
-        let tree = builder.build().map_err(|error| ConfigFault::Syntax { detail: error.to_string() })?;
-        let sections =
-            tree.cache.into_table().map_err(|error| ConfigFault::Syntax { detail: error.to_string() })?;
+        let wrong = |error: config::ConfigError| ConfigFault::Syntax { detail: hidden(&error.to_string()) };
+        let sections = builder.build().and_then(|tree| tree.cache.into_table()).map_err(wrong)?;
         let sections: HashMap<_, _> = sections.into_iter().collect();
+        for (name, value) in &sections {
+            no_secret(name, value, COMMON.contains(&name.as_str()))?;
+        }
         let known = || COMMON.iter().copied().chain([name]);
         for section in sections.keys() {
             if !known().any(|known| known == section) {
                 let suggestion = nearest(section, known());
-                Err(ConfigFault::UnknownSection { section: section.clone(), suggestion })?;
+                Err(ConfigFault::UnknownSection { section: hidden(section), suggestion })?;
             }
         }
         Ok(Self { sections })
@@ -103,6 +110,42 @@ impl Layers {
     }
 }
 
+/// The text of a configuration file.
+pub(super) fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = avouch_files::read(path, LIMIT)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8")),
+    }
+}
+
+/// Where and why a file is no TOML; the parser's own text quotes the line, and somebody may have pasted a key there.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigFault {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = 1 + before.matches('\n').count();
+    let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+    let why = hidden(error.message());
+    ConfigFault::Syntax { detail: format!("{}, line {line}, column {column}: {why}", path.display()) }
+}
+
+/// Refuses a secret in the place of the path of its file: whatever cannot open it would name it, here or in a log, and
+/// the environment and the arguments of a process are not its alone. `common`: in sections whose values are all known,
+/// base64 is none of them.
+fn no_secret(key: &str, value: &Value, common: bool) -> Result<(), ConfigFault> {
+    let found = |text: &str| looks_secret(text).filter(|what| common || !what.starts_with("base64"));
+    match &value.kind {
+        ValueKind::Table(entries) => entries.iter().try_for_each(|(name, value)| match found(name) {
+            Some(what) => Err(ConfigFault::Secret { key: format!("{key}.{HIDDEN}"), what }),
+            None => no_secret(&format!("{key}.{name}"), value, common),
+        }),
+        ValueKind::Array(values) => values.iter().try_for_each(|value| no_secret(key, value, common)),
+        ValueKind::String(text) => {
+            found(text).map_or(Ok(()), |what| Err(ConfigFault::Secret { key: key.to_owned(), what }))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The variables that name a section and a key; others that begin with `AVOUCH_` are somebody else's.
 fn environment(env: &HashMap<String, String>) -> Environment {
     let ours = env
@@ -122,7 +165,7 @@ fn environment(env: &HashMap<String, String>) -> Environment {
 
 /// One `--set SECTION.KEY=VALUE`. The value is TOML if it reads as TOML, else a string.
 fn set(builder: ConfigBuilder<DefaultState>, text: &str) -> Result<ConfigBuilder<DefaultState>, ConfigError> {
-    let wrong = || ConfigFault::Override(text.to_owned());
+    let wrong = || ConfigFault::Override(hidden(text));
     let (key, value) = text.split_once('=').ok_or_else(wrong)?;
     let (key, value) = (key.trim(), value.trim());
     let plain = |part: &str| {

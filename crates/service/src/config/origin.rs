@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value, json};
 
 use super::error::ConfigError;
-use super::layers::Layers;
+use super::layers::{Layers, read_text};
 use super::{defaults, redact};
 use crate::launch::Launch;
 
@@ -129,7 +129,7 @@ impl Sources {
 fn file_lines(launch: &Launch) -> HashMap<String, String> {
     let mut found = HashMap::new();
     if let Some(path) = &launch.flags.config
-        && let Ok(text) = std::fs::read_to_string(path)
+        && let Ok(text) = read_text(path)
         && let Ok(table) = toml::de::DeTable::parse(&text)
     {
         let mut add = |key: String, at: usize| {

@@ -3,11 +3,10 @@
 //! Secrets belong into files that are named by path, and those paths are shown. A value whose key sounds like a secret
 //! and does not name a path, and credentials inside a URL, are hidden all the same: people make mistakes.
 
+use avouch_text::{HIDDEN, hide_secrets};
 use serde_json::{Map, Value};
 
 use super::layers::Layers;
-
-const HIDDEN: &str = "(hidden)";
 
 /// The tree as JSON, redacted.
 pub(super) fn redacted(layers: &Layers) -> Value {
@@ -27,7 +26,7 @@ pub(super) fn redact(key: &str, value: Value) -> Value {
         Value::Array(values) => Value::Array(values.into_iter().map(|value| redact(key, value)).collect()),
         Value::Null => Value::Null,
         _ if sounds_secret(key) => Value::from(HIDDEN),
-        Value::String(text) => Value::String(without_credentials(&text)),
+        Value::String(text) => Value::String(hide_secrets(&without_credentials(&text)).into_owned()),
         other => other,
     }
 }

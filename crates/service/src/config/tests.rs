@@ -184,6 +184,70 @@ fn a_file_that_is_no_toml_or_not_there_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_line_that_is_no_toml_is_named_by_its_place_and_not_quoted() {
+    let text = fault("[service]\nlisten = '127.0.0.1:0'\nMIGHAgEAMBMGByqGSM49AgEG\n", &[], &[]);
+    assert!(text.contains("line 3") && !text.contains("MIGHAgEAMBMG"), "{text}");
+}
+
+#[test]
+fn a_configuration_that_is_no_file_of_its_size_is_refused_at_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("orders.toml");
+    let refused = || {
+        let flags = Flags { config: Some(path.clone()), ..Flags::default() };
+        let error = Config::load("orders", &Launch { flags, ..Launch::default() }).unwrap_err();
+        avouch_text::with_causes(&error).to_string()
+    };
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(refused().contains("FIFO"), "{}", refused());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, vec![b'#'; 1024 * 1024 + 1]).unwrap();
+    assert!(refused().contains("1 MiB"), "{}", refused());
+    std::fs::write(&path, b"\xff\xfe[\0").unwrap();
+    assert!(refused().contains("UTF-8"), "{}", refused());
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_path_is_refused_and_shown_nowhere() {
+    let token = "avjt1.eyJpc3N1ZXIiOiJzcGlmZmU6Ly9tYXJrZXQuZXhhbXBsZS9hdm91Y2gvaXNzdWVyIn0";
+    let body = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgVxQ9mYB1tGk3yZ0s";
+    let key = format!("-----BEGIN PRIVATE KEY-----\\n{body}\\n-----END PRIVATE KEY-----\\n");
+    for (what, secret) in [("a join token", token), ("a private key", &key), ("base64", body)] {
+        for (file, named) in [
+            (
+                format!("[identity]\nsource = 'issuer'\njoin_token_file = \"{secret}\"\n"),
+                "identity.join_token_file",
+            ),
+            (format!("[identity]\nsource = 'files'\nkey = \"{secret}\"\n"), "identity.key"),
+            (format!("[authz]\npolicy = \"{secret}\"\n"), "authz.policy"),
+            (format!("[records]\nfile = \"{secret}\"\n"), "records.file"),
+            (format!("[service.limits]\n\"{secret}\" = 1\n"), "service.limits.(hidden)"),
+            (format!("[upstreams.\"{secret}\"]\nurl = 'https://a:1'\n"), "upstreams.(hidden)"),
+        ] {
+            let text = fault(&file, &[], &[]);
+            assert!(text.contains(named) && text.contains(what), "{file}: {text}");
+            assert!(!text.contains(&secret[10..26]), "{text}");
+        }
+        for (env, set) in
+            [(&[("AVOUCH_IDENTITY__KEY", secret)][..], None), (&[], Some(format!("identity.key={secret}")))]
+        {
+            let set = set.as_deref();
+            let text = fault("[identity]\nsource = 'files'\n", env, set.as_slice());
+            assert!(text.contains("identity.key is") && !text.contains(&secret[10..26]), "{text}");
+        }
+        let text = fault("", &[], &[secret]);
+        assert!(text.contains("--set takes") && !text.contains(&secret[10..26]), "{text}");
+    }
+}
+
+#[test]
+fn a_services_own_section_may_hold_what_only_looks_like_base64() {
+    let file = "[orders]\nseed = 'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg'\n";
+    load(file, &[], &[]).unwrap();
+    assert!(fault("[orders]\nseed = 'avjt1.e30'\n", &[], &[]).contains("orders.seed is a join token"));
+}
+
+#[test]
 fn records_are_kept_in_memory_unless_a_file_is_named_and_every_key_can_be_set() {
     assert_eq!(load("", &[], &[]).unwrap().records, RecordsConfig { keep: 1024, file: None });
     let file =
