@@ -3,14 +3,13 @@
 //! The files follow the identity of whoever holds them: each new SVID replaces them, key and certificate together
 //! as well as two files can. The key is readable by its owner alone, and the directory is not under version control.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
 use std::path::PathBuf;
 
+use avouch_files::{SECRET_LIMIT, create_private_dir, pem, write_public, write_secret};
 use avouch_identity::Identity;
 use avouch_spiffe::TrustDomain;
-use base64::Engine as _;
+use avouch_text::with_causes;
 
 /// Where the files are.
 #[derive(Debug, Clone)]
@@ -24,9 +23,9 @@ impl DevFiles {
     /// Files in `dir`, of an identity whose state directory is `state`.
     ///
     /// # Errors
-    /// When the directory can't be made.
+    /// When the directory can't be made, or is not its owner's alone.
     pub fn new(dir: PathBuf, state: PathBuf) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        create_private_dir(&dir).map_err(|error| io::Error::other(with_causes(&error).to_string()))?;
         Ok(Self { dir, state })
     }
 
@@ -36,18 +35,26 @@ impl DevFiles {
     /// When a file can't be read or written.
     pub fn write(&self, identity: &Identity, trust_domain: &TrustDomain) -> io::Result<()> {
         let snapshot = identity.snapshot();
-        let mut bundle = String::new();
-        if let Some(own) = snapshot.trust.bundles().get(trust_domain) {
-            for authority in own.authorities() {
-                bundle.push_str(&pem(authority.der()));
-            }
-        }
-        self.replace("bundle.pem", bundle.as_bytes(), 0o644)?;
-        let stored = std::fs::read_to_string(self.state.join("svid.pem"))?;
-        let (key, chain) =
-            split(&stored).ok_or_else(|| io::Error::other("the stored SVID has no key or no chain"))?;
-        self.replace("svid.key", key.as_bytes(), 0o600)?;
-        self.replace("svid.pem", chain.as_bytes(), 0o644)
+        let own = snapshot.trust.bundles().get(trust_domain);
+        let roots = own.into_iter().flat_map(|own| own.authorities()).map(|authority| authority.der());
+        write_public(&self.dir.join("bundle.pem"), pem::write_certificates(roots).as_bytes())?;
+        self.write_svid()
+    }
+
+    fn write_svid(&self) -> io::Result<()> {
+        let path = self.state.join("svid.pem");
+        let stored = avouch_files::read(&path, SECRET_LIMIT)?;
+        let named =
+            |error: pem::PemError| io::Error::other(format!("{}: {}", path.display(), error.describe(&path)));
+        let key = pem::private_key(&stored).map_err(named)?;
+        let chain = pem::certificates(&stored).map_err(named)?;
+        // The state keeps keys as PKCS#8.
+        let key = pem::encode_secret("PRIVATE KEY", key.secret_der());
+        write_secret(&self.dir.join("svid.key"), key.as_bytes())?;
+        write_public(
+            &self.dir.join("svid.pem"),
+            pem::write_certificates(chain.iter().map(AsRef::as_ref)).as_bytes(),
+        )
     }
 
     /// Writes it now and after each renewal, until dropped.
@@ -58,55 +65,60 @@ impl DevFiles {
         }
         Ok(())
     }
-
-    fn replace(&self, name: &str, contents: &[u8], mode: u32) -> io::Result<()> {
-        let new = self.dir.join(format!(".{name}.new"));
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(mode).open(&new)?;
-        file.write_all(contents)?;
-        std::fs::rename(&new, self.dir.join(name))
-    }
-}
-
-/// The private key and the certificates of a file that holds both.
-fn split(stored: &str) -> Option<(&str, &str)> {
-    let chain = stored.find("-----BEGIN CERTIFICATE-----")?;
-    let (key, chain) = stored.split_at_checked(chain)?;
-    (key.starts_with("-----BEGIN") && key.contains("PRIVATE KEY")).then_some((key, chain))
-}
-
-fn pem(der: &[u8]) -> String {
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = body.as_str();
-    while let Some((line, more)) =
-        rest.split_at_checked(rest.len().min(64)).filter(|(line, _)| !line.is_empty())
-    {
-        out.push_str(line);
-        out.push('\n');
-        rest = more;
-    }
-    out.push_str("-----END CERTIFICATE-----\n");
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
 
-    #[test]
-    fn key_and_chain_are_told_apart() {
-        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-        let chain = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
-        assert_eq!(split(&format!("{key}{chain}{chain}")), Some((key, format!("{chain}{chain}").as_str())));
-        assert_eq!(split(chain), None);
-        assert_eq!(split(key), None);
-        assert_eq!(split(&format!("{chain}{key}")), None);
+    fn files(stored: &str) -> (tempfile::TempDir, DevFiles) {
+        let temp = tempfile::tempdir().unwrap();
+        let state = temp.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(state.join("svid.pem"), stored).unwrap();
+        let files = DevFiles::new(temp.path().join("dev"), state).unwrap();
+        (temp, files)
+    }
+
+    fn key() -> String {
+        pem::encode("PRIVATE KEY", &[7; 100])
+    }
+
+    fn chain() -> String {
+        pem::write_certificates([&[1; 100][..], &[2; 100]])
     }
 
     #[test]
-    fn a_certificate_is_wrapped_as_pem() {
-        let text = pem(&[0xff; 100]);
-        assert!(text.lines().all(|line| line.len() <= 64));
-        assert_eq!(text.lines().count(), 5);
+    fn key_and_chain_are_told_apart_and_the_key_is_its_owners_alone() {
+        for stored in [format!("{}{}", key(), chain()), format!("{}{}", chain(), key())] {
+            let (_temp, files) = files(&stored);
+            files.write_svid().unwrap();
+            assert_eq!(std::fs::read_to_string(files.dir.join("svid.key")).unwrap(), key());
+            assert_eq!(std::fs::read_to_string(files.dir.join("svid.pem")).unwrap(), chain());
+            assert_eq!(std::fs::metadata(files.dir.join("svid.key")).unwrap().mode() & 0o7777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_named_without_an_octet_of_it() {
+        let joined = format!("{}{}", key().replace('\n', " "), chain());
+        for (stored, named) in [(key(), "certificate"), (chain(), "private key"), (joined, "line breaks")] {
+            let (_temp, files) = files(&stored);
+            let error = files.write_svid().unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains("BwcHBwcHBwc"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_gets_the_key_by_a_link_in_its_place() {
+        let (temp, files) = files(&format!("{}{}", key(), chain()));
+        let theirs = temp.path().join("theirs");
+        std::fs::write(&theirs, "").unwrap();
+        for name in ["svid.key", ".svid.key.new"] {
+            symlink(&theirs, files.dir.join(name)).unwrap();
+        }
+        files.write_svid().unwrap();
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"");
     }
 }

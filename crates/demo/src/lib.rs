@@ -24,7 +24,6 @@ pub mod restarts;
 pub mod run;
 #[doc(hidden)]
 pub mod sample;
-pub mod secrets;
 pub mod setup;
 pub mod soak;
 pub mod stopwatch;

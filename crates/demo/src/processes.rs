@@ -10,12 +10,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use avouch_files::PrivateDirError;
+use avouch_text::with_causes;
 use tokio::process::{Child, ChildStdin, Command};
 
 /// How a process is started, each time it is.
@@ -49,7 +51,7 @@ impl Process {
     /// # Errors
     /// When the binary, its log or the pid file can't be used.
     pub fn start(spec: &Spec, pids: &PidFile) -> io::Result<Self> {
-        let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
+        let log = open_append(&spec.log)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("launch")
@@ -146,7 +148,7 @@ impl PidFile {
     /// When another demo is running in this directory, or the system refuses.
     pub fn take(dir: &Path) -> io::Result<(Self, usize)> {
         std::fs::create_dir_all(dir)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("demo.lock"))?;
+        let lock = open_append(&dir.join("demo.lock"))?;
         lock.try_lock().map_err(|_| {
             io::Error::new(
                 io::ErrorKind::ResourceBusy,
@@ -154,8 +156,9 @@ impl PidFile {
             )
         })?;
         let path = dir.join("demo.pids");
+        let pids = open_append(&path)?;
         let swept = sweep(&path);
-        std::fs::write(&path, "")?;
+        pids.set_len(0)?;
         Ok((Self { path, lock }, swept))
     }
 
@@ -167,16 +170,21 @@ impl PidFile {
 
     fn add(&self, pid: u32, name: &str) -> io::Result<()> {
         let Some(started) = start_time(pid) else { return Ok(()) };
-        let mut file = OpenOptions::new().append(true).open(&self.path)?;
-        writeln!(file, "{pid} {started} {name}")
+        writeln!(open_append(&self.path)?, "{pid} {started} {name}")
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = std::fs::write(&self.path, "");
+        let _ = open_append(&self.path).and_then(|pids| pids.set_len(0));
         let _ = self.lock.unlock();
     }
+}
+
+/// In a directory that others may write, a link or a FIFO may be in a file's place.
+fn open_append(path: &Path) -> io::Result<File> {
+    avouch_files::open_append(path)
+        .map_err(|error: PrivateDirError| io::Error::other(with_causes(&error).to_string()))
 }
 
 fn sweep(path: &Path) -> usize {

@@ -8,22 +8,22 @@ mod environment;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use avouch_api::admin::v1::Entry;
+use avouch_attacker::leaks::Secrets;
+use avouch_files::{create_private_dir, write_secret};
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
+use avouch_text::with_causes;
 use serde::Deserialize;
 
 use crate::admin::Admin;
 use crate::http;
 use crate::place::{Place, SERVICES, id};
 use crate::processes::{PidFile, Process, Spec, is_alive};
-use crate::secrets::Secrets;
 use crate::wait;
 
 /// How long a process may take to be ready, on a machine that is busy.
@@ -316,13 +316,7 @@ impl Market {
         let token =
             token.map_err(|status| SetupError::Issuer { action: action(), status: Box::new(status) })?;
         self.secrets.borrow_mut().token(&token);
-        let file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(self.place.token(name));
-        file.and_then(|mut file| file.write_all(token.as_bytes()))
+        write_secret(&self.place.token(name), token.as_bytes())
             .map_err(system(format!("hand {name} its token")))
     }
 
@@ -379,7 +373,7 @@ pub fn dns_name(service: &str) -> String {
 }
 
 fn private_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    create_private_dir(dir).map_err(|error| io::Error::other(with_causes(&error).to_string()))
 }
 
 /// Removes the runtime directories of demos that were killed. What can't be removed is somebody else's.

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use avouch_api::admin::v1::Certificate;
+use avouch_files::{SECRET_LIMIT, pem};
 use avouch_identity::Identity;
 use avouch_spiffe::x509::Leaf;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use crate::records::field;
@@ -23,8 +22,9 @@ pub(super) fn in_log(records: &[Value]) -> BTreeSet<String> {
 
 /// The serial of the certificate in an identity's state; `None` when there is none that is whole.
 pub(super) fn in_state(state: &Path) -> Option<String> {
-    let der = CertificateDer::from_pem_file(state.join("svid.pem")).ok()?;
-    Leaf::parse(&der).ok().map(|leaf| leaf.serial().to_owned())
+    let stored = avouch_files::read(&state.join("svid.pem"), SECRET_LIMIT).ok()?;
+    let chain = pem::certificates(&stored).ok()?;
+    Leaf::parse(chain.first()?).ok().map(|leaf| leaf.serial().to_owned())
 }
 
 /// Notes each certificate that an identity of the demo's own comes to use, until dropped.
