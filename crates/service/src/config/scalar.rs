@@ -11,7 +11,7 @@ use avouch_spiffe::Bounds;
 use avouch_spiffe::bounds::Quantity;
 use serde::{Deserialize, Deserializer};
 
-use super::error::ConfigFault;
+use super::error::{ConfigFault, hidden};
 use super::period::Period;
 
 /// Octets of a text that a message repeats.
@@ -77,7 +77,7 @@ impl Scalar {
     pub fn within<T: Readable>(&self, key: &str, bounds: &Bounds<T>) -> Result<T, ConfigFault> {
         T::read(self).filter(|value| bounds.contains(*value)).ok_or_else(|| ConfigFault::OutOfBounds {
             key: key.to_owned(),
-            bounds: bounds.refuse(self.to_string()),
+            bounds: bounds.refuse(hidden(&self.to_string())),
         })
     }
 
