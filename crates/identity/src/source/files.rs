@@ -209,7 +209,9 @@ impl Files {
             told_end: None,
         };
         let now = surroundings.clock.now();
-        files.places().check(&svid, &roots, now)?;
+        // One that has ended is started with: the process is not ready, says why, and takes the next one when it comes. To
+        // end instead would only have it started again until then.
+        files.places().check(&svid, &roots, now.min(svid.not_after()))?;
         files.svid_unit.begin(look.svid_print(), Ok(svid));
         files.roots_unit.begin(Print::of(&[&look.bundle], ""), Ok(roots));
         files.take_svid();
@@ -221,6 +223,7 @@ impl Files {
         }
         files.take_federated();
         files.settle(None, None, now);
+        files.warn_of_expiry(now);
         Ok(files)
     }
 

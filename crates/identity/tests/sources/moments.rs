@@ -11,22 +11,38 @@ use crate::support::{Ca, domain, id, leaf_params, now};
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_certificate_that_has_expired_makes_no_identity_and_replaces_none() {
+async fn a_certificate_that_has_expired_replaces_none_and_is_started_with_until_another_comes() {
     let (ca, files) = (Ca::new(), Files::new());
     files.write_bundle(&ca.root);
     let start = now();
     let (chain, key) = ca.sign(&leaf_params(id("/files").as_str(), start - HOUR..start + HOUR));
     let (ended, ended_key) = ca.sign(&leaf_params(id("/files").as_str(), start - HOUR..start - HOUR / 2));
     files.write(&ended, &ended_key);
-    let error = files.start().await.unwrap_err().to_string();
-    assert!(error.contains("CERT_EXPIRED") && error.contains("svid.pem"), "{error}");
-    files.write(&chain, &key);
     let identity = files.start().await.unwrap();
+    let before = serial(&identity);
+    files.write(&chain, &key);
+    serial_changes(&identity, &before).await.unwrap();
     let before = serial(&identity);
     files.write(&ended, &ended_key);
     let told = problem(&identity, "certificate", "by this machine's clock").await;
     assert_eq!(told.reason, Some(Reason::CertExpired));
     assert_eq!(serial(&identity), before);
+}
+
+#[tokio::test]
+async fn an_expired_certificate_that_nobody_vouches_for_and_one_that_is_not_valid_yet_make_no_identity() {
+    let (ca, other, files) = (Ca::new(), Ca::new(), Files::new());
+    files.write_bundle(&ca.root);
+    let start = now();
+    for (by, dates, reason) in [
+        (&other, start - HOUR..start - HOUR / 2, "CERT_UNTRUSTED"),
+        (&ca, start + HOUR..start + HOUR * 2, "CERT_NOT_YET_VALID"),
+    ] {
+        let (chain, key) = by.sign(&leaf_params(id("/files").as_str(), dates));
+        files.write(&chain, &key);
+        let error = files.start().await.unwrap_err().to_string();
+        assert!(error.contains(reason) && error.contains("svid.pem"), "{error}");
+    }
 }
 
 #[tokio::test]
