@@ -111,8 +111,18 @@ impl<T: Quantity> Bounds<T> {
     pub fn refuse(&self, written: impl Into<String>) -> OutOfBounds {
         let (least, most) = (self.least.text(), self.most.text());
         let expected = format!("must be {} from {least} to {most}; {}", T::KIND, self.why);
-        OutOfBounds { value: written.into(), expected }
+        OutOfBounds { value: shown(written.into()), expected }
     }
+}
+
+/// What a message repeats: no control characters, which could rewrite a terminal, and no whole file.
+fn shown(written: String) -> String {
+    const SHOWN: usize = 80;
+    if written.chars().count() <= SHOWN && written.chars().all(|c| !c.is_control()) {
+        return written;
+    }
+    let start: String = written.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    start + "…"
 }
 
 #[cfg(test)]
@@ -155,6 +165,13 @@ mod tests {
             assert_eq!(Duration::from_millis(milliseconds).text(), text);
         }
         assert!(!Duration::MAX.text().is_empty());
+    }
+
+    #[test]
+    fn a_refusal_repeats_no_control_characters_and_no_whole_file() {
+        let said = FEW.refuse("\u{1b}[2J\n").to_string();
+        assert!(!said.contains(char::is_control), "{said:?}");
+        assert!(FEW.refuse("k".repeat(5_000)).to_string().len() < 200);
     }
 
     #[test]

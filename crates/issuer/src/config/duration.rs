@@ -70,12 +70,6 @@ fn split_where(text: &str, end: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(at)
 }
 
-/// For `#[serde(deserialize_with)]` on an optional field.
-pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let text = <String as serde::Deserialize>::deserialize(from)?;
-    parse(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
