@@ -100,7 +100,7 @@ impl Life {
     pub(crate) fn remarks(&self) -> String {
         let line = |problem: &SourceProblem| {
             format!(
-                "identity files: {} {}: {} since {}, so the last good one is in use; `avouch check` says what is wrong\n",
+                "identity files: {} {}: {} since {}; the last good one is in use, if there was one; `avouch check` says what is wrong\n",
                 problem.part,
                 problem.path.display(),
                 problem.reason.map_or("unusable", |reason| reason.as_str()),
