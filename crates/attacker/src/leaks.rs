@@ -5,6 +5,7 @@
 //! text with escapes, base64, hexadecimal or numbers is decoded, and any piece of a secret in that is found wherever it
 //! begins. Keys and tokens of no honest run are named by their marks alone.
 
+mod damage;
 mod views;
 
 use std::collections::HashSet;
@@ -13,6 +14,8 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+pub use damage::damaged;
 
 /// So many octets of a secret in a row are a leak.
 pub const PIECE: usize = 16;

@@ -143,3 +143,15 @@ fn the_keys_of_a_directory_are_found_and_other_files_left_alone() {
     assert_eq!(secrets.len(), of_key().len());
     assert!(!secrets.is_empty());
 }
+
+#[test]
+fn a_file_is_damaged_in_many_ways_and_each_is_another() {
+    let all = damaged(KEY);
+    let different: HashSet<_> = all.iter().map(|(_, octets)| octets).collect();
+    assert!(all.len() > 25 && different.len() == all.len());
+    // What is quoted of it is found, but for the tenth that ends in the line that all keys begin with.
+    let secrets = of_key();
+    for (name, octets) in all.iter().filter(|(name, _)| *name != "a tenth of it") {
+        assert!(!secrets.pieces_in(octets).is_empty(), "{name}");
+    }
+}
