@@ -78,6 +78,11 @@ impl RuleBroken {
 }
 
 impl Serves {
+    /// Whether HTTP/1.1 may be chosen by ALPN: gRPC is HTTP/2.
+    pub(crate) fn allows_http1(self) -> bool {
+        self == Self::Http
+    }
+
     /// Judges a request by its head.
     pub(crate) fn check<B>(self, request: &Request<B>) -> Result<(), RuleBroken> {
         one_host(self, request)?;

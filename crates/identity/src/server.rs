@@ -135,7 +135,8 @@ impl Server {
     ///
     /// Its requests are not held to the rules of gRPC, whatever their version. They name one host instead: without a
     /// Host header field (HTTP/1.0 and 1.1), with two, with one that is no host or differs from the target's, they are
-    /// answered with 400 (RFC 9112 §3.2, RFC 9113 §8.3.1). Methods and content types are for the service to judge.
+    /// answered with 400 (RFC 9112 §3.2, RFC 9113 §8.3.1). Methods and content types are for the service to judge; gRPC
+    /// beside it wants [`GrpcOnly`](crate::GrpcOnly) around it.
     #[must_use]
     pub fn allow_http1(mut self) -> Self {
         self.shared.serves = Serves::Http;
@@ -350,11 +351,6 @@ impl Shared {
         for observer in &self.observers {
             observer.request_refused(refused);
         }
-    }
-
-    /// Whether HTTP/1.1 may be spoken.
-    fn http1(&self) -> bool {
-        self.serves == Serves::Http
     }
 
     fn closed(&self, closed: &ConnectionClosed) {

@@ -37,8 +37,9 @@ Examples:
   avouch cert convert orders.der --to pem
   avouch cert convert orders.pem --to der --out orders.der
   avouch cert convert svid.pem --key svid.pem --to pkcs12 --password-file password --out orders.p12
+  avouch cert convert bundle.json --to pkcs12 --password-file password --out truststore.p12
 
-A private key goes only into a file, for its owner alone (mode 0600). Needs no issuer.")]
+Roots in PKCS#12 are a trust store for Java, which wants an ASCII password. A private key goes only into a file, for its owner alone (mode 0600). Needs no issuer.")]
     Convert(CertConvert),
     /// Ask whether a certificate is about to end; the exit status answers
     #[command(after_help = "\

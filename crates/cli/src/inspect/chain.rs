@@ -156,7 +156,8 @@ fn constraints(chain: &[Link<'_>]) -> Option<String> {
 /// The chain with its root, which need not be presented.
 fn limits(chain: &[Link<'_>]) -> Option<String> {
     let allowed = ChainLimits::default().max_depth;
-    let presented = chain.iter().filter(|link| link.facts.subject_der != link.facts.issuer_der).count();
+    let is_root = |link: &Link<'_>| link.facts.subject_der == link.facts.issuer_der;
+    let presented = chain.len() - usize::from(chain.last().is_some_and(is_root));
     (presented > allowed).then(|| format!("{presented} certificates without a root, and {allowed} are taken"))
 }
 

@@ -88,7 +88,7 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
         algorithms: tls::crypto_provider().signature_verification_algorithms,
         verdict: OnceLock::new(),
     });
-    let config = tls::server_config(&snapshot.svid, verifier.clone(), shared.http1())
+    let config = tls::server_config(&snapshot.svid, verifier.clone(), shared.serves.allows_http1())
         .map_err(|error| Rejection::new(Reason::NotReady, error.to_string()))?;
     let accept = TlsAcceptor::from(config).accept(tcp).into_fallible();
     let stream = match accept.await {
@@ -133,7 +133,7 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
 fn application_protocol(shared: &Shared, stream: &TlsStream<TcpStream>) -> Result<bool, Rejection> {
     match stream.get_ref().1.alpn_protocol() {
         Some(tls::ALPN_H2) => Ok(false),
-        Some(tls::ALPN_HTTP1) | None if shared.http1() => Ok(true),
+        Some(tls::ALPN_HTTP1) | None if shared.serves.allows_http1() => Ok(true),
         _ => Err(Rejection::new(Reason::NoApplicationProtocol, "the other side does not speak h2 (ALPN)")),
     }
 }
