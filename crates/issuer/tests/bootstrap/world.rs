@@ -237,8 +237,9 @@ impl World {
         let svid = std::fs::read_to_string(self.state_file("svid.pem")).expect("an SVID");
         let end = "-----END PRIVATE KEY-----\n";
         let key = svid.split_once(end).map(|(key, _)| format!("{key}{end}")).expect("a key");
-        std::fs::write(self.state_file("pending-key.pem"), key).expect("written");
-        std::fs::remove_file(self.state_file("svid.pem")).expect("removed");
+        // In the file of the SVID, which is its owner's alone as the key's own file was.
+        std::fs::write(self.state_file("svid.pem"), key).expect("written");
+        std::fs::rename(self.state_file("svid.pem"), self.state_file("pending-key.pem")).expect("renamed");
     }
 
     pub(crate) async fn forget_everything(&self) {
