@@ -230,6 +230,9 @@ pub const ATTACKS: &[Attack] = attacks! {
     "missing intermediate" "CHAIN_INCOMPLETE" "was not presented" bare;
     "signed by a leaf" "CERT_UNTRUSTED" "that is no CA signed another" signed_by_a_leaf;
     "path length exceeded" "CERT_UNTRUSTED" "path length" path_too_long;
+    "an authority for other names" "CERT_UNTRUSTED" "permits only the URI" |it| {
+        it.below(|ca| ca.set(Extension::permitted_uris("elsewhere.example")))
+    };
     "stolen, without its key" "CERT_SIGNATURE_INVALID" "" without_its_key;
     "the signing certificate itself" "SVID_INVALID" "4.1" signing_certificate;
     // When it holds.

@@ -317,6 +317,11 @@ mod tests {
 
     #[test]
     fn a_number_of_kills_is_enough_to_end_and_the_last_one_counts() {
+        for flag in ["--minutes", "--seconds", "--kills", "--svid-life"] {
+            for value in ["18446744073709551615", "9223372036854775807", "-1", "nan"] {
+                assert!(options(&[&format!("{flag}={value}")]).is_err(), "{flag} {value}");
+            }
+        }
         let options = options(&["--kills", "7", "--kills", "200"]).unwrap();
         assert_eq!((options.time(), options.until().kills), (None, Some(200)));
         assert_eq!(options.apart(), IN_A_HURRY);

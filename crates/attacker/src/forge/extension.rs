@@ -89,6 +89,13 @@ impl Extension {
         Self::ce(ce::BASIC_CONSTRAINTS, true, sequence(&[ca, path_length]))
     }
 
+    /// Name constraints that permit URIs of one host only.
+    #[must_use]
+    pub fn permitted_uris(host: &str) -> Self {
+        let permitted = tlv(0xa0, &sequence(&[tlv(0x86, host.as_bytes())]));
+        Self::ce(ce::NAME_CONSTRAINTS, true, sequence(&[permitted]))
+    }
+
     /// A subject alternative name of URIs.
     #[must_use]
     pub fn uris(uris: &[&str]) -> Self {
