@@ -1,4 +1,5 @@
 //! Which of what the files hold comes into use: an SVID only with a bundle that vouches for it.
+//! ADR 6 has the reasons.
 //!
 //! Certificate and bundle are replaced one after the other, in either order. Whatever is held back is judged again at every
 //! look, so a replacement of the authority ends well once both files are there:
