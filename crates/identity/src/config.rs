@@ -321,12 +321,12 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for path in [file.clone(), file.join("below")] {
             let error = check(&path).unwrap_err();
-            assert!(error.starts_with("state_dir = ") && error.contains("not a directory"), "{error}");
+            assert!(error.starts_with("state_dir: ") && error.contains("not a directory"), "{error}");
         }
         let open = temp.path().join("open");
         std::fs::create_dir(&open).unwrap();
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(check(&open).unwrap_err().contains("chmod 700"), "{:?}", check(&open));
+        assert!(check(&open).unwrap_err().contains("chmod 0700"), "{:?}", check(&open));
     }
 
     #[test]

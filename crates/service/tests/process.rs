@@ -97,8 +97,6 @@ fn what_check_config_refuses_the_start_refuses_with_the_same_words_and_status() 
         "authz.watch_interval=0",
         "records.keep=0",
         "telemetry.sampling_ratio=nan",
-        "telemetry.log=minimal=louder",
-        "telemetry.otlp_endpoint=collector:4317",
         "upstreams.a={url='https://0.0.0.0:1',id='spiffe://market.example/a'}",
         "upstreams.a={url='https://a:1',id='spiffe://other.example/a'}",
     ] {

@@ -17,7 +17,7 @@ use avouch_api::observe::v1::{GetStatusRequest, ListRecordsRequest};
 use avouch_attacker::leaks::{Secrets, damaged};
 use avouch_files::write_secret;
 use avouch_spiffe::JoinToken;
-use support::{Ca, channel, client};
+use support::{Ca, channel, client, minimal};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Processes at a time: more wait for the processor only.
@@ -25,16 +25,10 @@ const AT_A_TIME: usize = 4;
 /// No issuer listens there.
 const NOBODY: &str = "127.0.0.1:1";
 
-/// The example `minimal`, which cargo builds with the tests.
-fn minimal() -> PathBuf {
-    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/minimal")
-}
-
 /// One process with files of its own.
 struct Case {
     name: String,
     dir: PathBuf,
-    env: Vec<(&'static str, PathBuf)>,
     child: Child,
 }
 
@@ -54,7 +48,7 @@ impl Case {
             .stderr(log)
             .spawn()
             .unwrap();
-        Self { name, dir, env, child }
+        Self { name, dir, child }
     }
 
     fn log(&self) -> String {
@@ -74,7 +68,7 @@ impl Case {
     fn address(&self, of: &str) -> Option<SocketAddr> {
         let addresses: serde_json::Value =
             serde_json::from_slice(&fs::read(self.dir.join("address.json")).ok()?).ok()?;
-        addresses[of].as_str()?.parse().ok()
+        addresses.get(of)?.as_str()?.parse().ok()
     }
 
     /// The pages of its health port.
@@ -290,8 +284,7 @@ fn a_damaged_join_token_is_in_nothing_that_a_process_says() {
         write_secret(&dir.join("token"), &octets).unwrap();
         let health = free();
         let config = format!(
-            "[identity]\nsource = 'issuer'\naddress = '{NOBODY}'\njoin_token_file = 'DIR/token'\n[health]\nlisten = '{health}'\n",
-            silent.local_addr().unwrap()
+            "[identity]\nsource = 'issuer'\naddress = '{NOBODY}'\njoin_token_file = 'DIR/token'\n[health]\nlisten = '{health}'\n"
         );
         let mut case = Case::start(name.clone(), dir, &config, vec![]);
         let told = |case: &Case| {

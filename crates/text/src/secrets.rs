@@ -24,6 +24,9 @@ const SEGMENT: usize = 16;
 /// What a text is that is, or holds, a secret by its looks; `None`: it does not look like one.
 #[must_use]
 pub fn looks_secret(text: &str) -> Option<&'static str> {
+    if let Some(text) = without_nul(text) {
+        return looks_secret(&text);
+    }
     let blob = || text.split_whitespace().filter(|word| word.bytes().all(is_base64)).any(is_random);
     match text {
         _ if text.contains(KEY_MARK) => Some("a private key"),
@@ -36,6 +39,11 @@ pub fn looks_secret(text: &str) -> Option<&'static str> {
 /// The text with [`HIDDEN`] in place of private keys (PEM, or their base64 alone) and join tokens.
 #[must_use]
 pub fn hide_secrets(text: &str) -> Cow<'_, str> {
+    if let Some(dense) = without_nul(text)
+        && let Cow::Owned(hidden) = hide_secrets(&dense)
+    {
+        return Cow::Owned(hidden);
+    }
     if looks_secret(text).is_none() && !runs(text).any(|(_, run)| is_random(run)) {
         return Cow::Borrowed(text);
     }
@@ -51,6 +59,16 @@ pub fn hide_secrets(text: &str) -> Cow<'_, str> {
     }
     hide_base64(rest, &mut shown);
     Cow::Owned(shown)
+}
+
+/// Text in UTF-16 that was taken for UTF-8 has a NUL before or behind each character, as itself or escaped: without them.
+/// `None`: there are none.
+fn without_nul(text: &str) -> Option<String> {
+    const NUL: [&str; 3] = ["\0", "\\u0000", "\\0"];
+    let has = |text: &str| NUL.iter().any(|nul| text.contains(nul));
+    has(text)
+        .then(|| NUL.iter().fold(text.to_owned(), |text, nul| text.replace(nul, "")))
+        .filter(|text| !has(text))
 }
 
 /// What is behind the block whose label `from` begins with; nothing if it has no end.
@@ -148,6 +166,16 @@ mod tests {
             let part = std::str::from_utf8(part).unwrap();
             text.contains(part)
         })
+    }
+
+    #[test]
+    fn utf16_that_was_taken_for_utf8_is_a_secret_all_the_same() {
+        for nul in ["\0", "\\u0000", "\\0"] {
+            let text: String = BODY[0].chars().map(|c| format!("{nul}{c}")).collect();
+            assert!(looks_secret(&text).is_some(), "{text}");
+            assert_eq!(hide_secrets(&format!("key = {text}")), format!("key = {HIDDEN}"));
+        }
+        assert_eq!(hide_secrets("a\0b \\0"), "a\0b \\0");
     }
 
     #[test]

@@ -58,5 +58,5 @@ fn a_second_issuer_on_the_same_directory_is_refused() {
         "! timeout 20 avouch-issuer --config /etc/avouch/issuer.toml \
          --set service.listen=127.0.0.1:0 --set health.listen=127.0.0.1:0 --set issuer.admin_socket=/run/avouch-issuer/other.sock 2>&1",
     );
-    assert!(second.contains("another issuer process uses"), "{second}");
+    assert!(second.contains("another process uses"), "{second}");
 }

@@ -162,9 +162,9 @@ async fn bad_settings_stop_the_start_with_the_exit_code_of_bad_usage() {
     };
     for (name, value, part) in [
         ("AVOUCH_ISSUER__TRUST_DOMAIN", "Market.Example", "lower case"),
-        ("AVOUCH_ISSUER__SVID_TTL", "soon", "20s, 10m"),
+        ("AVOUCH_ISSUER__SVID_TTL", "soon", "issuer.svid_ttl = soon: must be a duration"),
         ("AVOUCH_ISSUER__SVID_TLL", "20s", "svid_tll"),
-        ("AVOUCH_ISSUER__RECOVERY_WINDOW", "90d", "issuer.recovery_window is 90d"),
+        ("AVOUCH_ISSUER__RECOVERY_WINDOW", "90d", "issuer.recovery_window = 90d"),
     ] {
         let (code, text) = run(name, value).await;
         assert!(code == Some(64) && text.contains(part), "{name}={value}: {code:?} {text}");
