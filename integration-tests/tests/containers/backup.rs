@@ -101,7 +101,7 @@ async fn docker(arguments: &[&str], input: Option<&Path>, output: Option<&Path>)
 async fn a_second_issuer_is_refused(world: &World, volume: &Volume) -> Outcome {
     let second = market::issuer(world, "issuer-2", "market.example", SVID_LIFE).volume(volume, STATE);
     let ended = second.start().await?.finished(Duration::from_secs(20)).await?;
-    let said = ended.stderr.contains("another issuer process uses /var/lib/avouch/issuer");
+    let said = ended.stderr.contains("another process uses /var/lib/avouch/issuer");
     ensure(ended.status == 1 && said, format!("a second issuer should not start: {ended:?}"))
 }
 
