@@ -219,15 +219,20 @@ static void keep_data(int fd)
     close(to);
 }
 
+/* Held while the names of a directory are kept: of two threads that sync one directory the later listing must win. */
+static pthread_mutex_t listing = PTHREAD_MUTEX_INITIALIZER;
+
 /* The names in a directory have reached the disk. */
 static void keep_names(int fd, const char *directory)
 {
-    char path[2 * PATH_MAX + 16], whole[2 * PATH_MAX], id[64];
+    char path[2 * PATH_MAX + 32], whole[2 * PATH_MAX], id[64];
     snprintf(whole, sizeof whole, "%s/names/!%s", shadow, *directory ? directory + 1 : "");
     for (char *c = whole + strlen(shadow) + strlen("/names/"); *c; c++)
         if (*c == '/')
             *c = '!';
-    snprintf(path, sizeof path, "%s.new", whole);
+    /* Processes that share a directory write a listing each, and replace one another's whole. */
+    snprintf(path, sizeof path, "%s.%d.new", whole, (int)getpid());
+    pthread_mutex_lock(&listing);
     int again = (int)syscall(SYS_openat, fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     int to = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     DIR *names = again < 0 ? NULL : fdopendir(again);
@@ -244,6 +249,7 @@ static void keep_names(int fd, const char *directory)
     close(to);
     if (rename(path, whole) != 0)
         fail("replace the names of a directory");
+    pthread_mutex_unlock(&listing);
 }
 
 static int synced(int fd, int outcome)
