@@ -17,6 +17,7 @@ profile=dev
 output=debug
 with_engine=yes
 kinds=service
+given=$*
 while :; do
     case ${1:-} in
     --release) profile=release output=release ;;
@@ -32,10 +33,10 @@ fail() {
     exit 1
 }
 
-table() { # [NAME…]: the rows that were asked for: NAME PROGRAMS PACKAGES KIND
-    sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/images" | while read -r name programs packages kind; do
+table() { # [NAME…]: the rows that were asked for: NAME PROGRAMS KIND
+    sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/images" | while read -r name programs kind; do
         case " ${*:-$kinds} " in
-            *" $name "* | *" $kind "*) printf '%s %s %s %s\n' "$name" "$programs" "$packages" "$kind" ;;
+            *" $name "* | *" $kind "*) printf '%s %s %s\n' "$name" "$programs" "$kind" ;;
         esac
     done
 }
@@ -50,27 +51,28 @@ if [ $with_engine = yes ]; then
 fi
 
 mkdir -p "$stage"
-if command -v flock >/dev/null; then
+if [ -z "${AVOUCH_IMAGES_STEP:-}" ] && command -v flock >/dev/null; then
     exec 9>"$stage/.lock"
     flock 9
 fi
 
-# The triple must be given: without it the flag would reach build scripts and proc macros, which cannot be static.
-triple=$(rustc -vV | sed -n 's/^host: //p')
-case $triple in
+case $(rustc -vV | sed -n 's/^host: //p') in
     *-linux-gnu | *-linux-musl) ;;
-    *) fail "static programs for containers are built on Linux only; this is $triple" ;;
+    *) fail "static programs for containers are built on Linux only" ;;
 esac
 
-build() { # WHAT PACKAGES [OPTION…]; flags instead of profile settings, so that what runs while building is shared
-    what=$1
-    packages=$(printf '%s\n' "$2" | tr ',' '\n' | sort -u | sed 's/^/--package=/')
-    shift 2
-    # shellcheck disable=SC2086  # one argument per package
-    "$root/deploy/dev/step" "building $what ($profile)" \
-        env RUSTFLAGS='-C target-feature=+crt-static -C debuginfo=0 -C strip=symbols' CARGO_PROFILE_DEV_OPT_LEVEL=1 \
-        cargo build --quiet --locked --manifest-path "$root/Cargo.toml" --profile "$profile" --target "$triple" \
-        --target-dir "$target" --bins $packages "$@"
+# Links programs statically, each from its source file in deploy/docker/programs.
+#
+# Whether a program is static is decided when it is linked: the rlibs of an ordinary build hold position-independent code,
+# and the standard library's choice among libc's forms is read from its metadata at that moment. So the flag goes to the
+# program's own crate alone, by `cargo rustc`, and all else is what tests and demo have built already. In RUSTFLAGS it
+# would have cargo build all of it once more, and want a target triple: proc macros and build scripts cannot be static.
+link() { # PROGRAMS FEATURES
+    for program in $(printf '%s' "$1" | tr ',' ' '); do
+        cargo rustc --quiet --locked --manifest-path "$root/Cargo.toml" --target-dir "$target" --profile "$profile" \
+            --package avouch-images --features "$2" --bin "static-$program" -- \
+            -C target-feature=+crt-static -C strip=symbols
+    done
 }
 
 context() { # NAME PROGRAMS KIND: everything that goes into the image
@@ -82,7 +84,7 @@ context() { # NAME PROGRAMS KIND: everything that goes into the image
     printf 'avouch:x:65532:65532:avouch:/var/lib/avouch:/nonexistent\n' >"$context/rootfs/etc/passwd"
     printf 'avouch:x:65532:\n' >"$context/rootfs/etc/group"
     for program in $(printf '%s' "$2" | tr ',' ' '); do
-        cp "$target/$triple/$output/$program" "$context/rootfs/usr/bin/$program"
+        cp "$target/$output/static-$program" "$context/rootfs/usr/bin/$program"
     done
     ln -s "usr/bin/${2%%,*}" "$context/rootfs/entrypoint"
     chmod -R u=rwX,go=rX "$context"
@@ -95,7 +97,7 @@ image() { # NAME
     tag=$(cd "$context" && { find . -printf '%p %m\n'; find . -type f -exec sha256sum {} +; } | LC_ALL=C sort | sha256sum | cut -c1-16)
     image=avouch/$1:$tag
     if ! docker image inspect "$image" >/dev/null 2>&1; then
-        # The classic builder: every engine has it. It says at length that it is deprecated.
+        # The classic builder, which every engine has. It prints a long deprecation notice.
         DOCKER_BUILDKIT=0 docker build --quiet --build-arg "NAME=$1" --build-arg "VERSION=$version" \
             --tag "$image" "$context" >"$stage/$1.log" 2>&1 || {
             cat "$stage/$1.log" >&2
@@ -114,21 +116,24 @@ image() { # NAME
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1)
 rows=$(table "$@")
-of_kind() { printf '%s\n' "$rows" | awk -v kind="$1" '($4 == "test-clock") == (kind == "test-clock")'; }
 
-# Those with a feature of their own first: their programs have the names of the ordinary ones.
-for kind in test-clock ordinary; do
-    these=$(of_kind $kind)
-    [ -n "$these" ] || continue
-    packages=$(printf '%s\n' "$these" | cut -d' ' -f3)
-    case $kind in
-    test-clock) build "programs whose clock can be set wrong" "$packages" --features avouch-service/test-clock ;;
-    *) build "static programs" "$packages" ;;
-    esac
-    printf '%s\n' "$these" | while read -r name programs _ kind; do
+# The programs and the build contexts, image by image: two images may hold different builds of one program.
+contexts() {
+    printf '%s\n' "$rows" | while read -r name programs kind; do
+        case $kind in
+        test-clock) link "$programs" static,test-clock ;;
+        *) link "$programs" static ;;
+        esac
         context "$name" "$programs" "$kind"
     done
-done
+}
+
+if [ "${AVOUCH_IMAGES_STEP:-}" = contexts ]; then # called by itself, under a step
+    contexts
+    exit
+fi
+# shellcheck disable=SC2086  # the arguments are words
+AVOUCH_IMAGES_STEP=contexts "$root/deploy/dev/step" "linking static programs ($profile)" "$0" $given
 
 [ $with_engine = yes ] || exit 0
 # The engine takes seconds for each, mostly waiting.

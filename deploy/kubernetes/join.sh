@@ -17,7 +17,8 @@ set -eu
 kubectl=${KUBECTL:-kubectl}
 namespace=avouch-demo
 dns=localhost
-trust_domain=market.example
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+trust_domain=$(sed -n 's/^trust_domain = "\(.*\)"$/\1/p' "$here/base/issuer.toml")
 
 fail() {
     printf 'join: %s\n' "$1" >&2

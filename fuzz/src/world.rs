@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use avouch_identity::TrustStore;
-use avouch_spiffe::clock::{ManualClock, SharedClock};
 use avouch_spiffe::{Bundle, BundleSet, TrustDomain};
+use avouch_time::clock::{ManualClock, SharedClock};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rcgen::{

@@ -1,5 +1,5 @@
 //! Generated code and contract of avouch's own protos (`proto/avouch`): how a workload gets, renews and recovers its
-//! identity, how an issuer is administered, and how a process is asked what it remembers.
+//! identity, how an issuer is administered, and how the status and records of a process are queried.
 //!
 //! Nothing is written by hand here but this page and the tests; the rules in [`CONTRACT`] come from the protos, and the
 //! build fails for an RPC without one.

@@ -1,7 +1,7 @@
-//! The certificates that have to be refused, each by name, with the reason it has to be refused for.
+//! The certificates that must be rejected, each with a name and the reason that it must be rejected for.
 //!
-//! All but a few are signed by the very authority the other side trusts: what is wrong with them is one thing and
-//! nothing else, and [`Workshop::right`] shows that without it they are taken.
+//! All but a few are signed by the authority that the other side trusts. Each has exactly one fault, and
+//! [`Workshop::right`] shows that a certificate without it is accepted.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::der;
 use crate::forge::{Authority, Credentials, Draft, Extension, Key, ce, ecdsa_sha1, purpose, rsa_spki, usage};
 
-/// What forgeries are made with: the authorities the other side trusts, and whom the forgery claims to be.
+/// The material for forgeries: the authorities that the other side trusts, and the identity that a forgery claims.
 #[derive(Debug)]
 pub struct Workshop {
     /// The root of the bundle.
@@ -24,7 +24,7 @@ pub struct Workshop {
     pub now: i64,
 }
 
-/// A certificate, or none, that has to be refused.
+/// A certificate, or the lack of one, that must be rejected.
 #[derive(Clone, Copy)]
 pub struct Attack {
     /// Its name.
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Attack {
 const HOUR: i64 = 3600;
 
 impl Workshop {
-    /// One with authorities of its own, which nobody trusts yet.
+    /// A workshop with newly made authorities, which nobody trusts yet.
     ///
     /// # Errors
     /// When there is no randomness.
@@ -60,7 +60,7 @@ impl Workshop {
         Ok(Self { root, signing, trust_domain: trust_domain.to_owned(), path: path.to_owned(), now })
     }
 
-    /// One with the authorities of an issuer whose data directory can be read.
+    /// A workshop with the authorities of an issuer whose data directory can be read.
     ///
     /// # Errors
     /// When it can't, or holds something else.
@@ -221,9 +221,9 @@ macro_rules! attacks {
     };
 }
 
-/// All of them.
+/// All forged certificates.
 pub const ATTACKS: &[Attack] = attacks! {
-    // Who vouches for it.
+    // Faults of the chain and its signatures.
     "self-signed" "CERT_UNTRUSTED" "signed itself" self_signed;
     "another CA" "CERT_UNTRUSTED" "not a trust anchor" another_ca;
     "another CA with the same names" "CERT_UNTRUSTED" "was not signed by the trusted" namesake;
@@ -235,7 +235,7 @@ pub const ATTACKS: &[Attack] = attacks! {
     };
     "stolen, without its key" "CERT_SIGNATURE_INVALID" "" without_its_key;
     "the signing certificate itself" "SVID_INVALID" "4.1" signing_certificate;
-    // When it holds.
+    // Faults of the validity period.
     "expired" "CERT_EXPIRED" "leaf certificate" |it| it.leaf(|leaf| {
         leaf.not_before = it.now - 2 * HOUR;
         leaf.not_after = it.now - 60;
@@ -245,7 +245,7 @@ pub const ATTACKS: &[Attack] = attacks! {
         ca.not_before = it.now - 2 * HOUR;
         ca.not_after = it.now - 60;
     });
-    // Whose it is.
+    // Faults of the identity.
     "foreign trust domain" "TRUST_DOMAIN_UNKNOWN" "evil.example" |it| it.uris(&["spiffe://evil.example/payments"]);
     "a trust domain that begins alike" "TRUST_DOMAIN_UNKNOWN" ".evil" |it| {
         it.uris(&[&format!("spiffe://{}.evil{}", it.trust_domain, it.path)])
@@ -264,7 +264,7 @@ pub const ATTACKS: &[Attack] = attacks! {
     "an ID with a dot segment" "SVID_INVALID" "not a SPIFFE ID" |it| {
         it.uris(&[&format!("spiffe://{}/x/..{}", it.trust_domain, it.path)])
     };
-    // What it may be used for.
+    // Faults of the permitted uses.
     "a CA as a leaf" "SVID_INVALID" "4.1" |it| it.leaf(|leaf| leaf.set(Extension::constraints(true, None)));
     "a leaf with keyCertSign" "SVID_INVALID" "sign certificates" |it| {
         it.usage(usage::DIGITAL_SIGNATURE | usage::KEY_CERT_SIGN)
@@ -280,7 +280,7 @@ pub const ATTACKS: &[Attack] = attacks! {
         leaf.set(Extension::ce(ce::EXTENDED_KEY_USAGE, false, any));
     });
     "no extended key usage" "CERT_PURPOSE_INVALID" "4.4" |it| it.leaf(|leaf| leaf.remove(ce::EXTENDED_KEY_USAGE));
-    // What it is made of.
+    // Faults of extensions, algorithms and encoding.
     "unknown critical extension in the leaf" "SVID_INVALID" "leaf certificate: unknown critical extension 1.3.6.1.4.1.99999.7"
         |it| it.leaf(|leaf| leaf.set(Extension::unheard_of(true, 1)));
     "unknown critical extension in the intermediate" "CERT_UNTRUSTED"

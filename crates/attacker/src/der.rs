@@ -1,6 +1,6 @@
-//! DER, written without asking whether it makes sense, and read just far enough to find a certificate's subject.
+//! DER, written without any checks, and read just far enough to find a certificate's subject.
 
-/// Tag, length, content.
+/// An element: tag, length, content.
 #[must_use]
 pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
@@ -17,13 +17,13 @@ pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A SEQUENCE of parts that are DER already.
+/// A SEQUENCE of encoded elements.
 #[must_use]
 pub fn sequence<P: AsRef<[u8]>>(parts: &[P]) -> Vec<u8> {
     tlv(0x30, &joined(parts))
 }
 
-/// Parts, one after the other.
+/// The concatenation of `parts`.
 #[must_use]
 pub fn joined<P: AsRef<[u8]>>(parts: &[P]) -> Vec<u8> {
     parts.iter().flat_map(|part| part.as_ref().iter().copied()).collect()
@@ -54,7 +54,8 @@ pub fn time(unix: i64) -> Vec<u8> {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. The workspace has this elsewhere, but
+/// the attacker shares no code with what it attacks.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Counted from 0000-03-01, so that a leap day is the last of its year; 146,097 days make 400 years.
     let days = days + 719_468;

@@ -33,7 +33,7 @@ pub fn rsa_spki(bit_length: usize) -> Vec<u8> {
     sequence(&[sequence(&algorithm), bits(&key)])
 }
 
-/// Somebody who signs.
+/// A signing authority.
 #[derive(Debug)]
 pub struct Authority {
     /// The DER of the name it signs under.
@@ -45,7 +45,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// One that signed itself, as good as any.
+    /// A self-signed root authority without fault.
     ///
     /// # Errors
     /// When there is no randomness.
@@ -57,7 +57,7 @@ impl Authority {
         Ok(Self { name, key, der })
     }
 
-    /// One below this.
+    /// An authority below this one.
     ///
     /// # Errors
     /// When there is no randomness.
@@ -69,7 +69,7 @@ impl Authority {
         Ok(Self { name: draft.subject, key, der })
     }
 
-    /// One whose files were found.
+    /// An authority from stolen files.
     ///
     /// # Errors
     /// When they are not what they should be.

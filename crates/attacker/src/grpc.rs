@@ -1,4 +1,4 @@
-//! One gRPC call, with whatever is claimed in its headers, on a connection of whatever kind.
+//! One gRPC call with arbitrary headers, on a connection of any kind.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::tls::{self, Approach, PATIENCE};
 /// The label under which keying material is exported for a proof of recovery.
 const RECOVERY_LABEL: &[u8] = b"EXPORTER-avouch-recovery";
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 pub struct Attempt {
     /// The attacker's own address, by which the other side's record is found.
@@ -36,7 +36,7 @@ pub enum Outcome {
     },
 }
 
-/// What a server said at the level of gRPC.
+/// The gRPC answer of a server.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code's number; 0 when messages came and the attacker had seen enough.
@@ -58,12 +58,12 @@ impl Outcome {
             text = format!("{text}: {cause}");
             next = cause.source();
         }
-        // HTTP/2 passes on only the words of what ended its connection.
+        // The HTTP/2 library passes on only the text of the error that ended the connection.
         let alert = text.split_once("received fatal alert: ").map(|(_, alert)| alert.to_owned());
         Self::Disconnected { alert, text }
     }
 
-    /// Whether the attempt got what it wanted.
+    /// Whether the attempt succeeded.
     #[must_use]
     pub fn got_through(&self) -> bool {
         matches!(self, Self::Answered(answer) if answer.status == 0)
@@ -81,7 +81,7 @@ pub struct Call<'a> {
     pub headers: &'a [(&'static str, &'a str)],
 }
 
-/// An open connection of HTTP/2 over whatever there is.
+/// An open HTTP/2 connection over any transport.
 #[derive(Debug)]
 pub struct Session {
     /// The attacker's own address.
@@ -203,7 +203,7 @@ async fn answer(
         body.flow_control().release_capacity(chunk.len())?;
         received.extend_from_slice(&chunk);
         if whole(&received) && !body.is_end_stream() {
-            // Of an endless stream, the first message is as much as is needed.
+            // The stream may be endless; its first message is enough.
             let trailers = tokio::time::timeout(std::time::Duration::from_millis(200), body.trailers()).await;
             return match trailers {
                 Ok(trailers) => read(&head.headers, trailers?, &received),

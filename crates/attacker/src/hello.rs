@@ -1,8 +1,8 @@
-//! A ClientHello by hand, for what no TLS library of today still says.
+//! A ClientHello written by hand, with offers that no current TLS library makes.
 
 use crate::der::joined;
 
-/// What a hello offers.
+/// The offer of a ClientHello.
 #[derive(Debug, Clone, Copy)]
 pub struct Hello<'a> {
     /// Versions in `supported_versions`; none leaves the extension out, as clients before TLS 1.3 do.
@@ -13,7 +13,7 @@ pub struct Hello<'a> {
     pub groups: &'a [u16],
 }
 
-/// A client of the last decade.
+/// A client that speaks TLS 1.2 at most.
 pub const TLS_1_2: Hello<'static> =
     Hello { versions: &[], suites: &[0xc02b, 0xc02f, 0x009c], groups: &[0x001d, 0x0017] };
 
@@ -63,7 +63,7 @@ fn short_list(values: &[u16]) -> Vec<u8> {
     long(&shorts(values))
 }
 
-/// Content with its length in two octets before it.
+/// Content with its length in two octets in front.
 fn long(content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap_or(u16::MAX);
     [length.to_be_bytes().to_vec(), content.to_vec()].concat()

@@ -1,4 +1,4 @@
-//! A server that shows whatever it likes, for clients that have to refuse it.
+//! A server with any certificate, for clients that must reject it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Impostor {
                 let acceptor = acceptor.clone();
                 tokio::spawn(tokio::time::timeout(PATIENCE, async move {
                     if let Ok(mut stream) = acceptor.accept(tcp).await {
-                        // Until the client has had enough.
+                        // Reads until the client closes the connection.
                         while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
                     }
                 }));

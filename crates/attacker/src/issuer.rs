@@ -1,4 +1,4 @@
-//! Enrolment, renewal and recovery, as somebody would attempt them who is not entitled to.
+//! Enrolment, renewal and recovery, attempted without the right to them.
 //!
 //! The messages are written again here, after the public `.proto`.
 
@@ -112,7 +112,7 @@ pub async fn renew(
     crate::grpc::attempt(issuer, Approach::showing(credentials), &call).await
 }
 
-/// What the issuer handed out, if it did.
+/// The certificate that the issuer handed out, if it did.
 ///
 /// # Errors
 /// When the answer can't be read.
@@ -133,7 +133,7 @@ pub struct Recovery {
     nonce: Vec<u8>,
 }
 
-/// A proof that was made, and can be sent more than once.
+/// A proof of possession, which can be sent more than once.
 #[derive(Debug, Clone)]
 pub struct Proven(Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! Looks for the octets of secrets in whatever a process says: any [`PIECE`] octets of one are a leak, as they are, in
+//! Searches the output of a process for octets of secrets: any [`PIECE`] octets of one are a leak, as they are, in
 //! base64, in hexadecimal, or as decimal numbers.
 //!
 //! An output is not searched for each of these forms of each secret. It is read the other way: whatever in it can be
@@ -17,10 +17,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 pub use damage::damaged;
 
-/// So many octets of a secret in a row are a leak.
+/// The number of consecutive octets of a secret that count as a leak.
 pub const PIECE: usize = 16;
 
-/// What a key or a token looks like, whoever it belongs to.
+/// Texts that every key or token contains.
 const MARKS: [&str; 2] = ["PRIVATE KEY-----", "avjt1."];
 
 /// The secrets to look for. Shows none of them.

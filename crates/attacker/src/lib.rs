@@ -1,8 +1,8 @@
-//! A hostile peer: what it shows in a handshake, what it says on the wire, and what it should be refused with.
+//! A hostile peer: forged certificates, raw TLS and HTTP/2, floods, and the reason that each attack must be refused with.
 //!
-//! Uses nothing of this workspace, so that a refusal it meets is the refusing side's own and no slip of shared code.
-//! [`certificates::ATTACKS`] names each certificate that has to be refused, and the reason. It keeps no secret it did
-//! not steal, believes any server, and bounds everything it does in time.
+//! It uses nothing of this workspace, so that a mistake in shared code cannot make an attack fail.
+//! [`certificates::ATTACKS`] names each certificate that has to be refused, and the reason. It holds no secrets but
+//! stolen ones, accepts any server, and has a timeout for everything it does.
 
 pub mod certificates;
 pub mod der;
@@ -16,7 +16,7 @@ pub mod leaks;
 pub mod list;
 pub mod tls;
 
-/// What went wrong with an attack itself, as opposed to what came of it.
+/// An error of the attack itself, as opposed to a refusal by the other side.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Seconds since 1970, by the system.

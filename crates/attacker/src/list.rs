@@ -1,7 +1,7 @@
 //! The attack list, in the order of the layers that the attacks meet: what is tried, and the reason it has to be refused
 //! with.
 //!
-//! Nothing here judges: whoever has the records of the refusing side compares.
+//! Nothing here judges the result: the caller compares it with the records of the refusing side.
 
 mod calls;
 mod issuance;
@@ -15,7 +15,7 @@ use crate::forge::Credentials;
 use crate::grpc::{self, Attempt, Call};
 use crate::tls::Approach;
 
-pub use calls::{UNENTITLED, Unentitled};
+pub use calls::{UNENTITLED, Unentitled, crowding};
 pub use issuance::{Loot, Sleeper, enrolment, recovery};
 pub use strangers::{raw, strangers};
 
@@ -50,7 +50,7 @@ pub async fn certificates(
     Ok(made)
 }
 
-/// What a false server shows, and how it has to be refused.
+/// The certificate of a false server, and the reason that it must be rejected for.
 #[derive(Debug)]
 pub struct False {
     /// Its name.

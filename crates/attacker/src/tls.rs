@@ -1,4 +1,4 @@
-//! TLS 1.3 as a client that shows whatever it likes and believes whatever it is shown.
+//! A TLS 1.3 client that shows any certificate and accepts any server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::forge::Credentials;
 /// The longest that one attempt may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// HTTP/2 in ALPN.
+/// The ALPN name of HTTP/2.
 pub const H2: &[u8] = b"h2";
 
-/// How a connection is made.
+/// The way a connection is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Approach<'a> {
     /// What is shown; nothing when there is nothing.
@@ -73,12 +73,20 @@ pub fn config(approach: Approach<'_>) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config))
 }
 
-/// Handshakes on a connected socket.
+/// Performs the handshake on a connected socket.
 ///
 /// # Errors
 /// What ended the handshake, or that the attack can't be made.
 pub async fn handshake(tcp: TcpStream, approach: Approach<'_>) -> Result<Connection, Error> {
-    let connector = tokio_rustls::TlsConnector::from(config(approach)?);
+    handshake_as(tcp, config(approach)?).await
+}
+
+/// The same with settings that were made before: for those who come again and again.
+///
+/// # Errors
+/// What ended the handshake, or that the attack can't be made.
+pub async fn handshake_as(tcp: TcpStream, config: Arc<ClientConfig>) -> Result<Connection, Error> {
+    let connector = tokio_rustls::TlsConnector::from(config);
     let name = ServerName::try_from("server.invalid")?;
     Ok(tokio::time::timeout(PATIENCE, connector.connect(name, tcp)).await??)
 }

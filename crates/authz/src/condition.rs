@@ -1,29 +1,28 @@
-//! What a line of the policy asks of a caller's certificate, beside its SPIFFE ID: how old it may be, and which it is.
+//! Conditions of a line of the policy on a caller's certificate, beside its SPIFFE ID: how old it may be, and which it is.
 //!
-//! A condition never holds for want of knowledge. Where the fact it asks for is not known — no certificate, a clock
-//! before the certificate's beginning, an issuer without a key identifier — a role is not granted, and a deny rule
-//! applies: each the side that refuses.
+//! Conditions fail closed. Where the fact that one asks for is not known (no certificate, a clock before the certificate's
+//! beginning, an issuer without a key identifier), a role is not granted, and a deny rule applies.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use avouch_spiffe::PeerIdentity;
-use avouch_spiffe::span;
+use avouch_time::duration;
 
-/// Longest key identifier that anybody makes: SHA-512.
+/// The longest key identifier in use: a SHA-512.
 const MAX_KEY_ID_OCTETS: usize = 64;
-/// Shortest: the 60 bits of RFC 5280 §4.2.1.2 (2), with their type.
+/// The shortest: the 60 bits of RFC 5280 §4.2.1.2 (2) with their type.
 const MIN_KEY_ID_OCTETS: usize = 8;
-/// RFC 5280 §4.1.2.2.
+/// The longest serial number (RFC 5280 §4.1.2.2).
 const MAX_SERIAL_OCTETS: usize = 20;
 const SHA256_OCTETS: usize = 32;
 
-/// What is known of a caller's certificate. Everything is optional: what is not known meets no condition.
+/// The known facts about a caller's certificate. Everything is optional: an unknown fact meets no condition.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Certificate<'a> {
     /// The first second of its validity.
     pub not_before: Option<SystemTime>,
-    /// The time by which its age is told; only needed under a policy with a condition on age
+    /// The time at which its age is taken; only needed under a policy with a condition on age
     /// ([`Policy::asks_for_the_time`](crate::Policy::asks_for_the_time)).
     pub now: Option<SystemTime>,
     /// SHA-256 of its `SubjectPublicKeyInfo`, lower-case hexadecimal.
@@ -37,7 +36,7 @@ pub struct Certificate<'a> {
 }
 
 impl<'a> Certificate<'a> {
-    /// The facts of a verified peer; without the time.
+    /// The facts about a verified peer's certificate, without the time.
     #[must_use]
     pub fn of(peer: &'a PeerIdentity) -> Self {
         Self {
@@ -50,44 +49,44 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// How long ago its validity began; none if that is not known or lies in the future.
+    /// How long ago its validity began; `None` if that is not known or lies in the future.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.now?.duration_since(self.not_before?).ok()
     }
 }
 
-/// All that one line asks of the certificate; an empty one holds always. Lists are sorted.
+/// The condition of one line of the policy; an empty one always holds. Lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Condition {
-    /// At most so old.
+    /// The certificate is at most this old.
     pub(crate) max_age: Option<Duration>,
-    /// Older than that; deny rules only.
+    /// The certificate is older than this; deny rules only.
     pub(crate) older_than: Option<Duration>,
-    /// One of these keys.
+    /// It has one of these keys.
     pub(crate) spki_sha256: Vec<String>,
-    /// One of these certificates.
+    /// It is one of these certificates.
     pub(crate) sha256: Vec<String>,
-    /// Signed by one of these authorities.
+    /// It is signed by one of these authorities.
     pub(crate) issuer_key_id: Vec<String>,
-    /// One of these numbers of that authority.
+    /// It has one of these serial numbers of that authority.
     pub(crate) serial: Vec<String>,
 }
 
-/// Why a condition does not hold.
+/// The reason why a condition does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
+pub struct UnmetCondition {
     /// The condition's key in the policy file.
     pub condition: &'static str,
     /// What the certificate has.
     pub got: String,
     /// What the policy asks for.
     pub want: String,
-    /// Whether it fails for want of the fact rather than because of it.
+    /// Whether the fact is unknown, rather than another than wanted.
     pub unknown: bool,
 }
 
-impl fmt::Display for Unmet {
+impl fmt::Display for UnmetCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} asks for {}, and the certificate has {}", self.condition, self.want, self.got)
     }
@@ -107,21 +106,21 @@ impl Condition {
         self.is_empty() || certificate.is_some_and(|certificate| self.unmet(certificate).is_none())
     }
 
-    /// Whether a deny rule with this condition applies: also if nobody can know.
+    /// Whether a deny rule with this condition applies; it also does where the fact is unknown.
     pub(crate) fn denies(&self, certificate: Option<&Certificate<'_>>) -> bool {
         self.is_empty()
             || certificate.is_none_or(|certificate| self.parts(certificate).all(|part| part != Some(false)))
     }
 
     /// The first part that does not hold.
-    pub(crate) fn unmet(&self, certificate: &Certificate<'_>) -> Option<Unmet> {
+    pub(crate) fn unmet(&self, certificate: &Certificate<'_>) -> Option<UnmetCondition> {
         let parts = self.parts(certificate).zip(KEYS);
         let (held, key) = parts.into_iter().find(|(held, _)| *held != Some(true))?;
         let (got, want) = self.got_and_want(key, certificate);
-        Some(Unmet { condition: key, got, want, unknown: held.is_none() })
+        Some(UnmetCondition { condition: key, got, want, unknown: held.is_none() })
     }
 
-    /// By part, in the order of [`KEYS`]: whether it holds; none if nobody can know. What is not asked for holds.
+    /// Whether each part holds, in the order of [`KEYS`]: `None` if the fact is unknown. A part that is not asked for holds.
     fn parts(&self, certificate: &Certificate<'_>) -> impl Iterator<Item = Option<bool>> {
         let age = |limit: Option<Duration>, holds: fn(Duration, Duration) -> bool| match limit {
             None => Some(true),
@@ -147,16 +146,16 @@ impl Condition {
         let old = |age: Option<Duration>, limit: Option<Duration>| {
             let limit = limit.unwrap_or_default();
             match age {
-                // Two units tell most ages; not one that is just past the limit.
-                Some(age) if span::display(age) == span::display(limit) => {
+                // Rounded to two units, an age just past the limit reads like the limit itself.
+                Some(age) if duration::rounded(age) == duration::rounded(limit) => {
                     format!("an age of {}s", age.as_secs_f64().ceil())
                 }
-                Some(age) => format!("an age of {}", span::display(age)),
+                Some(age) => format!("an age of {}", duration::rounded(age)),
                 None => "an age that is not known".to_owned(),
             }
         };
         let limit = |word: &str, limit: Option<Duration>| {
-            format!("{word} {}", span::display(limit.unwrap_or_default()))
+            format!("{word} {}", duration::rounded(limit.unwrap_or_default()))
         };
         match key {
             MAX_AGE => (old(certificate.age(), self.max_age), limit("at most", self.max_age)),
@@ -182,7 +181,7 @@ impl fmt::Display for Condition {
     /// As it could be written in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ages = [(MAX_AGE, self.max_age), (OLDER_THAN, self.older_than)];
-        let ages = ages.into_iter().filter_map(|(key, age)| Some((key, span::display(age?))));
+        let ages = ages.into_iter().filter_map(|(key, age)| Some((key, duration::rounded(age?))));
         let pins = [
             (SPKI, &self.spki_sha256),
             (SHA256, &self.sha256),
@@ -198,7 +197,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// Why a text is not what a key pins.
+/// Why a text is not a valid pin of a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
@@ -215,7 +214,7 @@ pub enum PinError {
     },
 }
 
-/// Reads a pin of the given key, in the form in which facts are written: lower case, no separators.
+/// The pin that `text` writes, in the form of [`Certificate`]'s facts: lower case, no separators.
 pub(crate) fn pin(key: &str, text: &str) -> Result<String, PinError> {
     let hex: String = if text.contains(':') {
         if text.split(':').any(|pair| pair.len() != 2) {
@@ -229,7 +228,7 @@ pub(crate) fn pin(key: &str, text: &str) -> Result<String, PinError> {
     if !hex.len().is_multiple_of(2) || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(PinError::NotHex);
     }
-    // A serial number is a number: octets of zero in front are no part of it.
+    // A serial number is an integer: leading zero octets are no part of it.
     let hex = if key == SERIAL { without_sign(&hex).to_owned() } else { hex };
     let (lengths, want) = match key {
         SPKI | SHA256 => (SHA256_OCTETS..=SHA256_OCTETS, "32"),

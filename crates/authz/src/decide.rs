@@ -1,17 +1,19 @@
 //! The decision: may this caller call this method under this policy? Pure, and the same one everywhere.
 //!
-//! Order: an unknown method is refused; a deny rule wins over everything; then the RPC's own rule is asked. Allowing
-//! costs two look-ups by hash and no allocation; only a refusal takes the time to explain itself. Audit mode is asked last,
+//! Order: an unknown method is denied; a deny rule wins over everything; then the RPC's own rule is asked. Allowing
+//! costs two look-ups by hash and no allocation; only a denied call takes the time to explain itself. Audit mode is asked last,
 //! and only about a missing role or a deny rule: nobody without an identity ever gets in by it.
+
+mod deny;
 
 use avouch_spiffe::{PeerIdentity, Reason, SpiffeId};
 
 use crate::condition::Certificate;
 use crate::denial::Denial;
 use crate::methods::{Method, MethodIndex, Need};
-use crate::policy::{Policy, Standing as Seen};
+use crate::policy::{Grants, Policy};
 
-/// Who calls.
+/// The caller of a method.
 #[derive(Clone, Copy, Debug)]
 pub enum Caller<'a> {
     /// A peer whose SPIFFE ID the connection has verified, and of whose certificate nothing is known: it meets no
@@ -108,26 +110,26 @@ pub fn decide(policy: &Policy, caller: Caller<'_>, path: &str) -> Result<Permit,
     let Some(method) = policy.methods().find(path) else {
         return Err(Denial::unknown_method(policy, caller, path));
     };
-    let (standing, seen) = match caller {
-        Caller::Peer(id) => peer(policy.standing(id, None, method.index)),
-        Caller::Certified(id, certificate) => peer(policy.standing(id, Some(&certificate), method.index)),
-        Caller::LocalAdmin => (Standing::LocalAdmin, Seen::default()),
-        Caller::Anonymous => (Standing::Anonymous, Seen::default()),
+    let (kind, grants) = match caller {
+        Caller::Peer(id) => peer(policy.grants(id, None, method.index)),
+        Caller::Certified(id, certificate) => peer(policy.grants(id, Some(&certificate), method.index)),
+        Caller::LocalAdmin => (CallerKind::LocalAdmin, Grants::default()),
+        Caller::Anonymous => (CallerKind::Anonymous, Grants::default()),
     };
-    if let Some(rule) = seen.denied {
+    if let Some(rule) = grants.denied {
         return Err(Denial::by_rule(policy, caller, method, rule));
     }
-    match judge(method.need, standing) {
-        Ok(by) if seen.audited.is_none() => Ok(permit(policy, method, by)),
-        Ok(by) => Ok(audited_deny(policy, caller, method, by, seen)),
-        Err(Reason::RoleMissing) => role_missing(policy, caller, method, seen),
+    match judge(method.need, kind) {
+        Ok(by) if grants.audited.is_none() => Ok(permit(policy, method, by)),
+        Ok(by) => Ok(audited_deny(policy, caller, method, by, grants)),
+        Err(Reason::RoleMissing) => role_missing(policy, caller, method, grants),
         Err(reason) => Err(Denial::by_contract(policy, caller, method, reason)),
     }
 }
 
 #[inline]
-fn peer(seen: Seen) -> (Standing, Seen) {
-    (Standing::Peer { roles: seen.roles }, seen)
+fn peer(grants: Grants) -> (CallerKind, Grants) {
+    (CallerKind::Peer { roles: grants.roles }, grants)
 }
 
 fn permit(policy: &Policy, method: &Method, by: u64) -> Permit {
@@ -137,9 +139,9 @@ fn permit(policy: &Policy, method: &Method, by: u64) -> Permit {
 
 /// Allowed, but for a deny rule in audit mode.
 #[cold]
-fn audited_deny(policy: &Policy, caller: Caller<'_>, method: &Method, by: u64, seen: Seen) -> Permit {
-    let denial = seen.audited.map(|rule| {
-        Denial::by_rule(policy, caller, method, rule).audited_by(Some(policy.place_of_deny(rule)))
+fn audited_deny(policy: &Policy, caller: Caller<'_>, method: &Method, by: u64, grants: Grants) -> Permit {
+    let denial = grants.audited.map(|rule| {
+        Denial::by_rule(policy, caller, method, rule).audited_by(Some(policy.location_of_deny(rule)))
     });
     Permit { audited: denial, ..permit(policy, method, by) }
 }
@@ -147,11 +149,16 @@ fn audited_deny(policy: &Policy, caller: Caller<'_>, method: &Method, by: u64, s
 /// Refused, or recorded where the policy is in audit mode. A deny rule in audit mode comes first, as it would if it
 /// were enforced; by itself it loosens nothing.
 #[cold]
-fn role_missing(policy: &Policy, caller: Caller<'_>, method: &Method, seen: Seen) -> Result<Permit, Denial> {
+fn role_missing(
+    policy: &Policy,
+    caller: Caller<'_>,
+    method: &Method,
+    grants: Grants,
+) -> Result<Permit, Denial> {
     let missing = || Denial::by_contract(policy, caller, method, Reason::RoleMissing);
     let by = caller.spiffe_id().and_then(|id| policy.audit_of(id, method.index));
     let Some(by) = by else { return Err(missing()) };
-    let denial = match seen.audited {
+    let denial = match grants.audited {
         Some(rule) => Denial::by_rule(policy, caller, method, rule),
         None => missing(),
     };
@@ -160,7 +167,7 @@ fn role_missing(policy: &Policy, caller: Caller<'_>, method: &Method, seen: Seen
 
 /// A caller reduced to what rules ask about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Standing {
+pub(crate) enum CallerKind {
     Peer { roles: u64 },
     LocalAdmin,
     Anonymous,
@@ -168,15 +175,15 @@ pub(crate) enum Standing {
 
 /// An RPC's rule applied: the mask of roles that allow it (0 if none is asked for), or why not.
 #[inline]
-pub(crate) fn judge(need: Need, standing: Standing) -> Result<u64, Reason> {
-    match (need, standing) {
-        (Need::Roles(need), Standing::Peer { roles }) if need & roles != 0 => Ok(need & roles),
-        (Need::Roles(_), Standing::Peer { .. }) => Err(Reason::RoleMissing),
-        (Need::AnyIdentity, Standing::Peer { .. })
+pub(crate) fn judge(need: Need, kind: CallerKind) -> Result<u64, Reason> {
+    match (need, kind) {
+        (Need::Roles(need), CallerKind::Peer { roles }) if need & roles != 0 => Ok(need & roles),
+        (Need::Roles(_), CallerKind::Peer { .. }) => Err(Reason::RoleMissing),
+        (Need::AnyIdentity, CallerKind::Peer { .. })
         | (Need::Unauthenticated, _)
-        | (Need::LocalAdmin, Standing::LocalAdmin) => Ok(0),
-        (Need::LocalAdmin, Standing::Peer { .. } | Standing::Anonymous) => Err(Reason::NoAllowRule),
-        (Need::Roles(_) | Need::AnyIdentity, Standing::LocalAdmin | Standing::Anonymous) => {
+        | (Need::LocalAdmin, CallerKind::LocalAdmin) => Ok(0),
+        (Need::LocalAdmin, CallerKind::Peer { .. } | CallerKind::Anonymous) => Err(Reason::NoAllowRule),
+        (Need::Roles(_) | Need::AnyIdentity, CallerKind::LocalAdmin | CallerKind::Anonymous) => {
             Err(Reason::NoPeerIdentity)
         }
     }

@@ -1,33 +1,33 @@
-//! The policy in force, replaced as a whole while calls go on.
+//! The active policy, replaced as a whole while calls go on.
 //!
-//! Readers never wait: they take the current policy from an atomic pointer. A reload reads, waits until the file is
-//! finished ([`settled`]), checks and compiles first; only a good policy takes the old one's place, and a bad or half
-//! written one changes nothing. Before the first good one every call is refused with NOT_READY.
+//! Readers never wait: they take the current policy from an atomic pointer. A reload reads the file, waits until it is
+//! finished ([`stability`]), then checks and compiles it; only a good policy takes the old one's place, and a bad or half
+//! written one changes nothing. Before the first good one every call is denied with NOT_READY.
 
 mod file;
 mod history;
 mod reload;
-mod settled;
+mod stability;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use avouch_spiffe::PeerIdentity;
-use avouch_spiffe::clock::{self, SharedClock};
+use avouch_time::clock::{self, SharedClock};
 
 pub use file::{read_policy, read_policy_from};
-pub use history::InForce;
+pub use history::ActivePolicy;
 pub use reload::Reloaded;
 
 use self::history::History;
-use self::settled::Settling;
+use self::stability::StabilityTracker;
 use crate::decide::{Caller, Permit, decide};
 use crate::denial::Denial;
 use crate::methods::Methods;
 use crate::policy::Policy;
 
-/// A handle to the policy in force; cheap to clone, all clones see the same policy.
+/// A handle to the active policy; cheap to clone, all clones see the same policy.
 #[derive(Clone, Debug)]
 pub struct PolicyHandle(Arc<Shared>);
 
@@ -36,10 +36,10 @@ struct Shared {
     current: ArcSwapOption<Policy>,
     file: Option<File>,
     clock: SharedClock,
-    /// Held for the whole of a look: one at a time, so that older content never overtakes newer content, and so that no
-    /// more than one thread hangs in a read that does not end.
-    looking: Arc<tokio::sync::Mutex<()>>,
-    settling: Mutex<Settling>,
+    /// Held for the whole of a look at the file: one at a time, so that older content never overtakes newer content, and so
+    /// that no more than one thread hangs in a read that does not end.
+    look_lock: Arc<tokio::sync::Mutex<()>>,
+    stability: Mutex<StabilityTracker>,
     history: Mutex<History>,
 }
 
@@ -50,7 +50,7 @@ struct File {
 }
 
 impl PolicyHandle {
-    /// A handle that refuses every call with NOT_READY until [`reload`](Self::reload) or [`watch`](Self::watch) finds
+    /// A handle that denies every call with NOT_READY until [`reload`](Self::reload) or [`watch`](Self::watch) finds
     /// a good policy at `path`.
     #[must_use]
     pub fn pending(path: impl Into<PathBuf>, methods: Methods) -> Self {
@@ -70,38 +70,38 @@ impl PolicyHandle {
     }
 
     fn new(clock: SharedClock, policy: Option<Arc<Policy>>, file: Option<File>) -> Self {
-        let current = policy.clone().map(|policy| InForce { policy, since: clock.now() });
+        let current = policy.clone().map(|policy| ActivePolicy { policy, since: clock.now() });
         let history = Mutex::new(History { current, ..History::default() });
         let current = ArcSwapOption::new(policy);
         Self(Arc::new(Shared {
             current,
             file,
             clock,
-            looking: Arc::default(),
-            settling: Mutex::default(),
+            look_lock: Arc::default(),
+            stability: Mutex::default(),
             history,
         }))
     }
 
-    /// The policy in force, if there is one yet.
+    /// The active policy, if there is one yet.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Policy>> {
         self.0.current.load_full()
     }
 
-    /// The policy in force and since when, if there is one yet.
+    /// The active policy and since when it is active, if there is one yet.
     #[must_use]
-    pub fn in_force(&self) -> Option<InForce> {
+    pub fn active(&self) -> Option<ActivePolicy> {
         self.history().current.clone()
     }
 
-    /// The policy that was in force before; none if there has been no other.
+    /// The policy that was active before; `None` if there has been no other.
     #[must_use]
-    pub fn previous(&self) -> Option<InForce> {
+    pub fn previous(&self) -> Option<ActivePolicy> {
         self.history().previous.clone()
     }
 
-    /// Why the file is not in force; none if it is, or may be about to come into force.
+    /// The reason why the file's content is not the active policy; `None` if it is, or may soon be.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         self.history().problem.clone()
@@ -111,8 +111,8 @@ impl PolicyHandle {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settling(&self) -> MutexGuard<'_, Settling> {
-        self.0.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stability(&self) -> MutexGuard<'_, StabilityTracker> {
+        self.0.stability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file that the policy comes from.
@@ -121,7 +121,7 @@ impl PolicyHandle {
         self.0.file.as_ref().map(|file| file.path.as_path())
     }
 
-    /// [`decide`](fn@decide) under the policy in force.
+    /// [`decide`](fn@decide) under the active policy.
     ///
     /// # Errors
     /// The denial; NOT_READY if there is no policy yet.
@@ -270,8 +270,8 @@ mod tests {
                         for round in 0..100 {
                             bench.write([GOOD, BAD, OTHER][round % 3]);
                             let content = file::read(&bench.path()).unwrap();
-                            if let Ok(policy) = Policy::parse("policy.toml", &content.text, &methods()) {
-                                handle.put_in_force(&content, policy);
+                            if let Ok(policy) = Policy::load("policy.toml", &content.text, &methods()) {
+                                handle.activate(&content, policy);
                             }
                         }
                     })
@@ -297,7 +297,7 @@ mod tests {
         bench.write(OTHER);
         handle.reload().await.unwrap();
         assert!(handle.problem().is_none());
-        let (now, before) = (handle.in_force().unwrap(), handle.previous().unwrap());
+        let (now, before) = (handle.active().unwrap(), handle.previous().unwrap());
         assert_eq!((now.policy.text(), before.policy.text()), (OTHER, GOOD));
         assert!(before.since <= now.since && before.policy.version() != now.policy.version());
         handle.reload().await.unwrap();
@@ -315,13 +315,13 @@ mod tests {
         let clock = clock::ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
         let handle = PolicyHandle::load_by(clock.shared(), bench.path(), methods()).unwrap();
         assert!(handle.previous().is_none() && handle.problem().is_none());
-        assert_eq!(handle.in_force().unwrap().policy.text(), GOOD);
+        assert_eq!(handle.active().unwrap().policy.text(), GOOD);
         clock.advance(Duration::from_secs(5));
         bench.write(OTHER);
         handle.reload().await.unwrap();
         bench.write(BAD);
         handle.reload().await.unwrap_err();
-        let (current, previous) = (handle.in_force().unwrap(), handle.previous().unwrap());
+        let (current, previous) = (handle.active().unwrap(), handle.previous().unwrap());
         assert_eq!((current.policy.text(), previous.policy.text()), (OTHER, GOOD));
         assert_eq!(current.since.duration_since(previous.since).unwrap(), Duration::from_secs(5));
         assert!(handle.problem().unwrap().contains("did you mean \"ledger-writer\""));

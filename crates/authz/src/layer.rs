@@ -1,14 +1,14 @@
 //! The decision as a tower layer: enforced once per call, before anything of the service runs.
 //!
 //! It reads who calls from the request's extensions (`Arc<PeerIdentity>`, put there by the identity library's server,
-//! or [`LocalAdminCaller`]), asks the policy in force, and either puts the [`Permit`] into the extensions and passes the
-//! request on, or answers by itself with a trailers-only gRPC status. No header is believed. An allowed call costs one
-//! allocation, the extension's; no lock is taken.
+//! or [`LocalAdminCaller`]), asks the active policy, and either puts the [`Permit`] into the extensions and passes the
+//! request on, or answers by itself with a trailers-only gRPC status. No request header is trusted. An allowed call
+//! costs one allocation, the extension's; no lock is taken.
 
 mod decision_id;
+mod denied_call;
 mod extract;
 mod observer;
-mod refusal;
 
 use std::fmt;
 use std::future::Future;
@@ -17,30 +17,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use avouch_spiffe::throttle::{self, Throttle};
-use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId, TrustDomain};
+use avouch_limits::{Network, RateLimiter, log_lines};
+use avouch_spiffe::{PeerIdentity, Reason, SpiffeId, TrustDomain};
 use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 pub use decision_id::{DecisionId, DecisionIds, UnknownDecisionId};
-pub use observer::{DecisionObserver, Refusal};
-pub use refusal::Disclosure;
+pub use denied_call::Disclosure;
+pub use observer::{DecisionObserver, DeniedCall};
 
+use self::denied_call::Enforcement;
 use crate::decide::{Caller, LocalAdminCaller, Permit};
 use crate::denial::Denial;
 use crate::handle::PolicyHandle;
-use refusal::Verdict;
 
-/// Finds the connection's id for the record of a refusal.
+/// Finds the connection's id for the record of a denied call.
 type ConnectionIdOf = fn(&Extensions) -> Option<String>;
 
 /// Finds the network a caller comes from.
 type NetworkOf = fn(&Extensions) -> Option<Network>;
 
-/// Whose records of refusals are counted together.
-type Source = (Option<Network>, Option<SpiffeId>, Reason, Verdict);
+/// The key of the rate limit on records of denied calls.
+type Source = (Option<Network>, Option<SpiffeId>, Reason, Enforcement);
 
 /// Puts [`Authz`] around a service.
 #[derive(Clone)]
@@ -54,12 +54,12 @@ struct Settings {
     ids: DecisionIds,
     connection_id: ConnectionIdOf,
     network: NetworkOf,
-    records: Arc<Throttle<Source>>,
+    records: Arc<RateLimiter<Source>>,
 }
 
 impl AuthzLayer {
-    /// Enforces the policy that `policy` has in force. `trust_domain` is the server's own: callers from elsewhere are
-    /// told nothing but the decision's id. `observer` hears of every decision; `Arc::new(())` if nobody wants to.
+    /// Enforces the active policy of `policy`. `trust_domain` is the server's own: callers from elsewhere are
+    /// told nothing but the decision's id. `observer` is told of every decision; pass `Arc::new(())` for none.
     #[must_use]
     pub fn new(policy: PolicyHandle, trust_domain: TrustDomain, observer: Arc<dyn DecisionObserver>) -> Self {
         let ids = DecisionIds::random();
@@ -70,26 +70,26 @@ impl AuthzLayer {
             ids,
             connection_id: |_| None,
             network: |_| None,
-            records: Arc::new(throttle::log_lines()),
+            records: Arc::new(log_lines()),
         }))
     }
 
-    /// How to find the network a request came from: of the same caller from the same network only so many refusals for
-    /// the same reason are recorded, so that nobody fills the log and hides others in it.
+    /// How to find the network a request came from. The records of denied calls are limited by caller, network and reason,
+    /// so that nobody can fill the log and hide other callers in it.
     #[must_use]
     pub fn network(mut self, of: NetworkOf) -> Self {
         Arc::make_mut(&mut self.0).network = of;
         self
     }
 
-    /// How to find the id of the connection a request came over, to be named in the record of a refusal.
+    /// How to find the id of the connection a request came over, which the record of a denied call names.
     #[must_use]
     pub fn connection_id(mut self, of: ConnectionIdOf) -> Self {
         Arc::make_mut(&mut self.0).connection_id = of;
         self
     }
 
-    /// Where decision ids come from; for tests that want known ones.
+    /// The source of decision ids; for tests that want known ones.
     #[must_use]
     pub fn decision_ids(mut self, ids: DecisionIds) -> Self {
         Arc::make_mut(&mut self.0).ids = ids;
@@ -98,24 +98,29 @@ impl AuthzLayer {
 }
 
 impl Settings {
-    fn refusal<'a>(&self, denial: &'a Denial, verdict: Verdict, extensions: &Extensions) -> Refusal<'a> {
-        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason(), verdict);
-        let suppressed = self.records.pass(source, Instant::now());
-        Refusal { decision_id: self.ids.next(), denial, suppressed }
+    fn denied_call<'a>(
+        &self,
+        denial: &'a Denial,
+        enforcement: Enforcement,
+        extensions: &Extensions,
+    ) -> DeniedCall<'a> {
+        let source = ((self.network)(extensions), denial.peer().cloned(), denial.reason(), enforcement);
+        let suppressed = self.records.check(source, Instant::now()).ok();
+        DeniedCall { decision_id: self.ids.next(), denial, suppressed }
     }
 
-    fn record(&self, refusal: &Refusal<'_>, verdict: Verdict, extensions: &Extensions) {
-        if let Some(suppressed) = refusal.suppressed {
-            refusal::record(refusal, verdict, (self.connection_id)(extensions), suppressed);
+    fn record(&self, call: &DeniedCall<'_>, enforcement: Enforcement, extensions: &Extensions) {
+        if let Some(suppressed) = call.suppressed {
+            denied_call::record(call, enforcement, (self.connection_id)(extensions), suppressed);
         }
     }
 
-    /// A call that goes through in audit mode: recorded like the refusal that it would be.
+    /// Records a call that goes through in audit mode like the denied call that it would be.
     #[cold]
     fn audited(&self, denial: &Denial, extensions: &Extensions) {
-        let refusal = self.refusal(denial, Verdict::Audited, extensions);
-        self.observer.audited(&refusal, extensions);
-        self.record(&refusal, Verdict::Audited, extensions);
+        let call = self.denied_call(denial, Enforcement::Audited, extensions);
+        self.observer.audited(&call, extensions);
+        self.record(&call, Enforcement::Audited, extensions);
     }
 }
 
@@ -172,17 +177,18 @@ where
             }
             Err(denial) => {
                 let settings = &self.settings;
-                let refusal = settings.refusal(&denial, Verdict::Refused, request.extensions());
-                settings.observer.denied(&refusal, request.extensions());
-                settings.record(&refusal, Verdict::Refused, request.extensions());
-                let response = Some(refusal::response(&refusal, &settings.trust_domain));
-                ResponseFuture { answer: Answer::Refused { response } }
+                let call = settings.denied_call(&denial, Enforcement::Denied, request.extensions());
+                settings.observer.denied(&call, request.extensions());
+                settings.record(&call, Enforcement::Denied, request.extensions());
+                let response = Some(denied_call::response(&call, &settings.trust_domain));
+                ResponseFuture { answer: Answer::Denied { response } }
             }
         }
     }
 }
 
-/// A verified peer comes first: the local administrator's rights are never added to a peer's.
+/// Decides a call by the request's extensions. A verified peer comes first: the local administrator's rights are never
+/// added to a peer's.
 fn decide(policy: &PolicyHandle, extensions: &Extensions, path: &str) -> Result<Permit, Denial> {
     if let Some(peer) = extensions.get::<Arc<PeerIdentity>>() {
         policy.decide_peer(peer, path)
@@ -194,7 +200,7 @@ fn decide(policy: &PolicyHandle, extensions: &Extensions, path: &str) -> Result<
 }
 
 pin_project! {
-    /// The service's answer, or the refusal.
+    /// The service's answer, or that of the layer.
     #[derive(Debug)]
     pub struct ResponseFuture<F, R> {
         #[pin]
@@ -207,7 +213,7 @@ pin_project! {
     #[derive(Debug)]
     enum Answer<F, R> {
         Forward { #[pin] future: F },
-        Refused { response: Option<Response<R>> },
+        Denied { response: Option<Response<R>> },
     }
 }
 
@@ -220,8 +226,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().answer.project() {
             Projection::Forward { future } => future.poll(cx),
-            // Polled again after its end, which no executor does, it has no second answer to give.
-            Projection::Refused { response } => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
+            // A future must not be polled again after its end; if it is, there is no second answer to give.
+            Projection::Denied { response } => response.take().map_or(Poll::Pending, |r| Poll::Ready(Ok(r))),
         }
     }
 }

@@ -7,11 +7,11 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::decide::{Standing, judge};
+use crate::decide::{CallerKind, judge};
 use crate::methods::Need;
 use crate::policy::Policy;
 
-/// Whom a row is about.
+/// The callers that a row is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -25,10 +25,10 @@ pub enum Subject {
     Role(&'static str),
 }
 
-/// One subject and what it may call.
+/// The RPCs that one subject may call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MatrixRow {
-    /// Whom the row is about.
+    /// The callers that the row is about.
     pub subject: Subject,
     /// For a role: the callers that the policy binds to it, as written.
     pub callers: Vec<String>,
@@ -39,22 +39,22 @@ pub struct MatrixRow {
 /// A deny rule of the policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MatrixDeny {
-    /// Whom it denies, as written.
+    /// The denied caller, as written.
     pub caller: String,
-    /// What it denies, as written; absent: everything.
+    /// The denied methods, as written; absent: all.
     pub methods: Option<Vec<String>>,
-    /// Where it is written, `file:line`.
+    /// The rule's location, `file:line`.
     pub place: String,
 }
 
-/// Who may call what.
+/// The policy as a table, role × RPC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Matrix {
     /// The RPCs, sorted by path.
     pub methods: Vec<&'static str>,
     /// Anonymous, any identity, local admin, then the roles by name.
     pub rows: Vec<MatrixRow>,
-    /// What is taken away again, by caller.
+    /// The deny rules.
     pub denies: Vec<MatrixDeny>,
 }
 
@@ -64,19 +64,19 @@ pub fn matrix(policy: &Policy) -> Matrix {
     let methods: Vec<_> = policy.methods().iter().map(|method| method.path).collect();
     let needs: Vec<Need> =
         methods.iter().filter_map(|path| policy.methods().find(path)).map(|method| method.need).collect();
-    let row = |subject, callers, standing| MatrixRow {
+    let row = |subject, callers, kind| MatrixRow {
         subject,
         callers,
-        allowed: needs.iter().map(|need| judge(*need, standing).is_ok()).collect(),
+        allowed: needs.iter().map(|need| judge(*need, kind).is_ok()).collect(),
     };
     let mut rows = vec![
-        row(Subject::Anonymous, Vec::new(), Standing::Anonymous),
-        row(Subject::AnyIdentity, Vec::new(), Standing::Peer { roles: 0 }),
-        row(Subject::LocalAdmin, Vec::new(), Standing::LocalAdmin),
+        row(Subject::Anonymous, Vec::new(), CallerKind::Anonymous),
+        row(Subject::AnyIdentity, Vec::new(), CallerKind::Peer { roles: 0 }),
+        row(Subject::LocalAdmin, Vec::new(), CallerKind::LocalAdmin),
     ];
     for ((bit, role), binding) in (0..).zip(policy.methods().roles()).zip(policy.role_bindings()) {
         let callers = binding.callers.iter().map(ToString::to_string).collect();
-        rows.push(row(Subject::Role(role), callers, Standing::Peer { roles: 1 << bit }));
+        rows.push(row(Subject::Role(role), callers, CallerKind::Peer { roles: 1 << bit }));
     }
     let denies = policy
         .deny_rules()
@@ -84,7 +84,7 @@ pub fn matrix(policy: &Policy) -> Matrix {
         .map(|rule| MatrixDeny {
             caller: rule.caller.to_string(),
             methods: rule.methods.clone(),
-            place: policy.place(Some(rule.line)).to_string(),
+            place: policy.location(Some(rule.line)).to_string(),
         })
         .collect();
     Matrix { methods, rows, denies }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_table_of_a_policy_reads_as_reviewed() {
-        let policy = Policy::parse("policy.toml", POLICY, &methods()).unwrap();
+        let policy = Policy::load("policy.toml", POLICY, &methods()).unwrap();
         let expected = "\
 /grpc.health.v1.Health/Check                                    (any identity) auditor debug ledger-writer staff
 /grpc.health.v1.Health/List                                     (any identity) auditor debug ledger-writer staff
@@ -147,7 +147,7 @@ deny spiffe://shop.example/old/* everything
 
     #[test]
     fn a_row_names_the_callers_that_are_bound_to_its_role() {
-        let policy = Policy::parse("policy.toml", POLICY, &methods()).unwrap();
+        let policy = Policy::load("policy.toml", POLICY, &methods()).unwrap();
         let matrix = matrix(&policy);
         let staff = matrix.rows.iter().find(|row| row.subject == Subject::Role("staff")).unwrap();
         assert_eq!(staff.callers, ["spiffe://shop.example/staff/*"]);

@@ -1,4 +1,4 @@
-//! Everything callable: the union of the contracts a process serves and a small table of protocols that are not ours.
+//! All RPCs that a process answers: the union of its contracts and a small table of protocols that are not ours.
 //!
 //! Roles become bits here: a process knows at most 64, so that "holds one of" is one machine instruction. An RPC that
 //! two contracts rule differently, a malformed path or role, or a 65th role is refused at start.
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use avouch_spiffe::contract::{Contract, MethodRule, Rule};
 use rustc_hash::FxHashMap;
 
-/// Holders see more of why they were refused, and may use server reflection.
+/// The role whose holders are told more about a denial of their calls, and may use server reflection.
 pub const DEBUG_ROLE: &str = "debug";
 
-/// As many as a mask has bits.
+/// The most roles: as many as a mask of 64 bits tells apart.
 const MAX_ROLES: usize = 64;
 const MAX_ROLE_NAME: usize = 63;
 
@@ -49,7 +49,7 @@ const fn built_in(path: &'static str, rule: Rule, client: bool, server: bool) ->
 pub struct MethodIndex(u32);
 
 impl MethodIndex {
-    /// No method's number.
+    /// A number that no method has.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
     /// The number.
@@ -58,7 +58,7 @@ impl MethodIndex {
     }
 }
 
-/// What an RPC asks of its caller.
+/// The requirement of an RPC on its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
     Roles(u64),
@@ -68,7 +68,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// The roles one of which it asks for; 0 if it asks for none.
+    /// The mask of the roles of which one is required; 0 if none is.
     pub(crate) fn roles(self) -> u64 {
         match self {
             Self::Roles(mask) => mask,
@@ -77,7 +77,7 @@ impl Need {
     }
 }
 
-/// One entry of the look-up table: everything the decision wants to know, in one place.
+/// One entry of the look-up table: everything that a decision needs to know of a method.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Method {
     pub(crate) path: &'static str,
@@ -94,7 +94,7 @@ pub enum ContractError {
     Path {
         /// The contract's name.
         contract: &'static str,
-        /// What it says.
+        /// The path as written.
         path: &'static str,
     },
     /// A rule asks for one of no roles at all.
@@ -112,7 +112,7 @@ pub enum ContractError {
         contract: &'static str,
         /// The RPC.
         path: &'static str,
-        /// What it says.
+        /// The role as written.
         role: &'static str,
     },
     /// Two contracts rule the same RPC differently.
@@ -184,7 +184,7 @@ impl Methods {
         self.0.rules.len()
     }
 
-    /// Never: the built-in table is always there.
+    /// Always false: the built-in table is never left out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.rules.is_empty()
@@ -201,7 +201,7 @@ impl Methods {
         self.find(path).map(|method| method.index)
     }
 
-    /// The method with this number, if it is of these methods.
+    /// The rule of the method with this number, if there is one.
     #[must_use]
     pub fn rule(&self, index: MethodIndex) -> Option<&MethodRule> {
         self.0.rules.get(index.index())
@@ -218,7 +218,7 @@ impl Methods {
         self.0.by_path.get(path)
     }
 
-    /// What each method asks for, in the order of their numbers.
+    /// The requirement of each method, in the order of their numbers.
     pub(crate) fn needs(&self) -> impl Iterator<Item = Need> {
         self.0.rules.iter().filter_map(|rule| self.find(rule.path)).map(|method| method.need)
     }

@@ -1,7 +1,7 @@
-//! Whom a line of the policy means: one SPIFFE ID, or everything below a path.
+//! The callers that a line of the policy applies to: one SPIFFE ID, or everything below a path.
 //!
-//! A prefix ends at a segment boundary (`spiffe://td/pay/*` means `/pay/x`, never `/payments` and not `/pay` itself),
-//! and a pattern always names its trust domain: a path alone would mean somebody of every federated domain.
+//! A prefix ends at a segment boundary (`spiffe://td/pay/*` matches `/pay/x`, never `/payments` and not `/pay` itself),
+//! and a pattern always names its trust domain: a path alone would match a caller of every federated domain.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,17 +17,17 @@ pub enum CallerPattern {
     Below(SpiffeId),
 }
 
-/// Why a text is not a caller.
+/// The reason why a text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// There is no `spiffe://TRUST-DOMAIN` in front.
+    /// It does not begin with `spiffe://TRUST-DOMAIN`.
     #[error("it has no trust domain; write spiffe://TRUST-DOMAIN/PATH")]
     NoTrustDomain,
-    /// A star somewhere else than as the last segment.
+    /// A star that is not the whole last segment.
     #[error("a * may only be the whole last segment, as in spiffe://TRUST-DOMAIN/PATH/*")]
     Star,
-    /// A trust domain, but nobody in it.
+    /// A trust domain without a path.
     #[error("it names a trust domain and nobody in it; write its path, or /* for everybody in it")]
     NoPath,
     /// It does not follow the grammar of SPIFFE IDs.
@@ -36,7 +36,7 @@ pub enum PatternError {
 }
 
 impl CallerPattern {
-    /// Whether `id` is meant.
+    /// Whether the pattern matches `id`.
     #[must_use]
     pub fn matches(&self, id: &SpiffeId) -> bool {
         match self {

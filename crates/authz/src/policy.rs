@@ -1,27 +1,29 @@
 //! A compiled policy: SPIFFE IDs to role masks and denies, ready for [`decide`](crate::decide).
 //!
-//! The only way in is [`Policy::parse`] (and [`Policy::without_roles`]), so a `Policy` has no unknown role, no unknown
-//! method, no caller without a trust domain, and none of its own tests fails. It never changes; a new file becomes a new
+//! The only way in is [`Policy::load`] (and [`Policy::without_roles`]), so a `Policy` has no unknown role, no unknown
+//! method, no caller without a trust domain, and none of its own tests fails. It never changes: a new file becomes a new
 //! `Policy`.
 
 mod checks;
 mod compile;
 mod error;
+mod grants;
 mod parse;
-mod standing;
+mod test;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use avouch_spiffe::SpiffeId;
 use aws_lc_rs::digest;
 use rustc_hash::FxHashMap;
 
-pub use checks::{Nearest, Unused};
-pub use error::{ConditionFault, Place, PolicyError, PolicyFault, PolicyProblem, TestFault};
+pub use checks::{FailedCondition, NearestBinding, Unused};
+pub use error::{ConditionFault, PolicyError, PolicyFault, PolicyProblem, SourceLocation, TestFault};
+pub(crate) use grants::Grants;
 pub use parse::MAX_POLICY_BYTES;
-pub(crate) use standing::Standing;
+pub(crate) use parse::parse;
+pub(crate) use test::{Expected, Test, TestCaller};
 
 use crate::condition::{Certificate, Condition};
 use crate::methods::{DEBUG_ROLE, MethodIndex, Methods};
@@ -30,48 +32,48 @@ use crate::pattern::CallerPattern;
 /// Length of [`Policy::version`].
 const VERSION_HEX: usize = 12;
 
-/// Which callers hold which roles, and whom is denied what.
+/// A policy: which callers hold which roles, and which calls are denied.
 pub struct Policy {
     methods: Methods,
     source: Arc<str>,
     text: Box<str>,
-    version: String,
+    version: Arc<str>,
     exact: FxHashMap<Box<str>, Binding>,
-    /// By the parent's ID.
+    /// The bindings of prefixes, by the parent's ID.
     below: FxHashMap<Box<str>, Binding>,
-    /// Bit n: some key of `below` has n path segments. Spares look-ups that cannot succeed.
+    /// Bit n is set if some key of `below` has n path segments: it saves look-ups that cannot succeed.
     depths: u64,
     denies: Vec<DenyRule>,
-    /// For messages: by role bit, the line that binds the role, and who is bound.
+    /// By role bit, the line that binds the role, and the callers bound to it: for messages.
     roles: Vec<RoleBinding>,
-    /// The line that puts all of it into audit mode.
+    /// The line that puts the whole policy into audit mode.
     audit: Option<usize>,
     audits: Vec<AuditRule>,
-    /// RPCs that ask for [`DEBUG_ROLE`], by number: audit never opens them.
+    /// By method number, whether the RPC asks for [`DEBUG_ROLE`]: audit mode never opens those.
     never_audited: Box<[bool]>,
     asks_for_the_time: bool,
     tests: usize,
 }
 
-/// What the file said about one caller pattern, compiled.
+/// The compiled lines of the file about one caller pattern.
 #[derive(Clone, Debug, Default)]
 struct Binding {
     roles: u64,
     deny: Deny,
-    /// What is not decided by the SPIFFE ID alone; mostly nothing.
-    more: Option<Box<More>>,
+    /// The rules for which the SPIFFE ID alone is not enough. Boxed, since few callers have any.
+    conditional: Option<Box<Conditional>>,
 }
 
-/// What needs a look at the certificate, or does not refuse.
+/// Rules that depend on the certificate, and deny rules in audit mode.
 #[derive(Clone, Debug, Default)]
-struct More {
-    /// Roles that are held on a condition.
+struct Conditional {
+    /// The roles with a condition.
     roles: Vec<ConditionalRole>,
-    /// Deny rules with a condition or in audit mode, in the order of the file.
+    /// The deny rules with a condition or in audit mode, in the order of the file.
     denies: Vec<u32>,
 }
 
-/// A role that is held on a condition: `callers[at]` of the role with this bit.
+/// A role with a condition: `callers[at]` of the role with this bit.
 #[derive(Clone, Debug)]
 struct ConditionalRole {
     bit: usize,
@@ -94,11 +96,11 @@ enum Deny {
 pub(crate) struct DenyRule {
     pub(crate) caller: CallerPattern,
     pub(crate) condition: Condition,
-    /// As written; `None`: all.
+    /// The methods as written; `None`: all.
     pub(crate) methods: Option<Vec<String>>,
-    /// What `methods` stands for, sorted.
+    /// The indices of `methods`, sorted.
     pub(crate) indices: Option<Vec<MethodIndex>>,
-    /// Whether it records only.
+    /// Whether the rule is in audit mode.
     pub(crate) audit: bool,
     pub(crate) line: usize,
 }
@@ -106,9 +108,9 @@ pub(crate) struct DenyRule {
 /// An `[[audit]]` of the file.
 #[derive(Clone, Debug)]
 pub(crate) struct AuditRule {
-    /// `None`: everybody.
+    /// The callers; `None`: all.
     pub(crate) caller: Option<CallerPattern>,
-    /// Sorted; `None`: all.
+    /// The indices of the methods, sorted; `None`: all.
     pub(crate) indices: Option<Vec<MethodIndex>>,
     pub(crate) line: usize,
 }
@@ -120,7 +122,7 @@ pub(crate) struct RoleBinding {
     pub(crate) callers: Vec<BoundCaller>,
 }
 
-/// A caller of a role, and where it is written.
+/// A caller bound to a role, and the line that says so.
 #[derive(Clone, Debug)]
 pub(crate) struct BoundCaller {
     pub(crate) caller: CallerPattern,
@@ -136,34 +138,6 @@ impl fmt::Display for BoundCaller {
 }
 
 impl Policy {
-    /// Checks and compiles `text`, and runs its tests; `source_name` is what errors and records call it. A byte order mark
-    /// before it is skipped.
-    ///
-    /// # Errors
-    /// All problems at once, each with file, line and column. Tests only run when there is no other problem. A text that
-    /// says nothing (it is empty, or has comments or headers only) is [no policy](PolicyFault::NoPolicy).
-    pub fn parse(source_name: &str, text: &str, methods: &Methods) -> Result<Self, PolicyError> {
-        parse::parse(source_name, text, methods, false)
-    }
-
-    /// As [`parse`](Self::parse), for what a process tells of the policy that is in force there: a text that says nothing
-    /// is that of a process without a policy file, which gives nobody a role.
-    ///
-    /// # Errors
-    /// As [`parse`](Self::parse), but for that.
-    pub fn parse_told(source_name: &str, text: &str, methods: &Methods) -> Result<Self, PolicyError> {
-        parse::parse(source_name, text, methods, true)
-    }
-
-    /// Reads and checks a file as it is at this moment, finished or not: for a check, not for what is to be in force
-    /// ([`PolicyHandle::load`](crate::PolicyHandle::load)).
-    ///
-    /// # Errors
-    /// If it cannot be read or is not good.
-    pub fn read(path: &Path, methods: &Methods) -> Result<Self, PolicyError> {
-        Self::parse(&path.display().to_string(), &crate::read_policy(path)?, methods)
-    }
-
     /// A policy in which nobody holds a role: enough for services whose rules ask for none.
     #[must_use]
     pub fn without_roles(methods: &Methods) -> Self {
@@ -176,7 +150,7 @@ impl Policy {
             methods: methods.clone(),
             source: source.into(),
             text: text.into(),
-            version: version_of(text.as_bytes()),
+            version: version_of(text.as_bytes()).into(),
             exact: FxHashMap::default(),
             below: FxHashMap::default(),
             depths: 0,
@@ -196,7 +170,12 @@ impl Policy {
         &self.version
     }
 
-    /// What the policy was read from.
+    /// [`version`](Self::version), for whoever keeps it longer.
+    pub(crate) fn shared_version(&self) -> Arc<str> {
+        Arc::clone(&self.version)
+    }
+
+    /// The name of the file that the policy was read from.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
@@ -220,13 +199,13 @@ impl Policy {
         self.tests
     }
 
-    /// Whether all or some of it is in audit mode.
+    /// Whether the policy, or some rule of it, is in audit mode.
     #[must_use]
     pub fn audits(&self) -> bool {
         self.audit.is_some() || !self.audits.is_empty() || self.denies.iter().any(|rule| rule.audit)
     }
 
-    /// Whether some decision of it may depend on the age of a certificate.
+    /// Whether a decision may depend on the age of a certificate.
     #[must_use]
     pub fn asks_for_the_time(&self) -> bool {
         self.asks_for_the_time
@@ -239,7 +218,7 @@ impl Policy {
     }
 
     pub(crate) fn role_mask_of(&self, id: &SpiffeId, certificate: Option<&Certificate<'_>>) -> u64 {
-        self.standing(id, certificate, MethodIndex::NONE).roles
+        self.grants(id, certificate, MethodIndex::NONE).roles
     }
 
     pub(crate) fn deny_rules(&self) -> &[DenyRule] {
@@ -258,18 +237,18 @@ impl Policy {
         &self.audits
     }
 
-    /// Where the file speaks of the first of `roles` that it speaks of; else the file itself.
-    pub(crate) fn place_of_roles(&self, roles: u64) -> Place {
+    /// The location of the first of `roles` that the file mentions; else the file itself.
+    pub(crate) fn location_of_roles(&self, roles: u64) -> SourceLocation {
         let bound = (0..).zip(&self.roles).filter(|(bit, _)| roles & (1 << bit) != 0);
-        self.place(bound.filter_map(|(_, role)| role.line).next())
+        self.location(bound.filter_map(|(_, role)| role.line).next())
     }
 
-    pub(crate) fn place_of_deny(&self, rule: u32) -> Place {
-        self.place(self.deny_rule(rule).map(|rule| rule.line))
+    pub(crate) fn location_of_deny(&self, rule: u32) -> SourceLocation {
+        self.location(self.deny_rule(rule).map(|rule| rule.line))
     }
 
-    pub(crate) fn place(&self, line: Option<usize>) -> Place {
-        Place { source: Arc::clone(&self.source), line, column: None }
+    pub(crate) fn location(&self, line: Option<usize>) -> SourceLocation {
+        SourceLocation { source: Arc::clone(&self.source), line, column: None }
     }
 }
 
@@ -285,7 +264,7 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// A short name for a file's content.
+/// The version of a file's content.
 pub(crate) fn version_of(content: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, content);
     let mut hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();

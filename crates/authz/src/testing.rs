@@ -45,7 +45,7 @@ pub(crate) fn methods() -> Methods {
 }
 
 pub(crate) fn policy(text: &str) -> Policy {
-    Policy::parse("policy.toml", text, &methods()).unwrap()
+    Policy::load("policy.toml", text, &methods()).unwrap()
 }
 
 pub(crate) fn id(text: &str) -> SpiffeId {

@@ -1,4 +1,4 @@
-//! The contract: every RPC of the compiled packages with its one rule, and its rendering as Rust constants.
+//! The contract: every RPC of the compiled packages with its one rule, and its form as Rust constants.
 //!
 //! Invariant: a `Contract` exists only if no RPC of the compiled packages lacks a rule. RPCs that came in through
 //! imports of other packages are listed when they have a rule; without one they stay out, and are refused at run time.
@@ -8,26 +8,29 @@ use std::fmt::Write as _;
 
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 
-use crate::declared::DeclaredRpc;
 use crate::error::{Error, RuleFault, RuleProblem};
-use crate::place::Place;
-use crate::rule::Rule;
+use crate::rule::{OPTION, Rule};
 use crate::rules_file::{Entry, RulesFile};
 use crate::source::Compiled;
+use crate::source_location::SourceLocation;
 
-pub(crate) const OPTION: &str = "avouch.authz.v1.rule";
-
-#[derive(Debug)]
-struct Method {
-    rule: Rule,
-    client_streaming: bool,
-    server_streaming: bool,
+/// An RPC and who may call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredRpc {
+    /// The gRPC path, `/package.Service/Method`.
+    pub path: String,
+    /// The rule that says who may call it.
+    pub rule: Rule,
+    /// Whether the client sends a stream.
+    pub client_streaming: bool,
+    /// Whether the server sends a stream.
+    pub server_streaming: bool,
 }
 
-/// All rules, by the RPC's path.
+/// All RPCs with their rules, sorted by path.
 #[derive(Debug)]
 pub(crate) struct Contract {
-    methods: BTreeMap<String, Method>,
+    pub(crate) rpcs: Vec<DeclaredRpc>,
 }
 
 impl Contract {
@@ -41,7 +44,7 @@ impl Contract {
         let mut stale: BTreeMap<&str, &Entry> = rules_file
             .map(|file| file.rules.iter().map(|(path, entry)| (path.as_str(), entry)).collect())
             .unwrap_or_default();
-        let mut methods = BTreeMap::new();
+        let mut rpcs = Vec::new();
         let mut required = Vec::new();
         let mut problems = Vec::new();
         let mut options = 0;
@@ -55,7 +58,7 @@ impl Contract {
             let declared = option.as_ref().and_then(|option| Rule::of(&method, option));
             options += usize::from(declared.is_some());
             let rule = match (declared, stale.remove(path.as_str())) {
-                (Some(_), Some(entry)) => Err(RuleFault::Both(entry.place.clone())),
+                (Some(_), Some(entry)) => Err(RuleFault::Both(entry.location.clone())),
                 (Some(rule), None) => rule,
                 (None, Some(entry)) => Ok(entry.rule.clone()),
                 (None, None) if must => Err(RuleFault::Missing),
@@ -65,7 +68,7 @@ impl Contract {
                 Ok(rule) => {
                     let client_streaming = method.is_client_streaming();
                     let server_streaming = method.is_server_streaming();
-                    methods.insert(path, Method { rule, client_streaming, server_streaming });
+                    rpcs.push(DeclaredRpc { path, rule, client_streaming, server_streaming });
                 }
                 Err(fault) => problems.push(problem(&method, compiled, fault)),
             }
@@ -79,18 +82,8 @@ impl Contract {
             });
         }
         problems.extend(stale.into_iter().map(|(path, entry)| unknown(path, entry, &required)));
-        if problems.is_empty() { Ok(Self { methods }) } else { Err(Error::Rules(problems)) }
-    }
-
-    /// The rules as they are, sorted by path.
-    pub(crate) fn into_declared(self) -> Vec<DeclaredRpc> {
-        let declared = |(path, Method { rule, client_streaming, server_streaming })| DeclaredRpc {
-            path,
-            rule,
-            client_streaming,
-            server_streaming,
-        };
-        self.methods.into_iter().map(declared).collect()
+        rpcs.sort_by(|a, b| a.path.cmp(&b.path));
+        if problems.is_empty() { Ok(Self { rpcs }) } else { Err(Error::Rules(problems)) }
     }
 
     /// The Rust source of `contract.rs`.
@@ -106,7 +99,7 @@ impl Contract {
         line(format_args!("pub const CONTRACT: {types}::Contract = {types}::Contract {{"));
         line(format_args!("    name: {name:?},"));
         line(format_args!("    methods: &["));
-        for (path, Method { rule, client_streaming, server_streaming }) in &self.methods {
+        for DeclaredRpc { path, rule, client_streaming, server_streaming } in &self.rpcs {
             let rule = match rule {
                 Rule::Roles(roles) => format!("Roles(&{roles:?})"),
                 Rule::AnyIdentity => "AnyIdentity".to_owned(),
@@ -139,7 +132,10 @@ fn path(method: &MethodDescriptor) -> String {
 fn problem(method: &MethodDescriptor, compiled: &Compiled, fault: RuleFault) -> RuleProblem {
     let file = method.parent_file();
     RuleProblem {
-        place: Place { file: compiled.shown(file.name()), line: compiled.line(file.name(), method.path()) },
+        location: SourceLocation {
+            file: compiled.shown(file.name()),
+            line: compiled.line(file.name(), method.path()),
+        },
         service: method.parent_service().full_name().to_owned(),
         rpc: method.name().to_owned(),
         fault,
@@ -148,13 +144,11 @@ fn problem(method: &MethodDescriptor, compiled: &Compiled, fault: RuleFault) -> 
 
 fn unknown(path: &str, entry: &Entry, known: &[String]) -> RuleProblem {
     let (service, rpc) = path.trim_start_matches('/').rsplit_once('/').unwrap_or((path, ""));
-    // The nearest by common beginning: a typing error is mostly in the method's name.
-    let common = |other: &str| path.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-    let nearest = known.iter().max_by_key(|other| common(other)).filter(|other| common(other) > 1);
+    let nearest = avouch_text::suggest(path, known.iter().map(String::as_str));
     RuleProblem {
-        place: entry.place.clone(),
+        location: entry.location.clone(),
         service: service.to_owned(),
         rpc: rpc.to_owned(),
-        fault: RuleFault::Unknown { place: entry.place.clone(), nearest: nearest.cloned() },
+        fault: RuleFault::Unknown { location: entry.location.clone(), nearest: nearest.map(str::to_owned) },
     }
 }

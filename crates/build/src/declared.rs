@@ -1,5 +1,5 @@
-//! The rules that protos declare, without generating anything: for programs that ask what a policy means under an API
-//! that they do not serve.
+//! The rules that protos declare, without generating code: for programs that evaluate a policy under an API that they do
+//! not serve.
 //!
 //! The same checks as in a build: an RPC without a rule, or with a wrong one, is refused here as well.
 
@@ -7,24 +7,10 @@ use std::path::Path;
 
 use prost_reflect::DescriptorPool;
 
-use crate::contract::Contract;
+use crate::contract::{Contract, DeclaredRpc};
 use crate::error::Error;
-use crate::rule::Rule;
 use crate::rules_file::RulesFile;
 use crate::source::{self, Compiled};
-
-/// An RPC and who may call it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeclaredRpc {
-    /// The gRPC path, `/package.Service/Method`.
-    pub path: String,
-    /// Who may call it.
-    pub rule: Rule,
-    /// Whether the client sends a stream.
-    pub client_streaming: bool,
-    /// Whether the server sends a stream.
-    pub server_streaming: bool,
-}
 
 /// The rules of `protos`, found under `includes`, and of `rules_file` for those that cannot be annotated; sorted by path.
 ///
@@ -41,7 +27,7 @@ pub fn rules_of_protos(
     let compiled = source::compile(protos, includes)?;
     let rules_file = rules_file.map(RulesFile::read).transpose()?;
     let pool = DescriptorPool::decode(compiled.encoded.as_slice())?;
-    Ok(Contract::collect(&pool, &compiled, rules_file.as_ref())?.into_declared())
+    Ok(Contract::collect(&pool, &compiled, rules_file.as_ref())?.rpcs)
 }
 
 /// The rules in an encoded `google.protobuf.FileDescriptorSet`, options included, such as a build writes to
@@ -52,7 +38,7 @@ pub fn rules_of_protos(
 pub fn rules_of_descriptors(encoded: &[u8]) -> Result<Vec<DeclaredRpc>, Error> {
     let pool = DescriptorPool::decode(encoded)?;
     let compiled = Compiled::from_pool(&pool, encoded);
-    Ok(Contract::collect(&pool, &compiled, None)?.into_declared())
+    Ok(Contract::collect(&pool, &compiled, None)?.rpcs)
 }
 
 /// Whether a file with this import name is part of avouch itself, and resolved from inside this crate whatever lies on

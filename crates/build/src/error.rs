@@ -1,4 +1,4 @@
-//! Everything that stops a build, each with the place and what to do about it.
+//! Everything that stops a build, each with its location and what to do about it.
 //!
 //! Cargo prints a build script's error through `Debug`; so `Debug` here is the readable text, causes included.
 
@@ -6,9 +6,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::place::Place;
+use crate::source_location::SourceLocation;
 
-/// Why the protos were not compiled.
+/// The reason why the protos were not compiled.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -57,14 +57,14 @@ pub enum Error {
     RulesFileUnreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The rules file is not what it should be.
-    #[error("{place}: {problem}")]
+    #[error("{location}: {problem}")]
     RulesFileInvalid {
         /// File and line.
-        place: Place,
+        location: SourceLocation,
         /// What is wrong there.
         problem: String,
     },
@@ -76,14 +76,14 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What main() returns is shown so; some errors are lists.
+        // Cargo shows the error that main() returns in its `Debug` form; `{:#}` keeps the lines of errors that are lists.
         write!(f, "{:#}", avouch_text::with_causes(self))
     }
 }
@@ -92,7 +92,7 @@ impl fmt::Debug for Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleProblem {
     /// File and, where known, line.
-    pub place: Place,
+    pub location: SourceLocation,
     /// The service's full name, `market.orders.v1.Orders`.
     pub service: String,
     /// The RPC's name, `PlaceOrder`.
@@ -103,25 +103,25 @@ pub struct RuleProblem {
 
 impl fmt::Display for RuleProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: service {}, rpc {}: {}", self.place, self.service, self.rpc, self.fault)
+        write!(f, "{}: service {}, rpc {}: {}", self.location, self.service, self.rpc, self.fault)
     }
 }
 
-/// What is wrong with a rule.
+/// A fault of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleFault {
-    /// There is none.
+    /// There is no rule.
     #[error(
         "no rule says who may call it; add inside its braces \
          `option (avouch.authz.v1.rule) = {{ roles: [\"…\"] }};` \
          (or any_identity, unauthenticated, local_admin: true)"
     )]
     Missing,
-    /// There is one, and it sets nothing.
+    /// A rule that sets nothing.
     #[error("its rule sets nothing; set exactly one of roles, any_identity, unauthenticated, local_admin")]
     Empty,
-    /// There is one, and it sets more than one field.
+    /// A rule that sets more than one field.
     #[error("its rule sets {}; keep exactly one", .0.join(" and "))]
     Several(Vec<&'static str>),
     /// A role name is not `[a-z][a-z0-9-]*`, at most 63 characters, without a hyphen at the end or two in a row.
@@ -135,12 +135,12 @@ pub enum RuleFault {
     RoleTwice(String),
     /// The rules file names an RPC which has its rule in the proto.
     #[error("has a rule in its proto and another one at {0}; keep one of them")]
-    Both(Place),
+    Both(SourceLocation),
     /// The rules file names an RPC which does not exist.
-    #[error("{place} names it, but no compiled proto has it{}", suggestion(nearest.as_deref()))]
+    #[error("{location} names it, but no compiled proto has it{}", suggestion(nearest.as_deref()))]
     Unknown {
         /// The line of the rules file.
-        place: Place,
+        location: SourceLocation,
         /// The RPC that was probably meant.
         nearest: Option<String>,
     },

@@ -1,5 +1,5 @@
-//! For anybody's `build.rs`: compiles protos without `protoc`, checks that every RPC says who may call it, and writes
-//! the tonic code together with the table of rules (the *contract*) that `avouch-authz` enforces at run time.
+//! A library for `build.rs`: compiles protos without `protoc`, checks that every RPC declares who may call it, and
+//! writes the tonic code together with the table of rules (the *contract*) that `avouch-authz` enforces at run time.
 //!
 //! ```no_run
 //! fn main() -> Result<(), avouch_build::Error> {
@@ -16,32 +16,33 @@
 //!
 //! `avouch/authz/v1/authz.proto` and Google's well-known types resolve from inside this crate: a user copies neither.
 //!
-//! What it refuses: an RPC of the compiled packages without a rule, a rule that is not exactly one of the four kinds,
-//! a role name outside `[a-z][a-z0-9-]*`, a rules file that names an RPC which does not exist, and, as its own error,
+//! It refuses: an RPC of the compiled packages without a rule, a rule that is not exactly one of the four kinds, a role
+//! name outside `[a-z][a-z0-9-]*`, a rules file that names an RPC which does not exist, and, as its own error,
 //! descriptors in which no rule is left at all. The option only survives in the *encoded* descriptor set; through
-//! `prost_types` it would silently vanish, and every RPC with it into "nobody asked".
+//! `prost_types` it would be lost silently, and every RPC would appear to have no rule.
 //!
-//! Generated clients have no `connect` of their own: a channel comes from the identity library, which knows whom it
-//! talks to.
+//! Generated clients have no `connect` of their own: a channel comes from the identity library, which knows the
+//! expected server identity.
 
 mod comments;
 mod contract;
 mod declared;
 mod error;
-mod place;
 mod rule;
 mod rules_file;
 mod source;
+mod source_location;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost_reflect::DescriptorPool;
 
-pub use declared::{DeclaredRpc, is_built_in, rules_of_descriptors, rules_of_protos};
+pub use contract::DeclaredRpc;
+pub use declared::{is_built_in, rules_of_descriptors, rules_of_protos};
 pub use error::{Error, RuleFault, RuleProblem};
-pub use place::Place;
 pub use rule::Rule;
+pub use source_location::SourceLocation;
 
 use crate::contract::Contract;
 use crate::rules_file::RulesFile;
@@ -62,7 +63,7 @@ pub fn configure() -> Builder {
     }
 }
 
-/// What to generate. Made by [`configure`].
+/// A build of protos, with its options. Made by [`configure`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     contract_crate: String,

@@ -1,10 +1,13 @@
-//! One RPC's rule as it was declared, in a proto option or in a rules file: exactly one of four kinds.
+//! The rule of one RPC as it was declared, in a proto option or in a rules file: exactly one of four kinds.
 
 use prost_reflect::{DynamicMessage, ExtensionDescriptor, MethodDescriptor, Value};
 
 use crate::error::RuleFault;
 
-/// Longest role name.
+/// The option that holds an RPC's rule.
+pub(crate) const OPTION: &str = "avouch.authz.v1.rule";
+
+/// The longest role name.
 const MAX_ROLE_NAME: usize = 63;
 
 /// Who may call an RPC.

@@ -9,14 +9,14 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Error;
-use crate::place::Place;
 use crate::rule::{Fields, Rule};
+use crate::source_location::SourceLocation;
 
 /// A rule and where it was written.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) rule: Rule,
-    pub(crate) place: Place,
+    pub(crate) location: SourceLocation,
 }
 
 /// The rules of a file, by the RPC's path (`/package.Service/Method`).
@@ -33,8 +33,9 @@ impl RulesFile {
     }
 
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Error> {
-        let at = |offset: usize| Place::of_offset(file, text, offset);
-        let invalid = |offset: usize, problem: String| Error::RulesFileInvalid { place: at(offset), problem };
+        let at = |offset: usize| SourceLocation::of_offset(file, text, offset);
+        let invalid =
+            |offset: usize, problem: String| Error::RulesFileInvalid { location: at(offset), problem };
 
         let document = DeTable::parse(text).map_err(|error| {
             invalid(error.span().map_or(0, |span| span.start), error.message().to_owned())
@@ -54,7 +55,7 @@ impl RulesFile {
                 let rule = fields
                     .check()
                     .map_err(|fault| invalid(offset, format!("rpc {}: {fault}", path.get_ref())))?;
-                rules.insert(path.get_ref().to_string(), Entry { rule, place: at(offset) });
+                rules.insert(path.get_ref().to_string(), Entry { rule, location: at(offset) });
             }
         }
         Ok(Self { rules })
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(file.rules["/p.S/B"].rule, Rule::AnyIdentity);
         assert_eq!(file.rules["/p.S/C"].rule, Rule::Unauthenticated);
         assert_eq!(file.rules["/p.S/D"].rule, Rule::LocalAdmin);
-        assert_eq!(file.rules["/p.S/D"].place.to_string(), "rules.toml:5");
+        assert_eq!(file.rules["/p.S/D"].location.to_string(), "rules.toml:5");
     }
 
     #[test]

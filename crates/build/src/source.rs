@@ -1,4 +1,4 @@
-//! From proto files to descriptors, with protox: no `protoc`, and the custom options kept.
+//! Compiles proto files to descriptors, with protox: no `protoc`, and the custom options kept.
 //!
 //! Two forms leave this module. The *encoded* set still carries the rule option and is what the contract is read from;
 //! the `prost_types` form has lost it and serves the code generator alone.
@@ -11,15 +11,15 @@ use prost_types::FileDescriptorSet;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
 
 use crate::comments;
-use crate::contract::OPTION;
 use crate::error::Error;
+use crate::rule::OPTION;
 
 /// The file that declares the rule option.
 pub(crate) const AUTHZ_PROTO: &str = "avouch/authz/v1/authz.proto";
 const AUTHZ_SOURCE: &str = include_str!("../../../proto/avouch/authz/v1/authz.proto");
 const AUTHZ_PACKAGE: &str = "avouch.authz.v1";
 
-/// What the compiler made of the files.
+/// The compiled files.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     /// Encoded `google.protobuf.FileDescriptorSet`, imports and custom options included, comments not.
@@ -28,11 +28,11 @@ pub(crate) struct Compiled {
     pub(crate) packages: BTreeSet<String>,
     /// The same descriptors with comments, options lost.
     set: FileDescriptorSet,
-    /// Where each file was found, by its import name.
+    /// The path of each file, by its import name.
     places: BTreeMap<String, PathBuf>,
 }
 
-/// Answers for [`AUTHZ_PROTO`] ahead of any include folder, so that there is one meaning of a rule only.
+/// Resolves [`AUTHZ_PROTO`] ahead of any include folder, so that a rule has only one meaning.
 #[derive(Debug)]
 struct Embedded;
 
@@ -76,8 +76,8 @@ pub(crate) fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]
 }
 
 impl Compiled {
-    /// What was compiled elsewhere. The packages that must be complete are those in which some RPC has a rule; all, if
-    /// none has, so that lost rules are noticed.
+    /// The files of a pool that was compiled elsewhere. The packages that must be complete are those in which some RPC has
+    /// a rule; all, if none has, so that lost rules are noticed.
     pub(crate) fn from_pool(pool: &DescriptorPool, encoded: &[u8]) -> Self {
         let option = pool.get_extension_by_name(OPTION);
         let ruled = |service: &ServiceDescriptor| {
@@ -106,7 +106,7 @@ impl Compiled {
         })
     }
 
-    /// Where the file with import name `file` lies, for messages.
+    /// The path of the file with import name `file`, for messages.
     pub(crate) fn shown(&self, file: &str) -> String {
         self.places.get(file).map_or_else(|| file.to_owned(), |path| path.display().to_string())
     }
@@ -119,7 +119,7 @@ impl Compiled {
         location.span.first().and_then(|line| usize::try_from(*line).ok()).map(|line| line + 1)
     }
 
-    /// What the code generator gets: without the option's own package, with comments made safe for rustdoc. Google's
+    /// The descriptors for the code generator: without the option's own package, with comments made safe for rustdoc. Google's
     /// well-known types stay: the generator reads them, though it writes none of them and refers to `prost_types`.
     pub(crate) fn for_code(&self) -> FileDescriptorSet {
         let mut files: Vec<_> =

@@ -218,7 +218,10 @@ fn a_rules_file_may_neither_contradict_the_proto_nor_name_what_does_not_exist() 
         .compile(&[bench.path().join("shop.proto")], &[bench.path()])
         .unwrap_err();
     let Error::Rules(problems) = error else { panic!("{error:?}") };
-    assert!(matches!(&problems[0].fault, RuleFault::Both(place) if place.line == Some(2)), "{problems:?}");
+    assert!(
+        matches!(&problems[0].fault, RuleFault::Both(location) if location.line == Some(2)),
+        "{problems:?}"
+    );
     assert!(problems[1].to_string().contains("did you mean \"/shop.v1.Shop/Sell\"?"), "{}", problems[1]);
 }
 

@@ -1,40 +1,28 @@
 //! The command line's grammar, with the examples that `--help` shows. A test runs every example through the parser.
 //!
-//! Here stand the options that every command has, and one line per noun; the rest is one file per noun.
+//! Here stands one line per noun; the rest is one file per noun, which also turns the arguments into the plain values
+//! that commands take. Nothing below a command knows this grammar.
 
 mod bundle;
 mod cert;
 mod check;
+mod completions;
 mod config;
 mod dump;
 mod edges;
 mod entry;
 mod explain;
-mod fleet;
+mod global;
 mod handshake;
 mod policy;
+mod sources;
 mod tap;
 mod token;
 mod whois;
 
-pub(crate) use bundle::{BundleCommand, BundleShow};
-pub(crate) use cert::{
-    CertCommand, CertConvert, CertInspect, CertLint, CertList, CertNeedsRenewal, Form, Within,
-};
-pub(crate) use check::Check;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use config::{ConfigCommand, ConfigShow};
-pub(crate) use dump::Dump;
-pub(crate) use edges::Edges;
-pub(crate) use entry::{EntryAdd, EntryCommand, OneEntry};
-pub(crate) use explain::Explain;
-pub(crate) use fleet::Sources;
-pub(crate) use handshake::HandshakeArgs;
-pub(crate) use policy::{Api, PolicyCanI, PolicyCommand, PolicyDiff, PolicyFile, Who};
-use std::path::PathBuf;
-pub(crate) use tap::{Format, Tap};
-pub(crate) use token::{TokenCommand, TokenCreate};
-pub(crate) use whois::Whois;
+use crate::error::CliError;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Looks after an avouch issuer: who may have an identity, tokens to join with, what was issued.
 #[derive(Debug, Parser)]
@@ -52,85 +40,90 @@ Examples:
 Exit status: 0 done, 1 refused or failed, 2 wrong usage."
 )]
 pub(crate) struct Arguments {
-    /// The issuer's administration socket [default: the one of the issuer this user runs]
-    #[arg(long, global = true, env = "AVOUCH_ADMIN_SOCKET", value_name = "PATH")]
-    pub(crate) socket: Option<PathBuf>,
-    /// Write JSON to standard output
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    global: global::GlobalArgs,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+enum Command {
     /// Identities the issuer may give out
     #[command(subcommand)]
-    Entry(EntryCommand),
+    Entry(entry::EntryCommand),
     /// Join tokens: the first contact of a workload
     #[command(subcommand)]
-    Token(TokenCommand),
+    Token(token::TokenCommand),
     /// The trust bundle: the roots that vouch for everything
     #[command(subcommand)]
-    Bundle(BundleCommand),
+    Bundle(bundle::BundleCommand),
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
-    Cert(CertCommand),
+    Cert(cert::CertCommand),
     /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
     #[command(after_help = check::HELP)]
-    Check(Check),
+    Check(check::CheckArgs),
     /// Why was it refused? Finds the record of a decision or a connection, and what would change it
     #[command(after_help = explain::HELP)]
-    Explain(Explain),
+    Explain(explain::ExplainArgs),
     /// Who calls whom, and who is refused
-    #[command(after_help = edges::EXAMPLES)]
-    Edges(Edges),
+    #[command(after_help = edges::HELP)]
+    Edges(edges::EdgesArgs),
     /// The records of everybody: connections and decisions, as they are or as they come
-    #[command(after_help = tap::EXAMPLES)]
-    Tap(Tap),
+    #[command(after_help = tap::HELP)]
+    Tap(tap::TapArgs),
     /// What everybody knows of an address, a certificate, an identity or a trace
-    #[command(after_help = whois::EXAMPLES)]
-    Whois(Whois),
+    #[command(after_help = whois::HELP)]
+    Whois(whois::WhoisArgs),
     /// Policies: check, test and compare them, and who may call what
     #[command(subcommand)]
-    Policy(PolicyCommand),
+    Policy(policy::PolicyCommand),
     /// Everything there is to read in one file, for later or for somebody else
-    #[command(after_help = dump::EXAMPLES)]
-    Dump(Dump),
+    #[command(after_help = dump::HELP)]
+    Dump(dump::DumpArgs),
     /// Connect to a server step by step, and say what works, or where it breaks and why
-    #[command(after_help = "\
-Examples:
-  avouch handshake localhost:7001
-  avouch handshake localhost:7001 --identity state/orders --expect spiffe://market.example/ledger
-  avouch handshake localhost:7001 --bundle bundle.pem
-
-Without --identity, --bundle and an issuer the server is not verified. Makes no call. Exit status 1 if the connection breaks.")]
-    Handshake(HandshakeArgs),
+    #[command(after_help = handshake::HELP)]
+    Handshake(handshake::HandshakeArgs),
     /// The configuration of a program, and where each value comes from
     #[command(subcommand)]
-    Config(ConfigCommand),
+    Config(config::ConfigCommand),
     /// Write the completions of a shell
-    #[command(after_help = "\
-Examples:
-  avouch completions bash > /etc/bash_completion.d/avouch
-  avouch completions zsh > _avouch
-  avouch completions fish > ~/.config/fish/completions/avouch.fish")]
-    Completions(Completions),
+    #[command(after_help = completions::HELP)]
+    Completions(completions::CompletionsArgs),
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Completions {
-    /// Which shell
-    #[arg(value_enum)]
-    pub(crate) shell: Shell,
-}
+impl Arguments {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The command's.
+    pub(crate) async fn run(&self) -> Result<ExitCode, CliError> {
+        let global = &self.global;
+        match &self.command {
+            Command::Entry(command) => command.run(global).await,
+            Command::Token(command) => command.run(global).await,
+            Command::Bundle(command) => command.run(global).await,
+            Command::Cert(command) => command.run(global).await,
+            Command::Check(args) => args.run(global).await,
+            Command::Explain(args) => args.run(global).await,
+            Command::Edges(args) => args.run(global).await,
+            Command::Tap(args) => args.run(global).await,
+            Command::Whois(args) => args.run(global).await,
+            Command::Policy(command) => command.run(global).await,
+            Command::Dump(args) => args.run(global).await,
+            Command::Handshake(args) => args.run(global).await,
+            Command::Config(command) => command.run(global),
+            Command::Completions(args) => args.run(),
+        }
+    }
 
-/// The shells whose completions are kept in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
+    /// The exit status of a failure. `cert needs-renewal` answers by 0 or 1, so that its failures exit with 2.
+    pub(crate) fn failure(&self) -> ExitCode {
+        match self.command {
+            Command::Cert(cert::CertCommand::NeedsRenewal(_)) => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! One module per noun.
+//! What each command does: it takes plain values and an [`Output`](crate::output::Output). One module per noun.
 
 pub(crate) mod bundle;
 pub(crate) mod cert;
 pub(crate) mod check;
-pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dump;
 pub(crate) mod edges;
@@ -11,28 +10,28 @@ pub(crate) mod entry;
 pub(crate) mod explain;
 pub(crate) mod handshake;
 pub(crate) mod policy;
+mod proto;
 mod record;
 pub(crate) mod tap;
 pub(crate) mod token;
 pub(crate) mod whois;
 
 use crate::error::CliError;
-use crate::fleet::Fleet;
-use crate::{output, timespan};
-use avouch_spiffe::clock::{Clock, SystemClock};
-use serde_json::Value;
+use crate::output;
+use avouch_fleet::Fleet;
+use avouch_time::clock::{Clock, SystemClock};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 fn now() -> SystemTime {
     SystemClock.now()
 }
 
-/// Says on standard error whose answers a result lacks.
+/// Prints on standard error which processes' answers are missing from a result.
 ///
 /// # Errors
 /// When nobody has answered: there is no result then.
-fn say_silences(fleet: &Fleet) -> Result<(), CliError> {
+fn warn_of_silences(fleet: &Fleet) -> Result<(), CliError> {
     let silences = fleet.silences();
     if !fleet.is_heard() {
         return Err(CliError::NobodyAnswers { silences });
@@ -41,24 +40,7 @@ fn say_silences(fleet: &Fleet) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The exit status of a search.
-fn found(something: bool) -> ExitCode {
-    if something { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn time(at: Option<&prost_types::Timestamp>) -> Result<Option<SystemTime>, CliError> {
-    at.map(|at| SystemTime::try_from(*at).map_err(|error| CliError::Answer(error.to_string()))).transpose()
-}
-
-fn json_time(at: Option<SystemTime>) -> Value {
-    at.map_or(Value::Null, |at| timespan::rfc3339(at).into())
-}
-
-fn proto_duration(span: Duration) -> Result<prost_types::Duration, CliError> {
-    span.try_into().map_err(|_| CliError::Answer("a span of time does not fit".to_owned()))
-}
-
-fn span(span: Option<&prost_types::Duration>) -> Result<Option<Duration>, CliError> {
-    span.map(|span| Duration::try_from(*span).map_err(|error| CliError::Answer(error.to_string())))
-        .transpose()
+/// The exit status of a question: 0 for yes, for something found, for everything in order.
+fn exit_code(yes: bool) -> ExitCode {
+    if yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

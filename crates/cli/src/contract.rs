@@ -6,7 +6,7 @@ use avouch_authz::contract::{Contract, MethodRule, Rule};
 use avouch_authz::{ContractError, Methods};
 use std::sync::{Mutex, PoisonError};
 
-/// What a process said, and what became of it.
+/// The methods that a process told, and the contract made of them.
 type Made = (Vec<Method>, Result<Methods, ContractError>);
 
 /// The contracts that were made, each once.

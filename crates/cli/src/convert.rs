@@ -11,7 +11,15 @@ use std::path::Path;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-pub(crate) use pkcs12::{Contents, Entry, MAX_NAME, write as write_pkcs12};
+pub(crate) use pkcs12::{ArchivedCertificate, Contents, MAX_NAME, write as write_pkcs12};
+
+/// A file format of certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Pem,
+    Der,
+    Pkcs12,
+}
 
 /// The key as PKCS#8, if it is the one of the first certificate.
 pub(crate) fn matching_key(

@@ -1,12 +1,36 @@
-//! Files and standard input that the arguments name, read whole up to a limit.
+//! Files, standard input and servers that the arguments name; what is read is read whole, up to a limit.
 
 use crate::error::CliError;
 use avouch_files::BUNDLE_LIMIT;
+use avouch_spiffe::HostPort;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// The source of what a command is to look into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Stdin,
+    File(PathBuf),
+    Host(HostPort),
+}
+
+impl Source {
+    /// The source that an argument names. A file that exists wins, whatever its name looks like: looking into a file opens
+    /// no connection.
+    pub(crate) fn of(text: &Path) -> Self {
+        if text.as_os_str() == "-" {
+            return Self::Stdin;
+        }
+        let host = || text.to_str().and_then(|text| text.parse().ok());
+        match text.symlink_metadata() {
+            Ok(_) => Self::File(text.to_owned()),
+            Err(_) => host().map_or_else(|| Self::File(text.to_owned()), Self::Host),
+        }
+    }
+}
 
 /// Reads a file of at most `limit` octets whole. A pipe is read to its end, as of `--key <(vault read …)`; what else is no
 /// regular file is refused.
@@ -29,7 +53,7 @@ pub(crate) fn file_or_stdin(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError>
     read.map_err(|source| CliError::Read { path: "standard input".into(), source })
 }
 
-/// A part would be read as a whole that says something else.
+/// An error rather than a truncated read, which could be valid with another meaning.
 fn limited(from: impl Read, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     // Room for all of a secret at once: growing would leave copies of it behind.
     let room = usize::try_from(limit.min(avouch_files::SECRET_LIMIT)).unwrap_or_default();
@@ -68,5 +92,46 @@ mod tests {
         for path in ["/dev/zero", "/dev/null", "/", "/none"] {
             assert!(matches!(file(Path::new(path), 64), Err(CliError::Read { .. })), "{path}");
         }
+    }
+
+    #[test]
+    fn hosts_names_and_addresses_have_a_port_and_nothing_else() {
+        for (text, host, port) in
+            [("localhost:7001", "localhost", 7001), ("10.0.0.1:1", "10.0.0.1", 1), ("[::1]:443", "::1", 443)]
+        {
+            let target: HostPort = text.parse().unwrap();
+            assert_eq!((target.host(), target.port(), target.to_string().as_str()), (host, port, text));
+        }
+        for text in [
+            "",
+            "localhost",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:-1",
+            "a/b:1",
+            "::1:443",
+            "[a]:1",
+            "a b:1",
+            "https://a:1",
+            "[::1]",
+            "a:1/",
+            "-:x",
+        ] {
+            assert!(text.parse::<HostPort>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_existing_file_wins_over_a_host_and_a_missing_one_stays_a_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let odd = temp.path().join("a:1");
+        std::fs::write(&odd, "").unwrap();
+        assert_eq!(Source::of(&odd), Source::File(odd.clone()));
+        assert_eq!(Source::of(Path::new("-")), Source::Stdin);
+        assert!(matches!(Source::of(Path::new("no-such-host.invalid:1")), Source::Host(_)));
+        assert!(matches!(Source::of(Path::new("no/such/orders.pem")), Source::File(_)));
     }
 }

@@ -1,28 +1,27 @@
 //! Roots and an identity from files, as commands take them: `--bundle FILE` and `--identity DIR`.
 //!
-//! Refuses what it cannot read whole: half a bundle would turn down what the whole one admits.
+//! Refuses a file of which it cannot read every part: with half of a bundle, peers would be rejected that the whole one
+//! accepts.
 
-use crate::error::{CliError, shown};
+use crate::error::CliError;
 use crate::input;
 use crate::inspect::{self, Document, Unreadable};
 use avouch_files::pem::{self, PemError};
 use avouch_files::{BUNDLE_LIMIT, SECRET_LIMIT};
 use avouch_identity::{Svid, TrustStore};
-use avouch_spiffe::x509::{Authority, Facts};
+use avouch_spiffe::x509::{Authority, CertificateInfo};
 use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
-use avouch_text::with_causes;
+use avouch_text::{shorten_path, with_causes};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The roots of one trust domain.
 #[derive(Debug, Clone)]
 pub(crate) struct Roots {
     authorities: Vec<Authority>,
-    /// Whose they are; `None`: nobody said, so they are taken for those of the peer's trust domain.
+    /// Their trust domain; `None`: nobody said, so they are taken for those of the peer's.
     domain: Option<TrustDomain>,
-    /// Nobody named them: they are the issuer's own, and say nothing of another trust domain.
+    /// Whether nobody named them: they are the issuer's own then, and say nothing of another trust domain.
     of_issuer: bool,
 }
 
@@ -58,7 +57,7 @@ impl Roots {
         Self { authorities: bundle.authorities().to_vec(), domain, of_issuer: true }
     }
 
-    /// Whose they are, for people.
+    /// The text that says whose roots they are.
     pub(crate) fn whose(&self) -> &'static str {
         if self.of_issuer { "the issuer's bundle" } else { "the bundle" }
     }
@@ -68,7 +67,7 @@ impl Roots {
         !self.of_issuer || claimed_domain(leaf) == self.domain
     }
 
-    /// What to verify the chain of this leaf with.
+    /// The trust store to verify the chain of this leaf with.
     pub(crate) fn store_for(&self, leaf: &[u8]) -> TrustStore {
         let mut bundles = BundleSet::new();
         if let Some(domain) = self.domain.clone().or_else(|| claimed_domain(leaf)) {
@@ -79,19 +78,18 @@ impl Roots {
 }
 
 fn claimed_domain(leaf: &[u8]) -> Option<TrustDomain> {
-    let facts = Facts::parse(leaf).ok()?;
-    facts.uris.iter().find_map(|uri| uri.parse::<SpiffeId>().ok()).map(|id| id.trust_domain().clone())
+    let info = CertificateInfo::parse(leaf).ok()?;
+    info.uris.iter().find_map(|uri| uri.parse::<SpiffeId>().ok()).map(|id| id.trust_domain().clone())
 }
 
 /// An SVID to present, with the roots beside it.
 #[derive(Debug)]
 pub(crate) struct OwnIdentity {
     pub(crate) svid: Svid,
-    pub(crate) certified: Arc<CertifiedKey>,
     pub(crate) roots: Option<Roots>,
 }
 
-/// As avouch, spiffe-helper and cert-manager call them.
+/// The names that avouch, spiffe-helper and cert-manager give these files.
 const CERTIFICATES: [&str; 3] = ["svid.pem", "tls.crt", "cert.pem"];
 const KEYS: [&str; 4] = ["svid_key.pem", "tls.key", "key.pem", "svid.key"];
 const BUNDLES: [&str; 5] = ["bundle.json", "svid_bundle.pem", "bundle.pem", "ca.crt", "ca.pem"];
@@ -161,24 +159,15 @@ impl OwnIdentity {
         let unusable = |problem: String| CliError::Unusable {
             path: files.certificate.clone(),
             problem,
-            help: format!("look at it with `avouch cert inspect {}`", shown(&files.certificate)),
+            help: format!("look at it with `avouch cert inspect {}`", shorten_path(&files.certificate)),
         };
         if let Some(problem) = inspect::order_problem(&chain) {
             return Err(unusable(problem));
         }
-        let svid =
-            Svid::new(chain.clone(), &key).map_err(|error| unusable(with_causes(&error).to_string()))?;
-        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|error| {
-            CliError::Unusable {
-                path: files.key.clone(),
-                problem: format!("no usable private key: {error}"),
-                help: USABLE_KEY.to_owned(),
-            }
-        })?;
-        let certified = Arc::new(CertifiedKey::new(chain, signer));
+        let svid = Svid::new(chain, &key).map_err(|error| unusable(with_causes(&error).to_string()))?;
         let domain = svid.spiffe_id().trust_domain().clone();
         let roots = files.bundle.map(|path| Roots::read(&path, Some(domain))).transpose()?;
-        Ok(Self { svid, certified, roots })
+        Ok(Self { svid, roots })
     }
 }
 
@@ -198,5 +187,19 @@ fn bad_key(path: &Path, error: &PemError) -> CliError {
         path: path.to_owned(),
         problem: format!("no usable private key: {error}"),
         help: error.mend(path).unwrap_or_else(|| USABLE_KEY.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miette::Diagnostic;
+
+    #[test]
+    fn a_directory_without_an_identity_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let error = IdentityFiles::find(temp.path()).unwrap_err();
+        let text = format!("{error}; {}", error.help().unwrap());
+        assert!(text.contains(&temp.path().display().to_string()) && text.contains("svid.pem"), "{text}");
     }
 }

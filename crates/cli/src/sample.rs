@@ -1,7 +1,7 @@
 //! A fleet in good order that tests break in one place each.
 
-use crate::fleet::{Entry, Fleet, Member};
 use avouch_api::observe::v1::*;
+use avouch_fleet::{Fleet, Member, RegisteredEntry};
 
 pub(crate) const NOW: &str = "2026-11-25T12:00:00.000Z";
 pub(crate) const ORDERS: &str = "spiffe://market.example/orders";
@@ -35,8 +35,8 @@ pub(crate) fn fleet() -> Fleet {
     }
 }
 
-fn entry(id: &str) -> Entry {
-    Entry { spiffe_id: id.to_owned(), ..Entry::default() }
+fn entry(id: &str) -> RegisteredEntry {
+    RegisteredEntry { spiffe_id: id.to_owned(), ..RegisteredEntry::default() }
 }
 
 fn issuer() -> Issuer {
@@ -125,6 +125,17 @@ fn status(id: &str, address: &str) -> Status {
             url: "https://127.0.0.1:7001".to_owned(),
             spiffe_id: LEDGER.to_owned(),
         }],
+        shares: vec![Share {
+            resource: "connections".to_owned(),
+            used: 3,
+            limit: 16_384,
+            refused: 0,
+            holders: vec![ShareHolder {
+                spiffe_id: ORDERS.to_owned(),
+                network: "127.0.0.1".to_owned(),
+                held: 3,
+            }],
+        }],
         ..Status::default()
     }
 }
@@ -181,12 +192,12 @@ pub(crate) fn policy_of(fleet: &mut Fleet, at: usize) -> &mut GetPolicyResponse 
     fleet.members[at].policy.as_mut().unwrap()
 }
 
-/// What `fleet`'s member at `at` says of itself.
+/// The status of `fleet`'s member at `at`.
 pub(crate) fn status_of(fleet: &mut Fleet, at: usize) -> &mut Status {
     fleet.members[at].status.as_mut().unwrap()
 }
 
-/// What the issuer says of its process.
+/// The status of the issuer's process.
 pub(crate) fn issuer_of(fleet: &mut Fleet) -> &mut Status {
     fleet.issuer.as_mut().unwrap().process.as_mut().unwrap()
 }

@@ -1,12 +1,13 @@
 //! Who is called where: what callers are configured to expect against what callees advertise.
 
-use crate::fleet::{Fleet, Member};
 use avouch_api::observe::v1::Upstream;
+use avouch_fleet::{Fleet, Member};
+use avouch_spiffe::HostPort;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// What stands at the address that an upstream names.
+/// The workload at the address that an upstream names.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found<'a> {
+pub(crate) enum Reached<'a> {
     /// Whom it expects.
     Expected,
     /// Somebody else: its SPIFFE ID.
@@ -18,19 +19,19 @@ pub(crate) enum Found<'a> {
 }
 
 /// Looks up whom `upstream` reaches.
-pub(crate) fn find<'a>(fleet: &'a Fleet, upstream: &Upstream) -> Found<'a> {
-    let Some(at) = address(authority(&upstream.url)) else { return Found::Unknown };
+pub(crate) fn find<'a>(fleet: &'a Fleet, upstream: &Upstream) -> Reached<'a> {
+    let Some(at) = address(authority(&upstream.url)) else { return Reached::Unknown };
     let there = || fleet.members.iter().filter(|member| listens_at(member, at));
     if there().any(|member| member.workload.spiffe_id == upstream.spiffe_id) {
-        return Found::Expected;
+        return Reached::Expected;
     }
     if let Some(member) = there().next() {
-        return Found::Other(&member.workload.spiffe_id);
+        return Reached::Other(&member.workload.spiffe_id);
     }
     let expected = fleet.members.iter().filter(|member| member.workload.spiffe_id == upstream.spiffe_id);
     let mut advertised = expected.flat_map(addresses);
     let same_host = |text: &&str| address(text).is_some_and(|other| other.ip() == at.ip());
-    advertised.find(same_host).map_or(Found::Unknown, Found::OtherPort)
+    advertised.find(same_host).map_or(Reached::Unknown, Reached::OtherPort)
 }
 
 /// Whether a member is to be reached at `at`.
@@ -51,12 +52,9 @@ pub(crate) fn authority(url: &str) -> &str {
 
 /// An address that needs no name to be looked up, in the one form of it.
 pub(crate) fn address(text: &str) -> Option<SocketAddr> {
-    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-    let address = match local {
-        Some(port) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
-        None => text.parse().ok()?,
-    };
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    let address: HostPort = text.parse().ok()?;
+    let localhost = (address.host() == "localhost").then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Some(SocketAddr::new(address.ip().or(localhost)?.to_canonical(), address.port()))
 }
 
 #[cfg(test)]
@@ -70,13 +68,13 @@ mod tests {
         let find = |url: &str, id: &str| {
             find(&fleet, &Upstream { name: String::new(), url: url.to_owned(), spiffe_id: id.to_owned() })
         };
-        assert_eq!(find("https://127.0.0.1:7001", LEDGER), Found::Expected);
-        assert_eq!(find("https://localhost:7001/x", LEDGER), Found::Expected);
-        assert_eq!(find("https://[::ffff:127.0.0.1]:7001", LEDGER), Found::Expected);
-        assert_eq!(find("https://127.0.0.1:7004", LEDGER), Found::Other(ORDERS));
-        assert_eq!(find("https://127.0.0.1:7999", LEDGER), Found::OtherPort("127.0.0.1:7001"));
-        assert_eq!(find("https://10.0.0.1:7001", LEDGER), Found::Unknown);
-        assert_eq!(find("https://ledger.market.svc:7001", LEDGER), Found::Unknown);
-        assert_eq!(find("", LEDGER), Found::Unknown);
+        assert_eq!(find("https://127.0.0.1:7001", LEDGER), Reached::Expected);
+        assert_eq!(find("https://localhost:7001/x", LEDGER), Reached::Expected);
+        assert_eq!(find("https://[::ffff:127.0.0.1]:7001", LEDGER), Reached::Expected);
+        assert_eq!(find("https://127.0.0.1:7004", LEDGER), Reached::Other(ORDERS));
+        assert_eq!(find("https://127.0.0.1:7999", LEDGER), Reached::OtherPort("127.0.0.1:7001"));
+        assert_eq!(find("https://10.0.0.1:7001", LEDGER), Reached::Unknown);
+        assert_eq!(find("https://ledger.market.svc:7001", LEDGER), Reached::Unknown);
+        assert_eq!(find("", LEDGER), Reached::Unknown);
     }
 }

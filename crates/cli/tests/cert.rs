@@ -4,8 +4,9 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
+use avouch_testkit::program::alone;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
@@ -67,9 +68,8 @@ impl Files {
 
     /// Runs `avouch …` in the directory.
     fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-        command.env_clear().env("NO_COLOR", "1").current_dir(self.directory.path()).stdin(Stdio::null());
-        command.args(words).output().unwrap()
+        let mut command = alone(env!("CARGO_BIN_EXE_avouch"), self.directory.path());
+        command.current_dir(self.directory.path()).args(words).output().unwrap()
     }
 
     fn names(&self) -> Vec<String> {

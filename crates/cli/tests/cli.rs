@@ -5,8 +5,9 @@
 
 use avouch_api::admin::v1::admin_server::{Admin, AdminServer};
 use avouch_api::admin::v1::*;
+use avouch_testkit::program::alone;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, SystemTime};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -47,7 +48,7 @@ impl Admin for StandIn {
         &self,
         _: Request<ListWorkloadsRequest>,
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
-        Ok(Response::new(ListWorkloadsResponse { workloads: Vec::new() }))
+        Ok(Response::new(ListWorkloadsResponse::default()))
     }
 
     async fn list_records(
@@ -72,7 +73,7 @@ impl Admin for StandIn {
         &self,
         _: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
-        Ok(Response::new(ListEntriesResponse { entries: vec![entry()] }))
+        Ok(Response::new(ListEntriesResponse { entries: vec![entry()], next_page_token: String::new() }))
     }
 
     async fn get_entry(
@@ -143,12 +144,16 @@ impl Admin for StandIn {
             ListCertificatesRequest { include_expired: true, .. } => 2,
             _ => 1,
         };
-        let mut certificates = vec![certificate; count];
+        // The number of a row stands for its key.
+        let start = request.page_token.parse().unwrap_or(0);
+        let end = count.min(start + usize::try_from(request.page_size).unwrap());
+        let mut certificates = vec![certificate; end - start];
+        let next_page_token = if end < count { end.to_string() } else { String::new() };
         if request.spiffe_id == HOSTILE {
             certificates[0].serial = POISON.to_owned();
             certificates[0].origin = POISON.to_owned();
         }
-        Ok(Response::new(ListCertificatesResponse { certificates }))
+        Ok(Response::new(ListCertificatesResponse { certificates, next_page_token }))
     }
 }
 
@@ -161,8 +166,9 @@ fn root() -> rcgen::Certificate {
 
 /// Runs `avouch` with a clean environment.
 fn avouch(socket: Option<&Path>, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command.env_clear().env("NO_COLOR", "1").env("COLUMNS", "200").args(words);
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch"), temp.path());
+    command.env("COLUMNS", "200").args(words);
     if let Some(socket) = socket {
         command.env("AVOUCH_ADMIN_SOCKET", socket);
     }
@@ -461,13 +467,8 @@ fn without_any_socket_the_places_that_were_searched_are_named() {
                     .unwrap()
             })
             .collect();
-        let output = Command::new(env!("CARGO_BIN_EXE_avouch"))
-            .env_clear()
-            .envs([
-                ("NO_COLOR", "1".as_ref()),
-                ("XDG_RUNTIME_DIR", directory.as_os_str()),
-                ("TMPDIR", directory.as_os_str()),
-            ])
+        let output = alone(env!("CARGO_BIN_EXE_avouch"), &directory)
+            .env_remove("AVOUCH_ADMIN_SOCKET")
             .args(["entry", "list"])
             .output()
             .unwrap();

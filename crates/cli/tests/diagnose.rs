@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
 
+use avouch_testkit::program::alone;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 const ORDERS: &str = "spiffe://market.example/orders";
 const LEDGER: &str = "spiffe://market.example/ledger";
@@ -80,9 +81,9 @@ fn dump(directory: &Path, members: &[Value]) -> PathBuf {
 
 /// Runs `avouch` with a clean environment.
 fn avouch(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command.env_clear().env("COLUMNS", "200").args(words);
-    command.output().unwrap()
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch"), temp.path());
+    command.env("COLUMNS", "200").args(words).output().unwrap()
 }
 
 fn on(dump: &Path, words: &[&str]) -> (Option<i32>, String, String) {

@@ -10,12 +10,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
-};
+use avouch_testkit::ca::{ca_params, leaf_params, year};
+use avouch_testkit::program::alone;
+use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -43,11 +42,7 @@ struct Issued {
 
 impl Domain {
     fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "root");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = ca_params("root", year());
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -61,21 +56,12 @@ impl Domain {
 
     /// Issues an SVID that ends `ends` from now, which may be before.
     fn issue(&self, id: &str, ends: i64) -> Issued {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = vec![SanType::URI(id.to_owned().try_into().unwrap())];
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.use_authority_key_identifier_extension = true;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let now = avouch_spiffe::clock::system().now();
+        let now = avouch_time::clock::system().now();
         let shifted = |seconds: i64| match u64::try_from(seconds) {
             Ok(ahead) => now + Duration::from_secs(ahead),
             Err(_) => now - Duration::from_secs(seconds.unsigned_abs()),
         };
-        let time = |at: SystemTime| at.into();
-        (params.not_before, params.not_after) = (time(shifted(ends - 7200)), time(shifted(ends)));
+        let params = leaf_params(id, shifted(ends - 7200)..shifted(ends));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let directory = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
@@ -139,13 +125,9 @@ async fn serve_tls(config: ServerConfig, first: &'static [u8]) -> SocketAddr {
 }
 
 async fn avouch(words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command
-        .env_clear()
-        .env("NO_COLOR", "1")
-        .env("AVOUCH_ADMIN_SOCKET", "/nonexistent/admin.sock")
-        .stdin(Stdio::null())
-        .args(words);
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch"), temp.path());
+    command.args(words);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 

@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
 
+use avouch_testkit::program::alone;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 /// Clears the screen, sets the title, colours (in both encodings), rings, turns the direction, hides, begins a line.
 const POISON: &str =
@@ -126,8 +127,8 @@ fn dump(directory: &Path, spared: &[&str]) -> PathBuf {
 }
 
 fn run(directory: &Path, words: &[&OsStr], input: &[u8]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command.env_clear().env("COLUMNS", "200").current_dir(directory).args(words);
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch"), directory);
+    command.env("COLUMNS", "200").current_dir(directory).args(words);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     use std::io::Write as _;
@@ -384,10 +385,8 @@ fn arguments_and_the_environment_do_not_steer_the_terminal() {
     ] {
         assert!(harmless(directory.path(), words, b"") > 0, "{words:?} says nothing");
     }
-    let mut help = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    help.env_clear()
-        .env("AVOUCH_IDENTITY", POISON)
-        .env("AVOUCH_ADMIN_SOCKET", OsStr::from_bytes(b"\x1b[2J\xff"));
+    let mut help = alone(env!("CARGO_BIN_EXE_avouch"), directory.path());
+    help.env("AVOUCH_IDENTITY", POISON).env("AVOUCH_ADMIN_SOCKET", OsStr::from_bytes(b"\x1b[2J\xff"));
     let text = String::from_utf8(help.args(["check", "--help"]).output().unwrap().stdout).unwrap();
     assert!(text.contains("AVOUCH_IDENTITY=p"), "{text}");
     assert!(text.chars().all(|c| c == '\n' || avouch_text::is_printable(c)), "{text:?}");

@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
 
+use avouch_testkit::program::alone;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use tempfile::TempDir;
 
 fn root() -> PathBuf {
@@ -13,15 +14,9 @@ fn root() -> PathBuf {
 }
 
 fn avouch(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_avouch"))
-        .args(["policy"])
-        .args(words)
-        .current_dir(root())
-        .env("NO_COLOR", "1")
-        // An issuer of the person who runs the tests is none of theirs.
-        .env("AVOUCH_ADMIN_SOCKET", "/nonexistent/admin.sock")
-        .output()
-        .unwrap()
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch"), temp.path());
+    command.arg("policy").args(words).current_dir(root()).output().unwrap()
 }
 
 fn out(output: &Output) -> String {
@@ -317,11 +312,11 @@ fn what_is_no_regular_file_or_no_text_is_named_and_nothing_waits_for_it() {
 #[test]
 fn what_a_shell_hands_over_is_read_as_it_comes_but_no_more_of_it_than_a_policy_has() {
     let check = |command: &str| {
-        Command::new("bash")
+        let temp = tempfile::tempdir().unwrap();
+        alone("bash", temp.path())
             .args(["-c", &format!("{command} --proto proto")])
             .current_dir(root())
             .env("AVOUCH", env!("CARGO_BIN_EXE_avouch"))
-            .env("NO_COLOR", "1")
             .output()
             .unwrap()
     };

@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
 
+use avouch_testkit::program::alone;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 /// As many octets of a secret in a row are a leak.
 const LEAK: usize = 16;
@@ -157,8 +158,8 @@ impl Files {
     }
 
     fn run(&self, words: &[&str], input: &[u8]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-        command.env_clear().env("RUST_BACKTRACE", "1").current_dir(self.path()).args(words);
+        let mut command = alone(env!("CARGO_BIN_EXE_avouch"), self.path());
+        command.env("RUST_BACKTRACE", "1").current_dir(self.path()).args(words);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         use std::io::Write as _;

@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
+use avouch_testkit::program::alone;
 fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -16,8 +17,9 @@ fn err(output: &Output) -> String {
 #[test]
 fn completions_are_scripts_that_their_shell_understands() {
     let avouch = |shell| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_avouch")).args(["completions", shell]).output().unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let mut command = alone(env!("CARGO_BIN_EXE_avouch"), temp.path());
+        let output = command.args(["completions", shell]).output().unwrap();
         assert!(output.status.success());
         out(&output)
     };
@@ -45,8 +47,8 @@ fn a_program_is_asked_for_its_configuration_with_the_flags_and_the_environment_i
     .unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let show = |code: &str, before: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-        command.env_clear().env("AVOUCH_A__B", "c").env("CODE", code).args(before).args(["config", "show"]);
+        let mut command = alone(env!("CARGO_BIN_EXE_avouch"), temp.path());
+        command.env("AVOUCH_A__B", "c").env("CODE", code).args(before).args(["config", "show"]);
         command.arg(&program).args(["--config", "orders.toml", "--set", "a.b=d e"]).output().unwrap()
     };
     let rest = "[--config]\n[orders.toml]\n[--set]\n[a.b=d e]\nc\n";

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::admin::v1::{
-    Certificate, CreateEntryRequest, CreateTokenRequest, Entry, GetBundleRequest, ListCertificatesRequest,
+    Certificate, CreateEntryRequest, CreateTokenRequest, Entry, GetBundleRequest, GetStatusRequest,
+    ListCertificatesRequest, ListRecordsRequest,
 };
+use avouch_api::observe::v1::{Record, Status};
 use avouch_spiffe::{Bundle, TrustDomain};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -58,6 +60,15 @@ impl Admin {
     pub async fn admit(&self, entry: Entry) -> Result<String, tonic::Status> {
         let spiffe_id = entry.spiffe_id.clone();
         self.register(entry).await?;
+        self.token(&spiffe_id).await
+    }
+
+    /// Makes a join token for an entry.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn token(&self, spiffe_id: &str) -> Result<String, tonic::Status> {
+        let spiffe_id = spiffe_id.to_owned();
         let request = CreateTokenRequest { spiffe_id, ttl: TOKEN_LIFE.try_into().ok() };
         Ok(self.client.clone().create_token(request).await?.into_inner().token)
     }
@@ -71,12 +82,30 @@ impl Admin {
         Bundle::from_json(trust_domain.clone(), &answer.into_inner().spiffe_bundle).map_err(|e| e.to_string())
     }
 
+    /// The status of the issuer's process.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn status(&self) -> Result<Status, tonic::Status> {
+        let answer = self.client.clone().get_status(GetStatusRequest {}).await?.into_inner();
+        Ok(answer.issuer.and_then(|issuer| issuer.process).unwrap_or_default())
+    }
+
+    /// The records that the issuer's process has in memory.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn records(&self) -> Result<Vec<Record>, tonic::Status> {
+        Ok(self.client.clone().list_records(ListRecordsRequest::default()).await?.into_inner().records)
+    }
+
     /// Every certificate ever issued, newest first.
     ///
     /// # Errors
     /// What the issuer says.
     pub async fn certificates(&self) -> Result<Vec<Certificate>, tonic::Status> {
-        let request = ListCertificatesRequest { include_expired: true, spiffe_id: String::new() };
+        let request =
+            ListCertificatesRequest { include_expired: true, spiffe_id: String::new(), ..Default::default() };
         Ok(self.client.clone().list_certificates(request).await?.into_inner().certificates)
     }
 }

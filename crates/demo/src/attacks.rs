@@ -5,10 +5,10 @@
 //! * `impostor`: somebody else's identity, certified by a CA of its own → `CERT_UNTRUSTED`.
 //!
 //! Each attempt gives both sides: what the caller was told, and how the server's record of it is found. These three are
-//! told as stories; [`Onslaught`] is the whole list.
+//! told as stories; [`AttackRun`] is the whole list.
 
+mod attack_run;
 mod list;
-mod onslaught;
 mod peers;
 
 use std::net::SocketAddr;
@@ -26,9 +26,9 @@ use market_api::storefront::v1::{PlaceOrderRequest, storefront_client::Storefron
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-pub use onslaught::{Onslaught, Sleepers};
+pub use attack_run::{AttackRun, Sleepers};
 
-/// What a refused caller saw.
+/// The refusal as the caller saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// gRPC code or TLS alert.
@@ -129,8 +129,8 @@ pub fn impostor(claimed: &SpiffeId, url: &str, server: SpiffeId, bundle: Bundle)
     identity.channel(url, server).build().map_err(|error| error.to_string())
 }
 
-/// Without fault but for its issuer, whose certificate comes with it: a chain that is merely incomplete would be
-/// refused for that.
+/// Forges an SVID whose only fault is its issuer. The issuer's certificate is in the chain, since an incomplete chain
+/// would be refused for being incomplete.
 fn forge(claimed: &SpiffeId) -> Result<Svid, avouch_attacker::Error> {
     let mut made_up = Workshop::new(claimed.trust_domain().as_str(), claimed.path())?;
     made_up.signing = Authority::root("somebody else's CA", made_up.now)?;

@@ -1,4 +1,4 @@
-//! Do the books agree? Asked of the services through their own RPCs, by somebody with the role of an auditor.
+//! The audit: whether the services' books agree, read through their own RPCs with the role of an auditor.
 //!
 //! What was sold is known four times over: the orders that were completed, the pieces that left the stock, the
 //! postings of the ledger, and the report that follows the ledger. All four have to say the same.
@@ -17,14 +17,14 @@ use serde::Deserialize;
 use tonic::Code;
 
 use crate::orders::Order;
-use crate::place::id;
+use crate::paths::id;
 use crate::setup::Market;
 use crate::wait;
 
-/// How long the last postings may take to get everywhere.
+/// How long the last postings may take to reach every service.
 const SETTLE: Duration = Duration::from_secs(20);
 
-/// What the books say, all of which agreed.
+/// The figures of the books, which all agreed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Books {
     /// Orders the orders service knows.

@@ -1,4 +1,4 @@
-//! What was found out, in the order in which it was: printed at once, and kept for the facts.
+//! The checks of a run in their order: each is printed at once, and kept for the facts.
 
 use std::cell::RefCell;
 use std::fmt::Display;

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// The demo's voice. Lines that stay go to standard output, the moving one to standard error.
+/// The demo's output. Permanent lines go to standard output, the progress line to standard error.
 #[derive(Debug)]
 pub struct Console {
     started: Instant,
@@ -52,7 +52,7 @@ impl Console {
         self.started
     }
 
-    /// A line that stays.
+    /// Prints a permanent line.
     pub fn line(&self, mark: Mark, text: &str) {
         self.clear();
         let (on, sign) = match mark {
@@ -71,7 +71,7 @@ impl Console {
         };
     }
 
-    /// What is going on; on a terminal only.
+    /// Rewrites the progress line; on a terminal only.
     pub fn progress(&self, text: &str) {
         if !self.moving {
             return;

@@ -1,4 +1,4 @@
-//! The same certificates and the same listener, seen by programs that are not ours: openssl and curl.
+//! Checks of the same certificates and listener by independent programs: openssl and curl.
 //!
 //! A program that is not on this machine skips its checks, and says so.
 

@@ -22,9 +22,9 @@ pub struct Facts {
     pub svid_seconds: u64,
     /// What has to hold, in the order in which it was found out.
     pub checks: Vec<Check>,
-    /// Who takes part: issuer, services, people, attackers.
+    /// All parties: issuer, services, people, attackers.
     pub parties: Vec<Party>,
-    /// Who called whom.
+    /// The calls between the parties.
     pub edges: Vec<Edge>,
     /// Every certificate that was issued, oldest first.
     pub certificates: Vec<Certificate>,
@@ -36,13 +36,13 @@ pub struct Facts {
     pub explained: Option<Explained>,
     /// The attack list, and how each attack was held off.
     pub attacks: Vec<Attack>,
-    /// Which role may call which RPC.
+    /// The RPCs that each role may call.
     pub matrix: Matrix,
     /// One order's trace.
     pub trace: Option<Trace>,
     /// Counts and sums.
     pub totals: Totals,
-    /// Lines of the stream that became no order with an end; at most a hundred.
+    /// Lines of the stream that did not lead to an order in a final state; at most a hundred.
     pub problems: Vec<Problem>,
     /// Commands to try next.
     pub next: Vec<String>,
@@ -87,7 +87,7 @@ pub enum Outcome {
     Held,
     /// It was not so.
     Failed,
-    /// It could not be looked at on this machine.
+    /// It could not be checked on this machine.
     Skipped,
 }
 
@@ -96,7 +96,7 @@ pub enum Outcome {
 pub struct Party {
     /// Short name, unique.
     pub name: String,
-    /// What it is.
+    /// Service, person or attacker.
     pub kind: PartyKind,
     /// The identity it has, or claims to have; none for a caller without a certificate.
     pub spiffe_id: Option<String>,
@@ -140,9 +140,9 @@ pub struct Edge {
 /// One issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Whose it is.
+    /// The SPIFFE ID it was issued for.
     pub spiffe_id: String,
-    /// Lower-case hex.
+    /// The serial number in lower-case hex.
     pub serial: String,
     /// `enroll`, `renew`, `recover` or `self`.
     pub origin: String,
@@ -155,7 +155,7 @@ pub struct Certificate {
 /// A process that was killed with SIGKILL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kill {
-    /// Which party.
+    /// The name of the process.
     pub party: String,
     /// When it was killed, milliseconds after the run began.
     pub killed_ms: u64,
@@ -245,7 +245,7 @@ pub enum AttackKind {
     Issuance,
 }
 
-/// Which role may call which RPC.
+/// The RPCs that each role may call.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matrix {
     /// Role to the identities (or prefixes) that hold it.
@@ -281,13 +281,13 @@ pub struct Trace {
 /// One span of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// Which process.
+    /// The service that made it.
     pub service: String,
     /// Its name.
     pub name: String,
     /// `server`, `client` or `internal`.
     pub kind: String,
-    /// How far from the root.
+    /// The number of spans between it and the root.
     pub depth: usize,
     /// Start, microseconds after the trace's.
     pub start_us: u64,
@@ -301,10 +301,10 @@ pub struct Span {
     pub status: Option<String>,
 }
 
-/// A line of the stream that became no order with an end.
+/// A line of the stream that did not lead to an order in a final state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Which line, from 1.
+    /// The number of the line, from 1.
     pub line: u64,
     /// `malformed`, `invalid`, `conflict` and others.
     pub kind: String,

@@ -1,22 +1,17 @@
-//! `avouch-demo`: runs the market and proves it (`run`), keeps it running (`up`), wears it down (`soak`), or clears away
-//! (`clean`).
+//! `avouch-demo`: runs the market and proves it (`run`), keeps it running (`up`), or clears away (`clean`).
 
-use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use avouch_demo::console::{Console, Mark};
+use avouch_demo::entry::{self, Launch, system};
 use avouch_demo::facts::Facts;
-use avouch_demo::place::{Place, TRUST_DOMAIN};
+use avouch_demo::paths::{Paths, TRUST_DOMAIN};
 use avouch_demo::processes::PidFile;
 use avouch_demo::run::RunOptions;
 use avouch_demo::setup::SetupError;
-use avouch_demo::{launch, report, run, soak, up, waterfall};
+use avouch_demo::{report, run, up, waterfall};
 use clap::{Parser, Subcommand};
-
-/// The exit status of a command that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Printed lines of the waterfall, so that all of it stays within one screen.
 const WATERFALL: usize = 9;
@@ -52,56 +47,22 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Keeps orders flowing while processes are killed, and audits what is left. Exit status 0 only if all held.
-    Soak(soak::SoakOptions),
     /// Ends what an earlier demo left running, and removes target/demo and certs/dev.
     Clean,
     /// Becomes PROGRAM, and ends with the demo.
     #[command(hide = true)]
-    Launch {
-        parent: u32,
-        program: OsString,
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
+    Launch(Launch),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Launch { parent, program, args } => {
-            let error = launch::launch(parent, &program, &args);
-            let _ = writeln!(std::io::stderr(), "cannot start {}: {error}", program.display());
-            ExitCode::FAILURE
-        }
-        command => {
-            let console = Console::new();
-            match on_this_thread(act(command, &console)) {
-                Ok(true) => ExitCode::SUCCESS,
-                Ok(false) => ExitCode::FAILURE,
-                Err(error) => {
-                    console.line(Mark::Failed, &error.to_string());
-                    match error {
-                        SetupError::Stopped(_) => ExitCode::from(INTERRUPTED),
-                        _ => ExitCode::FAILURE,
-                    }
-                }
-            }
-        }
+        Command::Launch(launch) => launch.become_program(),
+        command => entry::to_exit_code(async |console| act(command, console).await),
     }
 }
 
-/// One thread: what it starts must be started by the thread that lives as long as the demo, see `launch`.
-fn on_this_thread<T>(work: impl Future<Output = Result<T, SetupError>>) -> Result<T, SetupError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(system("start a runtime"))?;
-    let outcome = runtime.block_on(work);
-    // A read of standard input that nobody ends must not keep the process.
-    runtime.shutdown_background();
-    outcome
-}
-
 async fn act(command: Command, console: &Console) -> Result<bool, SetupError> {
-    let place = Place::of(Path::new(".")).map_err(system("find the repository"))?;
+    let paths = entry::paths()?;
     match command {
         Command::Run { orders, json } => {
             let line = format!(
@@ -109,32 +70,31 @@ async fn act(command: Command, console: &Console) -> Result<bool, SetupError> {
             );
             console.line(Mark::Bold, &line);
             let options = RunOptions { orders };
-            let facts = run::run(place.clone(), &options, console).await?;
-            finish(&facts, &place, json.as_deref(), console)?;
+            let facts = run::run(paths.clone(), &options, console).await?;
+            finish(&facts, &paths, json.as_deref(), console)?;
             Ok(facts.held())
         }
         Command::Up { orders, dir } => {
-            let place = match dir {
-                Some(dir) => place.within(std::path::absolute(dir).map_err(system("find the directory"))?),
-                None => place,
+            let paths = match dir {
+                Some(dir) => paths.within(std::path::absolute(dir).map_err(system("find the directory"))?),
+                None => paths,
             };
-            up::up(place, orders, console).await?;
+            up::up(paths, orders, console).await?;
             Ok(true)
         }
-        Command::Soak(options) => soak::soak(place, options, console).await,
-        Command::Clean => clean(&place, console).map_err(system("clear away")),
-        Command::Launch { .. } => Ok(false),
+        Command::Clean => clean(&paths, console).map_err(system("clear away")),
+        Command::Launch(_) => Ok(false),
     }
 }
 
 /// Writes the report and the facts, and prints the end.
-fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) -> Result<(), SetupError> {
+fn finish(facts: &Facts, paths: &Paths, json: Option<&Path>, console: &Console) -> Result<(), SetupError> {
     let text = serde_json::to_string_pretty(facts).map_err(|error| SetupError::Other(error.to_string()))?;
-    let page = place.dir.join("report.html");
+    let page = paths.dir.join("report.html");
     let write = |path: &Path, text: &str| {
         std::fs::write(path, text).map_err(system(&format!("write {}", path.display())))
     };
-    write(&place.dir.join("facts.json"), &text)?;
+    write(&paths.dir.join("facts.json"), &text)?;
     write(&page, &report::render(facts))?;
     if let Some(json) = json {
         write(json, &text)?;
@@ -171,7 +131,7 @@ fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) 
             facts.lasted_ms % 1000 / 100
         ),
     );
-    let shown = page.strip_prefix(&place.root).unwrap_or(&page);
+    let shown = page.strip_prefix(&paths.root).unwrap_or(&page);
     console.line(Mark::Plain, &format!("Report: {}. Try next:", shown.display()));
     for command in &facts.next {
         console.line(Mark::Plain, &format!("  {command}"));
@@ -179,14 +139,9 @@ fn finish(facts: &Facts, place: &Place, json: Option<&Path>, console: &Console) 
     Ok(())
 }
 
-fn system(action: &str) -> impl FnOnce(std::io::Error) -> SetupError {
-    let action = action.to_owned();
-    move |source| SetupError::System { action, source }
-}
-
-fn clean(place: &Place, console: &Console) -> std::io::Result<bool> {
-    let (pids, swept) = PidFile::take(&place.dir)?;
-    for dir in [&place.dir, &place.certs] {
+fn clean(paths: &Paths, console: &Console) -> std::io::Result<bool> {
+    let (pids, swept) = PidFile::take(&paths.dir)?;
+    for dir in [&paths.dir, &paths.certs] {
         if dir.exists() {
             std::fs::remove_dir_all(dir)?;
         }

@@ -62,7 +62,7 @@ impl Feed {
         self.sent.get()
     }
 
-    /// The run waits for nothing but the orders any more: no pauses from here on.
+    /// Ends the pauses between lines, since the run now waits for the orders alone.
     pub fn hurry(&self) {
         self.hurry.set(true);
     }

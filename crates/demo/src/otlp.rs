@@ -80,7 +80,7 @@ pub enum Kind {
 pub struct Collector {
     spans: Arc<Mutex<Vec<SpanRecord>>>,
     forward: Option<mpsc::Sender<ExportTraceServiceRequest>>,
-    // Batches that were taken for passing on and have not been.
+    // Batches that were accepted for forwarding and are not forwarded yet.
     under_way: Arc<AtomicUsize>,
 }
 

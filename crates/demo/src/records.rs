@@ -1,4 +1,4 @@
-//! What a service wrote down: its log, one JSON object a line.
+//! Reads a service's log, one JSON object a line.
 //!
 //! Refused connections are found by the caller's address, refused calls by the decision's id; both are in what the
 //! caller was told.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use avouch_spiffe::clock::{Clock as _, SystemClock};
+use avouch_time::clock::{Clock as _, SystemClock};
 
 use crate::facts::Kill;
 use crate::http::metric;

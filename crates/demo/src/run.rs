@@ -31,8 +31,9 @@ use crate::dev::DevFiles;
 use crate::facts::{Attack, Explained, Facts, Kill, Refusal};
 use crate::orders::{Feed, Order};
 use crate::otlp::Collector;
-use crate::place::{Place, TRUST_DOMAIN};
+use crate::paths::{Paths, TRUST_DOMAIN};
 use crate::setup::{DEV_LIFE, Market, Options, SVID_LIFE, SetupError};
+use crate::signals::interrupted;
 use crate::stopwatch::Stopwatch;
 use crate::wait;
 
@@ -79,14 +80,14 @@ struct Own {
 ///
 /// # Errors
 /// What made it impossible to go on. Everything that was started has been ended by then.
-pub async fn run(place: Place, options: &RunOptions, console: &Console) -> Result<Facts, SetupError> {
+pub async fn run(paths: Paths, options: &RunOptions, console: &Console) -> Result<Facts, SetupError> {
     let watch = Stopwatch::start();
     let forward = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().filter(|url| !url.is_empty());
     let (collector, otlp) = Collector::start(forward.as_deref()).await.map_err(SetupError::Other)?;
     let checks = Checks::new(console);
     console.progress("starting the issuer");
     let set_up = Options { otlp: Some(format!("http://{otlp}")), feed: true, ..Options::default() };
-    let market = Market::start(place, set_up).await?;
+    let market = Market::start(paths, set_up).await?;
     let run = Run { market: &market, collector: &collector, console, checks: &checks, watch, options };
     let trace = FirstTrace::new()?;
     let evidence = tokio::select! {
@@ -101,23 +102,6 @@ pub async fn run(place: Place, options: &RunOptions, console: &Console) -> Resul
     collector.passed_on(Duration::from_secs(3)).await;
     let checks = checks.into_all();
     Ok(Facts { checks, ..facts? })
-}
-
-/// Ctrl-C, or SIGTERM.
-///
-/// # Errors
-/// Always: that is what it is for.
-pub async fn interrupted() -> SetupError {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut term = match signal(SignalKind::terminate()) {
-        Ok(term) => term,
-        Err(source) => return SetupError::System { action: "listen for signals".into(), source },
-    };
-    let name = tokio::select! {
-        _ = tokio::signal::ctrl_c() => "Ctrl-C",
-        _ = term.recv() => "SIGTERM",
-    };
-    SetupError::Stopped(name)
 }
 
 struct Run<'a> {
@@ -142,7 +126,7 @@ impl Run<'_> {
 
         self.console.progress("comparing the books");
         let auditor = Auditor::new(self.market, &own.auditor).map_err(SetupError::Other)?;
-        let books = auditor.compare(&feed.orders(), &self.market.place.shipped("stock.toml")).await;
+        let books = auditor.compare(&feed.orders(), &self.market.paths.shipped("stock.toml")).await;
         self.note_books(&books, &stream);
         let list = self.market.admin.certificates().await;
         let action = || "list its certificates".to_owned();
@@ -167,7 +151,7 @@ impl Run<'_> {
         trace: &FirstTrace,
         feed: &Feed,
     ) -> Result<(Own, Counted, (Vec<Kill>, Hostile, Stream)), SetupError> {
-        let shipped = self.market.place.shipped("orders.jsonl");
+        let shipped = self.market.paths.shipped("orders.jsonl");
         let source = self.options.orders.as_ref().unwrap_or(&shipped);
         let feeding = async {
             let started = async || self.market.storefront_input().ok_or_else(|| "it is not".to_owned());
@@ -200,7 +184,7 @@ impl Run<'_> {
         Ok((own, counted, (kills, hostile, stream)))
     }
 
-    /// Notices a process that ends although nobody told it to, and notes keys while they exist.
+    /// Watches for processes that end unexpectedly, and notes keys while they exist.
     async fn watch_over(&self) -> SetupError {
         loop {
             if let Err(ended) = self.market.all_running() {
@@ -211,7 +195,7 @@ impl Run<'_> {
         }
     }
 
-    /// Everybody up, each after those it calls.
+    /// Starts every process, each after those it calls.
     async fn set_up(&self, trace: &FirstTrace) -> Result<Own, SetupError> {
         let market = self.market;
         let none = BTreeMap::<String, OsString>::new;
@@ -236,7 +220,7 @@ impl Run<'_> {
         };
         let ((), (dev, auditor, intern)) = tokio::try_join!(services, identities)?;
         let write = |source| SetupError::System { action: "write certs/dev".into(), source };
-        let files = DevFiles::new(market.place.certs.clone(), market.place.state("dev")).map_err(write)?;
+        let files = DevFiles::new(market.paths.certs.clone(), market.paths.state("dev")).map_err(write)?;
         files.write(&dev, &trust_domain()?).map_err(write)?;
         let after = format!("after {:.1} s", std::time::Duration::from_millis(self.watch.ms()).as_secs_f64());
         self.checks.note(

@@ -18,16 +18,21 @@ use avouch_attacker::leaks::Secrets;
 use avouch_files::{create_private_dir, write_secret};
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
 use avouch_text::with_causes;
+use avouch_time::clock::{self, SharedClock};
 use serde::Deserialize;
 
 use crate::admin::Admin;
 use crate::http;
-use crate::place::{Place, SERVICES, id};
+use crate::paths::{Paths, SERVICES, id};
 use crate::processes::{PidFile, Process, Spec, is_alive};
 use crate::wait;
 
 /// How long a process may take to be ready, on a machine that is busy.
 const READY: Duration = Duration::from_secs(20);
+
+/// Connections that `payments` has room for: few enough for an attacker to take them all within a moment, and many more
+/// than the market needs.
+pub const PAYMENTS_CONNECTIONS: usize = 64;
 
 /// How long a process has for its open calls when it is told to stop.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -67,7 +72,7 @@ pub enum SetupError {
     /// An identity of the demo's own.
     #[error("no identity for {name}: {source}")]
     Identity {
-        /// Whose.
+        /// The name of the identity.
         name: String,
         /// Why not.
         source: Box<avouch_identity::IdentityError>,
@@ -111,13 +116,15 @@ pub struct Options {
     pub svid_life: Option<Duration>,
     /// Whether the storefront reads its orders from the demo.
     pub feed: bool,
+    /// The clock by which the demo's own identities judge certificates, if not the system's.
+    pub clock: Option<SharedClock>,
 }
 
 /// A running market.
 #[derive(Debug)]
 pub struct Market {
     /// Where it is.
-    pub place: Place,
+    pub paths: Paths,
     /// The issuer's administration.
     pub admin: Admin,
     /// What must not appear in any log.
@@ -134,14 +141,14 @@ impl Market {
     ///
     /// # Errors
     /// See [`SetupError`].
-    pub async fn start(place: Place, options: Options) -> Result<Self, SetupError> {
-        let (pids, _swept) = PidFile::take(&place.dir).map_err(system("use the demo's directory"))?;
-        empty(&place.dir, &PidFile::names()).map_err(system("empty the demo's directory"))?;
-        sweep_runtime_dirs(&place.runtime);
-        private_dir(&place.runtime).map_err(system("make the runtime directory"))?;
-        let admin = Admin::new(place.socket());
+    pub async fn start(paths: Paths, options: Options) -> Result<Self, SetupError> {
+        let (pids, _swept) = PidFile::take(&paths.dir).map_err(system("use the demo's directory"))?;
+        empty(&paths.dir, &PidFile::names()).map_err(system("empty the demo's directory"))?;
+        sweep_runtime_dirs(&paths.runtime);
+        private_dir(&paths.runtime).map_err(system("make the runtime directory"))?;
+        let admin = Admin::new(paths.socket());
         let market = Self {
-            place,
+            paths,
             admin,
             secrets: RefCell::default(),
             options,
@@ -192,15 +199,29 @@ impl Market {
     /// See [`SetupError`].
     pub async fn identity(&self, name: &str, life: Duration) -> Result<Identity, SetupError> {
         self.admit(name, life, &[]).await?;
+        self.own_identity(name).await
+    }
+
+    /// The identity that may ask every process how it is.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub async fn operator(&self) -> Result<Identity, SetupError> {
+        self.hand_token("operator", self.admin.token(&id("operator")).await)?;
+        self.own_identity("operator").await
+    }
+
+    async fn own_identity(&self, name: &str) -> Result<Identity, SetupError> {
         let config = IdentityConfig::Issuer(IssuerConfig {
             address: self.address("issuer")?.grpc.to_string(),
-            join_token_file: Some(self.place.token(name)),
-            state_dir: Some(self.place.state(name)),
+            join_token_file: Some(self.paths.token(name)),
+            state_dir: Some(self.paths.state(name)),
             addresses: Vec::new(),
-            timeout_ms: 5_000,
+            timeout: Duration::from_secs(5),
         });
         let failed = |source| SetupError::Identity { name: name.to_owned(), source: Box::new(source) };
-        Identity::start(config).await.map_err(failed)
+        let clock = self.options.clock.clone().unwrap_or_else(clock::system);
+        Identity::starter(config).clock(clock).start().await.map_err(failed)
     }
 
     /// Where a process listens.
@@ -227,7 +248,7 @@ impl Market {
     /// # Errors
     /// When it has not said so in time.
     pub async fn ingress(&self) -> Result<SocketAddr, SetupError> {
-        let file = self.place.of_process("storefront").join("ingress");
+        let file = self.paths.of_process("storefront").join("ingress");
         let read = async || {
             let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
             text.trim().parse().map_err(|_| format!("the file says `{text}`"))
@@ -235,7 +256,7 @@ impl Market {
         Ok(wait::until("the storefront's ingress listens", READY, read).await?)
     }
 
-    /// Takes a running process out, to be killed; nobody misses it meanwhile.
+    /// Takes a running process out of supervision, to be killed.
     #[must_use]
     pub fn take(&self, name: &str) -> Option<Process> {
         self.running.borrow_mut().remove(name)
@@ -251,20 +272,20 @@ impl Market {
         let spec = self.specs.borrow().get(name).cloned();
         let mut spec = spec.ok_or_else(|| SetupError::Other(format!("{name} was never started")))?;
         let address = self.address(name)?;
-        // Others know the address it had.
+        // It listens on the same addresses again, since other processes know them.
         for (key, at) in environment::listens(address) {
             spec.env.insert(key, at.into());
         }
         if name == "storefront" {
             let ingress = self.ingress().await?;
-            spec.env.extend(environment::front_again(ingress, &self.place.of_process(name)));
+            spec.env.extend(environment::front_again(ingress, &self.paths.of_process(name)));
         }
         spec.env.remove("TRACEPARENT");
         spec.stdin = false;
         self.run(name, &spec).await
     }
 
-    /// Says which process has ended although nobody told it to.
+    /// Fails with the name of a process that has ended unexpectedly.
     ///
     /// # Errors
     /// When one has.
@@ -282,13 +303,13 @@ impl Market {
 
     /// Notes the keys that lie on disk at this moment.
     pub fn note_keys(&self) {
-        self.secrets.borrow_mut().keys_below(&self.place.dir);
+        self.secrets.borrow_mut().keys_below(&self.paths.dir);
     }
 
     /// Ends everything in order, callers first; names those that did not end by themselves with success.
     pub async fn stop(&self) -> Vec<String> {
         let mut bad = Vec::new();
-        let own = self.place.own_services();
+        let own = self.paths.own_services();
         let own = own.iter().map(String::as_str);
         for name in own.chain(SERVICES.iter().rev().copied()).chain(["issuer"]) {
             let Some(mut process) = self.take(name) else { continue };
@@ -304,31 +325,40 @@ impl Market {
     }
 
     async fn admit(&self, name: &str, life: Duration, dns_names: &[String]) -> Result<(), SetupError> {
-        private_dir(&self.place.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
         let entry = Entry {
             spiffe_id: id(name),
             svid_ttl: life.try_into().ok(),
             dns_names: dns_names.to_vec(),
             ..Entry::default()
         };
-        let token = self.admin.admit(entry).await;
+        self.hand_token(name, self.admin.admit(entry).await)
+    }
+
+    /// Puts a join token into the directory of whom it is for.
+    fn hand_token(&self, name: &str, token: Result<String, tonic::Status>) -> Result<(), SetupError> {
+        private_dir(&self.paths.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
         let action = || format!("admit {name}");
         let token =
             token.map_err(|status| SetupError::Issuer { action: action(), status: Box::new(status) })?;
         self.secrets.borrow_mut().token(&token);
-        write_secret(&self.place.token(name), token.as_bytes())
+        write_secret(&self.paths.token(name), token.as_bytes())
             .map_err(system(format!("hand {name} its token")))
     }
 
     async fn launch(&self, name: &str, mut env: BTreeMap<String, OsString>) -> Result<(), SetupError> {
         env.extend(self.options.each.get(name).cloned().unwrap_or_default());
-        private_dir(&self.place.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
+        private_dir(&self.paths.of_process(name)).map_err(system(format!("make the directory of {name}")))?;
         let spec = Spec {
             name: name.to_owned(),
-            program: self.place.binary(name),
-            args: vec!["--config".into(), self.place.config(name).into()],
+            program: self.paths.binary(name),
+            args: self
+                .paths
+                .configs(name)
+                .into_iter()
+                .flat_map(|file| ["--config".into(), file.into()])
+                .collect(),
             env,
-            log: self.place.log(name),
+            log: self.paths.log(name),
             stdin: name == "storefront" && self.options.feed,
         };
         self.run(name, &spec).await
@@ -336,7 +366,7 @@ impl Market {
 
     async fn run(&self, name: &str, spec: &Spec) -> Result<(), SetupError> {
         // The file of an earlier life must not be taken for this one's.
-        let _ = std::fs::remove_file(self.place.address_file(name));
+        let _ = std::fs::remove_file(self.paths.address_file(name));
         let process = Process::start(spec, &self.pids).map_err(system(format!("start {name}")))?;
         self.specs.borrow_mut().insert(name.to_owned(), spec.clone());
         self.running.borrow_mut().insert(name.to_owned(), process);
@@ -351,7 +381,7 @@ impl Market {
 
     /// The addresses of a process that says it is ready.
     async fn ready(&self, name: &str) -> Result<Address, String> {
-        let text = std::fs::read(self.place.address_file(name)).map_err(|_| "no addresses yet".to_owned())?;
+        let text = std::fs::read(self.paths.address_file(name)).map_err(|_| "no addresses yet".to_owned())?;
         let address: Address = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
         match http::get(&address.health.to_string(), "/readyz").await? {
             (200, _) => Ok(address),
@@ -362,14 +392,14 @@ impl Market {
 
 impl Drop for Market {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.place.runtime);
+        let _ = std::fs::remove_dir_all(&self.paths.runtime);
     }
 }
 
 /// A name that the certificate of a service carries beside its identity, for clients that know of no SPIFFE.
 #[must_use]
 pub fn dns_name(service: &str) -> String {
-    format!("{service}.{}", crate::place::TRUST_DOMAIN)
+    format!("{service}.{}", crate::paths::TRUST_DOMAIN)
 }
 
 fn private_dir(dir: &Path) -> io::Result<()> {
@@ -382,7 +412,7 @@ fn sweep_runtime_dirs(own: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let pid =
-            name.to_str().and_then(|name| name.strip_prefix(crate::place::RUNTIME_PREFIX)?.parse().ok());
+            name.to_str().and_then(|name| name.strip_prefix(crate::paths::RUNTIME_PREFIX)?.parse().ok());
         if pid.is_some_and(|pid| !is_alive(pid)) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
@@ -408,7 +438,7 @@ fn empty(dir: &Path, but: &[&str]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::place::upstreams;
+    use crate::paths::upstreams;
 
     #[test]
     fn a_directory_is_emptied_but_for_what_is_named() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use avouch_spiffe::hex;
+use avouch_text::hex;
 
 use crate::facts::{Span, Trace};
 use crate::otlp::{Kind, SpanRecord};

@@ -13,7 +13,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use avouch_attacker::certificates::Workshop;
@@ -22,6 +22,7 @@ use avouch_attacker::grpc::{Answer, Call, Outcome, attempt};
 use avouch_attacker::tls::Approach;
 use avouch_authz::{Methods, Policy, Subject, matrix};
 use avouch_spiffe::contract::Rule;
+use avouch_testkit::program::alone;
 
 const NOBODY: Duration = Duration::from_secs(60);
 
@@ -43,11 +44,10 @@ impl Market {
     fn up() -> Self {
         let dir = tempfile::Builder::new().prefix("avr").tempdir().unwrap();
         let log = std::fs::File::create(dir.path().join("up.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_avouch-demo"))
+        let child = alone(env!("CARGO_BIN_EXE_avouch-demo"), dir.path())
             .args(["up", "--dir"])
             .arg(dir.path().join("market"))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -93,7 +93,7 @@ impl Market {
 
 fn policy(methods: &Methods) -> Policy {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/demo/policy.toml");
-    Policy::parse("policy.toml", &std::fs::read_to_string(file).unwrap(), methods).unwrap()
+    Policy::load("policy.toml", &std::fs::read_to_string(file).unwrap(), methods).unwrap()
 }
 
 /// `orders` of `/market.orders.v1.Orders/PlaceOrder`.

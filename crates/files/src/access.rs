@@ -1,9 +1,12 @@
-//! Who may read a key.
+//! Checks of who owns a file and who can reach it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-/// The file's mode lets others than its reader at a secret.
+use crate::error::PrivateDirError;
+
+/// The mode of a file lets others than its reader reach a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("others can read or write it (mode {mode:04o})")]
 pub struct OpenToOthers {
@@ -19,11 +22,11 @@ pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether a file that somebody else puts there lets nobody but this process at its key.
+/// Checks that nobody but this process can reach the key in a file that another process has put there.
 ///
-/// The rights of *others* are refused always. Those of the group are refused to the owner only: who is not the owner reads
-/// the file by its group (a secret that Kubernetes mounts with `fsGroup`, a credential that systemd passes), and nothing
-/// tighter would do.
+/// Permissions for *others* are always refused. Those for the group are refused only if this process owns the file:
+/// otherwise it reads the file by its group (a secret that Kubernetes mounts with `fsGroup`, a credential that systemd
+/// passes), and a tighter mode would not work.
 ///
 /// # Errors
 /// The mode, and what it should be.
@@ -32,6 +35,15 @@ pub fn key_is_private(metadata: &Metadata) -> Result<(), OpenToOthers> {
     let (refused, wanted) =
         if metadata.uid() == effective_uid() { (0o077, 0o600) } else { (0o037, mode & 0o640) };
     if mode & refused == 0 { Ok(()) } else { Err(OpenToOthers { mode, wanted }) }
+}
+
+/// The mode of a file of this process's user.
+pub(crate) fn check_owner(path: &Path, metadata: &Metadata) -> Result<u32, PrivateDirError> {
+    let (owner, user) = (metadata.uid(), effective_uid());
+    if owner == user {
+        return Ok(metadata.mode() & 0o7777);
+    }
+    Err(PrivateDirError::ForeignOwner { path: path.to_owned(), owner, user })
 }
 
 #[cfg(test)]

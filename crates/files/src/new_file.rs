@@ -1,5 +1,5 @@
-//! A file that comes into its place whole: the old one or the new one at every moment, and on the disk before the call
-//! returns.
+//! A file that is replaced atomically: at every moment its name refers to either the old file or the new one, and the
+//! new one is on the disk before the call returns.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 
 use crate::access::effective_uid;
 
-/// What may be in the place of a new file.
+/// What happens if a file with the name exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nothing: something that is there stays, and the new file is refused.
-    New,
-    /// An older file, which is replaced.
-    Replaced,
+pub enum IfExists {
+    /// The existing file stays, and the call fails.
+    Fail,
+    /// The existing file is replaced.
+    Replace,
 }
 
-/// A file under another name beside its place, until it is kept. Dropped before that, it leaves nothing.
+/// A file under a temporary name in the same directory, until it is kept. Dropped before that, it leaves nothing.
 ///
-/// The other name is made anew: whatever is there is removed first and never opened, so that nobody can have a secret
-/// written into a file of theirs.
+/// Anything that exists under the temporary name is removed first and never opened, so that no other user can have a
+/// secret written into a file of theirs.
 #[derive(Debug)]
 pub struct NewFile {
     path: PathBuf,
@@ -34,7 +34,7 @@ pub struct NewFile {
 /// # Errors
 /// As [`NewFile::secret`] and [`NewFile::keep`].
 pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
-    NewFile::secret(path)?.keep(content, Place::Replaced)
+    NewFile::secret(path)?.keep(content, IfExists::Replace)
 }
 
 /// Replaces a file that holds nothing secret (mode 0644 less the umask).
@@ -42,11 +42,11 @@ pub fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`NewFile::public`] and [`NewFile::keep`].
 pub fn write_public(path: &Path, content: &[u8]) -> io::Result<()> {
-    NewFile::public(path)?.keep(content, Place::Replaced)
+    NewFile::public(path)?.keep(content, IfExists::Replace)
 }
 
 impl NewFile {
-    /// Makes a file for a secret (mode 0600) under its other name, so that what hinders is known before there is a secret
+    /// Creates a file for a secret (mode 0600) under its temporary name, so that a failure is known before there is a secret
     /// to write.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl NewFile {
         Ok(file)
     }
 
-    /// Makes a file for what is no secret: the umask says who may read it.
+    /// Creates a file for what is not secret (mode 0644 less the umask).
     ///
     /// # Errors
     /// When it cannot be made.
@@ -92,7 +92,7 @@ impl NewFile {
         let temporary = path.with_file_name(other);
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {} // of an earlier process of that number that was killed
+            _ => {} // left by an earlier process with the same id that was killed
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         Ok(Self { path: path.to_owned(), temporary, file, kept: false })
@@ -101,17 +101,17 @@ impl NewFile {
     /// Writes the content, puts the file into its place, and waits until both are on the disk.
     ///
     /// # Errors
-    /// When it cannot be written; [`io::ErrorKind::AlreadyExists`] if something is in a [`Place::New`]. What was there
+    /// When it cannot be written; [`io::ErrorKind::AlreadyExists`] if a file exists and `if_exists` is [`IfExists::Fail`]. What was there
     /// before stays.
-    pub fn keep(mut self, content: &[u8], place: Place) -> io::Result<()> {
+    pub fn keep(mut self, content: &[u8], if_exists: IfExists) -> io::Result<()> {
         self.file.write_all(content)?;
         self.file.sync_all()?;
-        match place {
-            // A second name for the file is refused where there is one already; looking first would be a race.
-            Place::New => {
+        match if_exists {
+            // link(2) refuses a name that exists; looking first would be a race.
+            IfExists::Fail => {
                 fs::hard_link(&self.temporary, &self.path).and_then(|()| fs::remove_file(&self.temporary))?;
             }
-            Place::Replaced => fs::rename(&self.temporary, &self.path)?,
+            IfExists::Replace => fs::rename(&self.temporary, &self.path)?,
         }
         self.kept = true;
         File::open(directory_of(&self.path))?.sync_all()
@@ -125,7 +125,7 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = fs::remove_file(&self.temporary); // nothing more can be done about it
+            let _ = fs::remove_file(&self.temporary); // a failure leaves a file that the next writer removes
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         let file = NewFile::secret(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "an older and longer one");
-        file.keep(b"new", Place::Replaced).unwrap();
+        file.keep(b"new", IfExists::Replace).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(names(temp.path()), ["token"]);
@@ -165,11 +165,12 @@ mod tests {
     fn what_is_there_stays_unless_it_may_be_replaced() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("certificate");
-        NewFile::public(&path).unwrap().keep(b"first", Place::New).unwrap();
-        let error = NewFile::secret(&path).unwrap().keep(b"second", Place::New).unwrap_err();
+        NewFile::public(&path).unwrap().keep(b"first", IfExists::Fail).unwrap();
+        let error = NewFile::secret(&path).unwrap().keep(b"second", IfExists::Fail).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         std::os::unix::fs::symlink("nowhere", temp.path().join("link")).unwrap();
-        let error = NewFile::secret(&temp.path().join("link")).unwrap().keep(b"x", Place::New).unwrap_err();
+        let error =
+            NewFile::secret(&temp.path().join("link")).unwrap().keep(b"x", IfExists::Fail).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "first");
         write_secret(&path, b"third").unwrap();

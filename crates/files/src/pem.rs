@@ -1,14 +1,16 @@
-//! PEM text (RFC 7468), in and out: the one reader and the one writer.
+//! PEM text (RFC 7468): the one reader and the one writer.
 //!
-//! The reader is lax where nothing can be lost by it: byte order marks, blanks around lines, every kind of line end,
-//! text between blocks. It skips no block in silence that is broken: a root that is dropped unseen refuses peers, or
-//! lets a file pass for a whole one. What it cannot read it names, with the command that mends it ([`PemError::mend`]).
+//! The reader is lenient where nothing can be lost by it: byte order marks, blanks around lines, every kind of line end,
+//! text between blocks. It never skips a broken block in silence: without a dropped root some peers would be rejected, and
+//! a damaged file would pass for a whole one. Each error comes with the command that repairs the file
+//! ([`PemError::mend`]).
 //!
-//! Invariant: no error holds an octet of the text. The parser that decodes the blocks quotes what it dislikes, so none of
-//! its errors leaves this module.
+//! Invariant: no error holds an octet of the text. The parser that decodes the blocks quotes invalid input in its
+//! errors, so none of them leaves this module.
 
 mod error;
 mod form;
+mod kind;
 mod scan;
 mod write;
 
@@ -20,13 +22,13 @@ use zeroize::Zeroizing;
 
 pub use self::error::{PemError, Wanted};
 pub use self::form::Form;
-pub use self::scan::Kind;
+pub use self::kind::Kind;
 pub use self::write::{certificates as write_certificates, encode, encode_secret};
 
 /// One block of PEM text.
 #[derive(Debug)]
 pub struct Block {
-    /// What its label says it is.
+    /// The block's kind, by its label.
     pub kind: Kind,
     /// The line of its BEGIN, from 1.
     pub line: usize,
@@ -44,8 +46,8 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block>, PemError> {
     scan::scan(text)?.into_iter().map(decode).collect()
 }
 
-/// As [`blocks`], but of a block whose base64 is damaged only that one is lost: for showing what there is, not for using
-/// it.
+/// As [`blocks`], but with an error in place of each block whose base64 is damaged: for showing the blocks, not for using
+/// them.
 ///
 /// # Errors
 /// When it cannot be told where a block begins and ends.
@@ -95,8 +97,8 @@ pub fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
     Err(error::absent(Wanted::Key, &found, text))
 }
 
-/// Decodes a block by the library, whose decoder of secrets takes the same time whatever they are. It is given the block
-/// as it should be written, so that all it can find wrong is the base64.
+/// Decodes a block with the library, whose base64 decoder for secrets runs in constant time. The block is passed in
+/// canonical form, so that invalid base64 is the only error that it can find.
 fn decode(found: scan::Found) -> Result<Block, PemError> {
     let scan::Found { kind, line, body, encrypted } = found;
     let mut der = Zeroizing::new(Vec::new());

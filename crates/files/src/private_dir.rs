@@ -1,6 +1,6 @@
-//! A directory of secrets that one process of one user has to itself.
+//! A directory of secrets for one process of one user.
 //!
-//! Refuses: a directory that anybody but its owner can enter, one of another user, a second process on it, a secret in it
+//! It refuses: a directory that anybody but its owner can enter, one of another user, a second process on it, a secret in it
 //! that others can read or that belongs to somebody else. Invariant: a file is replaced whole or not at all, and is on disk
 //! before the call returns.
 
@@ -11,98 +11,12 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::access::effective_uid;
-use crate::new_file::{NewFile, Place};
+use crate::access::{check_owner, effective_uid};
+use crate::error::{PrivateDirError, io_error};
+use crate::new_file::{IfExists, NewFile};
 use crate::private_file::open_lock;
 use crate::read::read_with_metadata;
 use crate::{BUNDLE_LIMIT, SECRET_LIMIT};
-
-/// Why a directory of secrets, or a file in it, cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PrivateDirError {
-    /// The operating system refused.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others than the owner can enter the directory.
-    #[error(
-        "{} has mode {mode:04o}, so others than its owner could read the keys in it or put files there. \
-         `chmod 0700 {}` shuts it, but does not take back what was read: replace keys that were in it while it was open, \
-         and remove what is not yours",
-        path.display(), path.display()
-    )]
-    DirectoryOpen {
-        /// The directory.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Others than the owner can read or write a secret.
-    #[error(
-        "{} has mode {mode:04o}, so others than its owner can reach the secret in it. `chmod 0600 {}` shuts it, but does \
-         not take back what was read: replace the secret",
-        path.display(), path.display()
-    )]
-    SecretOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Others than the owner can read or write a file that is written in place, such as a database.
-    #[error(
-        "{} has mode {mode:04o}, so others than its owner could read or change it. `chmod 0600 {}` shuts it, but does not \
-         take back what was read or changed: if somebody may have done so, put a backup in its place",
-        path.display(), path.display()
-    )]
-    FileOpen {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It belongs to somebody else.
-    #[error("{} belongs to user id {owner}, but this process runs as user id {user}", path.display())]
-    ForeignOwner {
-        /// The file or directory.
-        path: PathBuf,
-        /// Its owner.
-        owner: u32,
-        /// The process's effective user.
-        user: u32,
-    },
-    /// Another process works in it.
-    #[error("another process uses {}; stop it first, or give this one a directory of its own", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// It exists but is no directory.
-    #[error("{} is not a directory", path.display())]
-    NotADirectory {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Others than the owner can change a file that holds nothing secret.
-    #[error(
-        "{} has mode {mode:04o}, so others than its owner can change it. See whether its content is right, or remove it; \
-         then `chmod 0644 {}`",
-        path.display(), path.display()
-    )]
-    PublicWritable {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-}
 
 /// An open directory of secrets. Holds its lock until dropped; the system releases it when the process dies, however it
 /// dies.
@@ -181,7 +95,7 @@ impl PrivateDir {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, PrivateDirError> {
         let path = self.file(name);
         match read_with_metadata(&path, limit) {
-            // Of the file that was read, not of the path: what is checked is what is used.
+            // The metadata of the file that was read, not of the path, which may lead to another file by now.
             Ok(content) => check(&path, &content.metadata).map(|()| Some(content.bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(PrivateDirError::Io { action: "read", path, source }),
@@ -210,13 +124,13 @@ impl PrivateDir {
         let write = || {
             let file = NewFile::beside(&path, ".new", mode)?;
             file.set_mode(mode)?; // whatever the umask says
-            file.keep(content, Place::Replaced)
+            file.keep(content, IfExists::Replace)
         };
         write().map_err(io_error("write", &path))
     }
 
-    /// Removes what a process that was killed while it wrote these files left, under the names of this version and of
-    /// older ones: it may hold a key that nothing uses any more.
+    /// Removes the unfinished files of a process that was killed while it wrote, under the names of this version and of
+    /// older ones: they may hold a key that nothing uses any more.
     ///
     /// # Errors
     /// When one cannot be removed.
@@ -246,7 +160,7 @@ impl PrivateDir {
 /// # Errors
 /// See [`PrivateDirError`].
 pub fn create_private_dir(path: &Path) -> Result<(), PrivateDirError> {
-    // Before it is made: what cannot be one is refused with its own words.
+    // Before it is created: a path that cannot be one gets its own error.
     examine_private_dir(path)?;
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(io_error("create", parent))?;
@@ -287,22 +201,6 @@ pub fn examine_private_dir(path: &Path) -> Result<(), PrivateDirError> {
     } else {
         Err(PrivateDirError::DirectoryOpen { path: path.to_owned(), mode })
     }
-}
-
-/// Whether a file is ours, and its mode.
-pub(crate) fn check_owner(path: &Path, metadata: &Metadata) -> Result<u32, PrivateDirError> {
-    let (owner, user) = (metadata.uid(), effective_uid());
-    if owner == user {
-        return Ok(metadata.mode() & 0o7777);
-    }
-    Err(PrivateDirError::ForeignOwner { path: path.to_owned(), owner, user })
-}
-
-pub(crate) fn io_error<'a>(
-    action: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> PrivateDirError + 'a {
-    move |source| PrivateDirError::Io { action, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

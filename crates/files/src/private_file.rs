@@ -1,4 +1,4 @@
-//! A file that is written in place by others than [`NewFile`](crate::NewFile): a database, a lock, a log.
+//! Private files that are written in place: a database, a lock, a log.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use crate::PrivateDirError;
-use crate::private_dir::{check_owner, io_error};
+use crate::access::check_owner;
+use crate::error::{PrivateDirError, io_error};
 use crate::read::not_regular;
 
 /// Makes sure that `path` is a regular file of ours that nobody else can reach, and creates it empty (mode 0600) where it
@@ -60,11 +60,11 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 fn guarded(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: else a FIFO is waited for. It changes nothing about a regular file.
+    // Without O_NONBLOCK, opening a FIFO waits for its other end; it has no effect on a regular file.
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
     let opened = options.mode(0o600).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match std::fs::symlink_metadata(path) {
-        // What the system says of these (ELOOP, ENXIO) tells nobody what is there.
+        // The system's errors for these (ELOOP, ENXIO) do not say what is there.
         Ok(metadata) if !metadata.is_file() => match regular(&metadata) {
             Err(named) => named,
             Ok(()) => error,

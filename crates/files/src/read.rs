@@ -1,4 +1,4 @@
-//! Reading a file whole: a regular one, up to a limit.
+//! Reads a whole file: a regular one, up to a limit.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -9,8 +9,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-/// What a file holds, and what the system says of it. The metadata are those of the file that was read, not of whatever
-/// the path leads to later.
+/// The content of a file, with its metadata: those of the file that was read, not of the file that the path leads to
+/// later.
 #[derive(Debug)]
 pub struct Content {
     /// The file's octets; cleared when dropped, since any file may turn out to hold a key.
@@ -34,12 +34,13 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
 /// # Errors
 /// When it cannot be opened, or is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    // O_NONBLOCK: else opening a FIFO waits for a writer. It changes nothing about a regular file.
+    // Without O_NONBLOCK, opening a FIFO waits for a writer; it has no effect on a regular file. O_NOCTTY: a terminal must
+    // not become the process's own.
     let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
     let wrong_kind = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
-        // What open(2) says of a socket.
+        // open(2) fails with ENXIO on a socket.
         Some(code) if code == Errno::NXIO.raw_os_error() => {
             wrong_kind("it is a socket or a device that is not there, not a regular file")
         }
@@ -66,7 +67,8 @@ fn bounded(file: &File, metadata: &Metadata, limit: u64) -> io::Result<Zeroizing
     if metadata.len() > limit {
         return Err(too_large());
     }
-    // Room for all of it at once: growing would leave copies of a key behind. One octet more shows that a file has grown.
+    // All of it is allocated at once: growing would leave copies of a key behind. 64 octets more leave room for a file that
+    // has grown since, and for the one octet beyond the limit that tells it is too large.
     let room = usize::try_from(metadata.len()).unwrap_or_default().saturating_add(64);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;

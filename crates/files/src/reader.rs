@@ -1,4 +1,4 @@
-//! Reading a file off the runtime, in time.
+//! Reads a file off the runtime, with a timeout.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,10 @@ use tokio::sync::oneshot;
 
 use crate::read::{Content, read_with_metadata};
 
-/// Reads one file again and again, each time on a thread of its own, and gives up waiting in time.
+/// A reader of one file, each time on a thread of its own and with a timeout.
 ///
-/// A read that a file system never answers (a stalled mount) keeps its one thread until it does; no second one is begun
-/// meanwhile. A thread of the system's and not one of the runtime's: the runtime would wait for it before the process can
-/// end.
+/// A read that the file system does not answer (a stalled mount) keeps its one thread until it does; no second read is
+/// begun meanwhile. The thread is not one of the runtime's, because the runtime would wait for it when the process ends.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
@@ -32,11 +31,11 @@ impl Reader {
         &self.path
     }
 
-    /// Reads the file whole, within `patience`. Cancel safe: a read under way is taken up by the next call.
+    /// Reads the whole file, within `timeout`. Cancel safe: a read under way is taken up by the next call.
     ///
     /// # Errors
     /// As [`read`](crate::read()); [`io::ErrorKind::TimedOut`] when the file system does not answer in time.
-    pub async fn read(&mut self, patience: Duration) -> io::Result<Content> {
+    pub async fn read(&mut self, timeout: Duration) -> io::Result<Content> {
         let answer = match &mut self.under_way {
             Some(answer) => answer,
             None => {
@@ -44,8 +43,8 @@ impl Reader {
                 self.under_way.insert(on_a_thread(move || read_with_metadata(&path, limit))?)
             }
         };
-        let Ok(answer) = tokio::time::timeout(patience, answer).await else {
-            let text = format!("the file system has not answered for {} s", patience.as_secs_f32());
+        let Ok(answer) = tokio::time::timeout(timeout, answer).await else {
+            let text = format!("the file system has not answered for {} s", timeout.as_secs_f32());
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         };
         self.under_way = None;
@@ -59,7 +58,7 @@ fn on_a_thread<T: Send + 'static>(
     let (tell, answer) = oneshot::channel();
     let thread = std::thread::Builder::new().name("file-reader".to_owned());
     thread.spawn(move || {
-        // Nobody listens any more when the process is ending.
+        // The receiver is gone when the reader was dropped.
         let _ = tell.send(work());
     })?;
     Ok(answer)

@@ -1,60 +1,77 @@
-//! A gRPC channel over mutual TLS that survives rotation, for any generated tonic client.
+//! A gRPC channel over mutual TLS that survives rotation, for any generated tonic client (ADR 1).
 //!
-//! One HTTP/2 connection at a time, replaced before its certificates end. A call waits for a connection within its
-//! deadline, connecting included; it is repeated only if the peer certainly did not process it. Every other failure
-//! reaches the caller, who alone knows what may be repeated. The server must be one of the identities named: there
-//! is no channel without.
+//! One HTTP/2 connection at a time, replaced when the SVID is renewed and before its certificates end. A call waits for
+//! a connection within its deadline, connecting included; it is repeated only if the peer certainly did not process it.
+//! Every other failure reaches the caller, who alone knows what may be repeated. A channel always names the identities
+//! that its server may have. Where a name has several addresses, the server at each has to prove its identity, and one
+//! good address is enough.
 
 mod addresses;
+mod attempt;
 mod body;
 mod call;
-mod circumstances;
+mod call_failure;
 pub(crate) mod connect;
+pub(crate) mod examination;
 mod failure;
-mod keeper;
-pub(crate) mod link;
+mod first_frame;
+mod http2;
+pub(crate) mod http2_connection;
+mod lifetime;
 mod outgoing;
-mod rewind;
-mod single;
+mod prefixed_io;
+pub(crate) mod progress;
+mod race;
+mod reconnect;
+mod refusal;
+mod retirement;
+mod shared;
+mod single_connection;
+mod steps;
+mod streaming;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use avouch_spiffe::{HostPort, HostPortError, Reason};
+use avouch_spiffe::contract::MethodRule;
+use avouch_spiffe::{HostPort, HostPortError};
+use http::Request;
 use http::uri::Authority;
-use http::{HeaderValue, Request};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
+pub(crate) use addresses::BadAddresses;
 pub use body::ResponseBody;
 pub use call::Call;
-use failure::ConnectFailure;
-use link::{Keepalive, Link};
-pub(crate) use single::SingleUse;
+use http2_connection::Keepalive;
+pub use retirement::Retirement;
+use shared::{Phase, Shared};
+pub(crate) use single_connection::SingleConnection;
+use streaming::StreamingMethods;
 
 use crate::deadline::{self, LONGEST};
 use crate::filter::IdentityFilter;
-use crate::snapshot::Identity;
+use crate::identity::Identity;
 use crate::supervise;
 use crate::verify::ChainLimits;
 
-/// Why a channel cannot be made.
+/// The error of a channel that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// The address is not of the form `https://host:port`.
     #[error("`{0}` is not an address of the form https://host:port")]
     Address(String),
-    /// Its host and port are none, or nobody could connect there.
+    /// The host and port are not valid, or nobody could connect there.
     #[error("`{address}` is not an address to connect to")]
     HostPort {
-        /// As given.
+        /// The address as it was given.
         address: String,
-        /// What is wrong with it.
+        /// The clause of `HOST:PORT` that it breaks.
         source: HostPortError,
     },
 }
@@ -68,12 +85,13 @@ pub struct ChannelBuilder {
     limits: ChainLimits,
     default_timeout: Option<Duration>,
     connect_timeout: Duration,
-    patience: Duration,
+    ready_timeout: Duration,
     keepalive: Keepalive,
+    streaming: StreamingMethods,
 }
 
 impl ChannelBuilder {
-    pub(crate) fn new(identity: Identity, url: &str, expect: IdentityFilter) -> Self {
+    fn new(identity: Identity, url: &str, expect: IdentityFilter) -> Self {
         Self {
             identity,
             url: url.to_owned(),
@@ -81,21 +99,32 @@ impl ChannelBuilder {
             limits: ChainLimits::default(),
             default_timeout: Some(Duration::from_secs(10)),
             connect_timeout: Duration::from_secs(3),
-            patience: Duration::from_secs(1),
+            ready_timeout: Duration::from_secs(1),
             keepalive: Keepalive { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) },
+            streaming: StreamingMethods::well_known(),
         }
     }
 
-    /// The deadline of calls that carry none of their own; 10 s by default. It covers the whole call, streams
-    /// included: a channel for endless streams sets `None`. More than a year counts as a year.
+    /// The deadline of unary calls that carry none of their own; 10 s by default. Methods that stream, by the contracts
+    /// given to [`ChannelBuilder::methods`], get none: they end by their own deadline, by that of the call being served,
+    /// or not at all. A method that no contract has counts as unary. More than a year counts as a year.
     #[must_use]
     pub fn default_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.default_timeout = timeout.map(|timeout| timeout.min(LONGEST));
         self
     }
 
-    /// How long opening a connection may take; 3 s by default: a way of 200 ms and a lost packet on it cost 1.4 s. A
-    /// replacement is begun three seconds before the old connection ends.
+    /// Which methods stream: those of a contract that `avouch-build` generated, `.methods(CONTRACT.methods)`, for each
+    /// contract that is called over the channel. Those of `grpc.health.v1`, `grpc.reflection` and avouch itself are
+    /// known.
+    #[must_use]
+    pub fn methods<'a>(mut self, methods: impl IntoIterator<Item = &'a MethodRule>) -> Self {
+        self.streaming.add(methods);
+        self
+    }
+
+    /// How long opening a connection may take, at all addresses together; 3 s by default: a way of 200 ms and a lost
+    /// packet on it cost 1.4 s. A replacement is begun three seconds before the old connection ends.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(LONGEST);
@@ -105,12 +134,12 @@ impl ChannelBuilder {
     /// How long a call waits for a server that cannot be reached before it fails with UNAVAILABLE; 1 s by default. The
     /// first attempt is waited for to its end, which is success or the connect timeout.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience.min(LONGEST);
+    pub fn ready_timeout(mut self, ready_timeout: Duration) -> Self {
+        self.ready_timeout = ready_timeout.min(LONGEST);
         self
     }
 
-    /// What the server may present.
+    /// The limits on the chain that the server may present.
     #[must_use]
     pub fn chain_limits(mut self, limits: ChainLimits) -> Self {
         self.limits = limits;
@@ -126,24 +155,28 @@ impl ChannelBuilder {
         let shared = Arc::new(Shared {
             identity: self.identity,
             authority,
-            host: address.host().to_owned(),
-            port: address.port(),
+            address,
             expect: self.expect,
             limits: self.limits,
             default_timeout: self.default_timeout.map(|timeout| (timeout, deadline::header_value(timeout))),
             connect_timeout: self.connect_timeout,
-            patience: self.patience,
+            ready_timeout: self.ready_timeout,
             keepalive: self.keepalive,
-            link: ArcSwapOption::empty(),
+            streaming: self.streaming,
+            connection: ArcSwapOption::empty(),
             phase: watch::Sender::new(Phase::Idle),
             demand: Notify::new(),
             used: AtomicBool::new(false),
+            bad_addresses: BadAddresses::default(),
         });
         let kept = shared.clone();
-        let keeper =
-            supervise::keep_running("a channel's keeper", move || keeper::keep(kept.clone()), |_| {});
-        let keeper = AbortOnDropHandle::new(keeper);
-        Ok(Channel { shared, _keeper: Arc::new(keeper) })
+        let task = supervise::keep_running(
+            "the connection of a channel",
+            move || reconnect::run(kept.clone()),
+            |_| {},
+        );
+        let task = AbortOnDropHandle::new(task);
+        Ok(Channel { shared, _task: Arc::new(task) })
     }
 }
 
@@ -159,7 +192,7 @@ fn parse_address(url: &str) -> Result<(Authority, HostPort), ChannelError> {
     let wrong = || ChannelError::Address(url.to_owned());
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    // A fragment too: the parser of URIs drops it without a word.
+    // A fragment too, since the URI parser drops it silently.
     if !scheme.eq_ignore_ascii_case("https") || rest.contains(['/', '?', '#', '@']) {
         return Err(wrong());
     }
@@ -170,16 +203,23 @@ fn parse_address(url: &str) -> Result<(Authority, HostPort), ChannelError> {
     Ok((authority(&address).ok_or_else(wrong)?, address))
 }
 
-/// As it stands in a request. `None` for a zone, which is known to this machine alone and no part of a URI here.
+/// The authority of a request's URI. `None` for an address with a zone, which has a meaning on this machine alone.
 pub(crate) fn authority(address: &HostPort) -> Option<Authority> {
     address.to_string().parse().ok()
 }
 
-/// A cheap `Clone` handle to a connection that keeps itself up.
+impl Identity {
+    /// Begins a channel to `url` (`https://host:port`) whose server must be one of `expect`.
+    pub fn channel(&self, url: &str, expect: impl Into<IdentityFilter>) -> ChannelBuilder {
+        ChannelBuilder::new(self.clone(), url, expect.into())
+    }
+}
+
+/// A cheap `Clone` handle to a connection that is replaced and reopened by itself.
 #[derive(Clone)]
 pub struct Channel {
     shared: Arc<Shared>,
-    _keeper: Arc<AbortOnDropHandle<()>>,
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl std::fmt::Debug for Channel {
@@ -202,111 +242,5 @@ impl tower_service::Service<Request<tonic::body::Body>> for Channel {
 
     fn call(&mut self, request: Request<tonic::body::Body>) -> Call {
         Call::new(self.shared.clone(), request)
-    }
-}
-
-/// Where a channel's connection is.
-#[derive(Clone)]
-enum Phase {
-    /// Nobody has asked.
-    Idle,
-    Connecting,
-    Up,
-    Down(Arc<ConnectFailure>),
-}
-
-struct Shared {
-    identity: Identity,
-    authority: Authority,
-    host: String,
-    port: u16,
-    expect: IdentityFilter,
-    limits: ChainLimits,
-    default_timeout: Option<(Duration, HeaderValue)>,
-    connect_timeout: Duration,
-    patience: Duration,
-    keepalive: Keepalive,
-    link: ArcSwapOption<Link>,
-    phase: watch::Sender<Phase>,
-    demand: Notify,
-    used: AtomicBool,
-}
-
-impl Shared {
-    /// The open connection.
-    fn current(&self) -> Option<Arc<Link>> {
-        if !self.used.load(Ordering::Relaxed) {
-            self.used.store(true, Ordering::Relaxed);
-        }
-        self.link.load_full().filter(|link| !link.is_closed())
-    }
-
-    fn publish(&self, link: Arc<Link>) {
-        self.link.store(Some(link));
-        self.phase.send_replace(Phase::Up);
-    }
-
-    /// Takes a connection out of use, if it is the current one.
-    fn withdraw(&self, serial: u64) {
-        let current = self.link.load();
-        if current.as_ref().is_some_and(|link| link.serial == serial) {
-            self.link.compare_and_swap(&current, None);
-            self.phase.send_replace(Phase::Idle);
-        }
-    }
-
-    /// Resolves when a caller has found the connection unusable.
-    async fn broken(&self, serial: u64) {
-        let mut phase = self.phase.subscribe();
-        // The sender lives as long as `self`.
-        let _ = phase.wait_for(|_| self.link.load().as_ref().is_none_or(|link| link.serial != serial)).await;
-    }
-
-    /// Waits for a connection other than `dead`.
-    async fn next_link(&self, dead: Option<u64>) -> Result<Arc<Link>, Status> {
-        if let Some(serial) = dead {
-            self.withdraw(serial);
-        }
-        let mut phase = self.phase.subscribe();
-        let patience = tokio::time::Instant::now() + self.patience;
-        let mut failure: Option<Arc<ConnectFailure>> = None;
-        loop {
-            // Seen before the look at the connection: one that is published in between still wakes us.
-            let seen = phase.borrow_and_update().clone();
-            if let Some(link) = self.current() {
-                return Ok(link);
-            }
-            let connecting = matches!(seen, Phase::Connecting);
-            if let Phase::Down(down) = seen {
-                if !down.is_retryable() {
-                    // A caller that asks in circles must not keep the keeper from its turn.
-                    tokio::task::yield_now().await;
-                    return Err(down.to_status());
-                }
-                failure = Some(down);
-            }
-            self.demand.notify_one();
-            let changed = match &failure {
-                // Under way and not failed yet: it ends by itself.
-                None if connecting => phase.changed().await,
-                _ => match tokio::time::timeout_at(patience, phase.changed()).await {
-                    Ok(changed) => changed,
-                    Err(_elapsed) => return Err(self.out_of_patience(failure.as_deref())),
-                },
-            };
-            if changed.is_err() {
-                return Err(Status::unavailable("the channel is closed"));
-            }
-        }
-    }
-
-    fn out_of_patience(&self, failure: Option<&ConnectFailure>) -> Status {
-        match failure {
-            Some(failure) => failure.to_status(),
-            None => {
-                let message = format!("no connection to {} within {:?}", self.authority, self.patience);
-                crate::status::status(Reason::HandshakeTimeout, message, [])
-            }
-        }
     }
 }

@@ -1,45 +1,45 @@
-//! Where a workload's identity comes from, as configured.
+//! The configuration of a workload's identity: its source.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use avouch_files::PrivateDirError;
+use avouch_files::{PrivateDirError, SECRET_LIMIT, pem};
+use avouch_spiffe::x509::Leaf;
 use avouch_spiffe::{Bounds, HostPort, HostPortError, OutOfBounds, SpiffeId, TrustDomain};
-use serde::Deserialize;
-
-use crate::source;
+use avouch_time::ConfigDuration;
+use serde::{Deserialize, Deserializer};
 
 /// The source of an identity.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "source", rename_all = "kebab-case")]
 pub enum IdentityConfig {
-    /// Directly from an avouch issuer.
+    /// The identity comes from an avouch issuer.
     Issuer(IssuerConfig),
-    /// From PEM files that somebody else keeps fresh.
+    /// The identity comes from PEM files that somebody else keeps fresh.
     Files(FilesConfig),
 }
 
-/// What of an identity's configuration cannot work: which key, its value, and why.
+/// The error of an identity's configuration: the key, its value, and what is wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityConfigError {
     /// A number is outside of its bounds.
     #[error("{key} = {bounds}")]
     OutOfBounds {
-        /// Which key.
+        /// The configuration key.
         key: &'static str,
-        /// What it says, and what it may say.
+        /// The value, and the values that are allowed.
         bounds: OutOfBounds,
     },
-    /// An address is none, or one that nobody could connect to.
+    /// An address is invalid, or one that no client could connect to.
     #[error("{key} = {value}: {why}")]
     Address {
-        /// Which key.
+        /// The configuration key.
         key: &'static str,
-        /// As given.
+        /// The value as it was given.
         value: String,
-        /// What is wrong with it.
+        /// The clause of `HOST:PORT` that it breaks.
         why: HostPortError,
     },
     /// Two bundles are named for one trust domain.
@@ -48,17 +48,17 @@ pub enum IdentityConfigError {
     /// The own trust domain is named as one of the others.
     #[error("federated.trust_domain = {0}: is the own trust domain, whose roots are named by `bundle`")]
     FederatedOwn(TrustDomain),
-    /// No certificate is of a trust domain as a whole.
+    /// The SPIFFE ID names a trust domain and no workload: no certificate is issued to that.
     #[error("spiffe_id = {0}: names a trust domain and no workload in it; add its path")]
     NoWorkload(SpiffeId),
     /// The certificate is of another identity than the one that is asked for.
     #[error("spiffe_id = {expected}: the certificate in {path} is for {found}")]
     OtherIdentity {
-        /// As configured.
+        /// The identity as configured.
         expected: SpiffeId,
         /// The certificate's file.
         path: PathBuf,
-        /// What it is for.
+        /// The identity that the certificate is for.
         found: SpiffeId,
     },
     /// The state directory cannot be used.
@@ -67,8 +67,8 @@ pub enum IdentityConfigError {
 }
 
 impl IdentityConfig {
-    /// Everything of it that can be judged without asking anybody: numbers, addresses, whether trust domains go together,
-    /// and of the files of this machine what is no secret.
+    /// Checks everything that can be checked without network access: numbers, addresses, whether the trust domains are
+    /// consistent, and of the local files those that are not secret.
     ///
     /// # Errors
     /// See [`IdentityConfigError`].
@@ -108,29 +108,33 @@ pub struct IssuerConfig {
     /// A file with the join token of the first contact. Read only while there is no identity yet, or when recovery
     /// is refused.
     pub join_token_file: Option<PathBuf>,
-    /// Where key, SVID and bundle are kept between runs (a directory of mode 0700). Absent: in memory only, and
+    /// The directory in which key, SVID and bundle are kept between runs (of mode 0700). Absent: in memory only, and
     /// every start needs a new join token.
     pub state_dir: Option<PathBuf>,
-    /// Where this workload can be reached, as it tells the issuer: `host:port`.
+    /// The addresses at which this workload can be reached, as it tells the issuer: `host:port`.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// How long one attempt to reach the issuer may take, in milliseconds.
-    #[serde(default = "default_timeout_ms")]
-    pub timeout_ms: u64,
+    /// The time limit of one attempt to reach the issuer; default 5 s.
+    #[serde(default = "default_timeout", deserialize_with = "duration")]
+    pub timeout: Duration,
 }
 
 impl IssuerConfig {
-    /// Of [`IssuerConfig::timeout_ms`].
-    pub const TIMEOUT_MS: Bounds<u64> =
-        Bounds::new(10, 300_000, "it is milliseconds; a handshake takes a round trip and a signature");
+    /// The bounds of [`IssuerConfig::timeout`].
+    pub const TIMEOUT: Bounds<Duration> = Bounds::new(
+        Duration::from_millis(10),
+        Duration::from_secs(300),
+        "a handshake takes a round trip and a signature",
+    );
 
-    pub(crate) fn timeout(&self) -> Duration {
-        // Programs that build their own configuration are not checked: a keepalive of this length must not spin.
-        Duration::from_millis(Self::TIMEOUT_MS.clamp(self.timeout_ms))
+    pub(crate) fn bounded_timeout(&self) -> Duration {
+        // A configuration that a program builds itself is not checked; the value is clamped so that a keepalive of this
+        // interval does not spin.
+        Self::TIMEOUT.clamp(self.timeout)
     }
 
     fn check(&self) -> Result<(), IdentityConfigError> {
-        within("timeout_ms", self.timeout_ms, &Self::TIMEOUT_MS)?;
+        within("timeout", self.timeout, &Self::TIMEOUT)?;
         reachable("address", &self.address)?;
         for address in &self.addresses {
             reachable("addresses", address)?;
@@ -140,7 +144,7 @@ impl IssuerConfig {
     }
 }
 
-fn within(key: &'static str, value: u64, bounds: &Bounds<u64>) -> Result<(), IdentityConfigError> {
+fn within(key: &'static str, value: Duration, bounds: &Bounds<Duration>) -> Result<(), IdentityConfigError> {
     bounds.check(value).map(|_| ()).map_err(|bounds| IdentityConfigError::OutOfBounds { key, bounds })
 }
 
@@ -152,8 +156,12 @@ fn reachable(key: &'static str, value: &str) -> Result<(), IdentityConfigError> 
     })
 }
 
-fn default_timeout_ms() -> u64 {
-    5_000
+fn default_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ConfigDuration::deserialize(deserializer).map(Duration::from)
 }
 
 /// An identity from PEM files.
@@ -169,28 +177,28 @@ pub struct FilesConfig {
     /// Bundles of other trust domains: one for each, none for the own.
     #[serde(default)]
     pub federated: Vec<FederatedBundle>,
-    /// How often the files are looked at, in milliseconds.
-    #[serde(default = "default_poll_ms")]
-    pub poll_ms: u64,
-    /// The identity the certificate must carry; another is refused. Absent: whichever it carries at the start, and
+    /// The interval at which the files are looked at; default 1 s.
+    #[serde(default = "default_poll_interval", deserialize_with = "duration")]
+    pub poll_interval: Duration,
+    /// The identity the certificate must carry; another is rejected. Absent: whichever it carries at the start, and
     /// from then on no other.
     pub spiffe_id: Option<SpiffeId>,
 }
 
 impl FilesConfig {
-    /// Of [`FilesConfig::poll_ms`].
-    pub const POLL_MS: Bounds<u64> = Bounds::new(
-        10,
-        3_600_000,
-        "it is milliseconds; the files are read each time, and a new certificate that nobody looks for expires",
+    /// The bounds of [`FilesConfig::poll_interval`].
+    pub const POLL_INTERVAL: Bounds<Duration> = Bounds::new(
+        Duration::from_millis(10),
+        Duration::from_secs(3600),
+        "the files are read each time, and a new certificate that nobody looks for expires",
     );
 
     fn check(&self) -> Result<(), IdentityConfigError> {
-        within("poll_ms", self.poll_ms, &Self::POLL_MS)?;
+        within("poll_interval", self.poll_interval, &Self::POLL_INTERVAL)?;
         if let Some(id) = self.spiffe_id.as_ref().filter(|id| id.is_root()) {
             return Err(IdentityConfigError::NoWorkload(id.clone()));
         }
-        if let (Some(expected), Some(found)) = (&self.spiffe_id, source::certificate_id(&self.certificate))
+        if let (Some(expected), Some(found)) = (&self.spiffe_id, certificate_id(&self.certificate))
             && *expected != found
         {
             let (expected, path) = (expected.clone(), self.certificate.clone());
@@ -211,22 +219,29 @@ impl FilesConfig {
 
     /// The own identity: the one that is asked for, else the one of the certificate, if it is there yet.
     fn own_id(&self) -> Option<SpiffeId> {
-        self.spiffe_id.clone().or_else(|| source::certificate_id(&self.certificate))
+        self.spiffe_id.clone().or_else(|| certificate_id(&self.certificate))
     }
+}
+
+/// The identity of the certificate in `path`, if there is one: a file that is missing or unreadable is reported by the
+/// start.
+fn certificate_id(path: &Path) -> Option<SpiffeId> {
+    let chain = pem::certificates(&avouch_files::read(path, SECRET_LIMIT).ok()?).ok()?;
+    Leaf::parse(chain.first()?).ok().map(|leaf| leaf.spiffe_id().clone())
 }
 
 /// The bundle of another trust domain.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FederatedBundle {
-    /// Whose bundle it is.
+    /// The trust domain that the bundle belongs to.
     pub trust_domain: TrustDomain,
     /// PEM certificates, or a SPIFFE bundle (JSON).
     pub bundle: PathBuf,
 }
 
-fn default_poll_ms() -> u64 {
-    1_000
+fn default_poll_interval() -> Duration {
+    Duration::from_secs(1)
 }
 
 #[cfg(test)]
@@ -239,7 +254,7 @@ mod tests {
             key: "/no/k".into(),
             bundle: "/no/b".into(),
             federated: Vec::new(),
-            poll_ms: 200,
+            poll_interval: Duration::from_millis(200),
             spiffe_id: None,
         };
         change(&mut config);
@@ -258,7 +273,7 @@ mod tests {
             join_token_file: None,
             state_dir: None,
             addresses: Vec::new(),
-            timeout_ms: 5_000,
+            timeout: Duration::from_secs(5),
         }
     }
 
@@ -290,15 +305,21 @@ mod tests {
 
     #[test]
     fn numbers_have_bounds() {
-        for value in [0, 9, 3_600_001, u64::MAX] {
-            let error = files(|files| files.poll_ms = value).unwrap_err();
-            assert!(error.starts_with(&format!("poll_ms = {value}: must be")), "{error}");
+        for value in [0, 9, 3_600_001, u64::MAX].map(Duration::from_millis) {
+            let error = files(|files| files.poll_interval = value).unwrap_err();
+            let written = ConfigDuration(value);
+            assert!(
+                error.starts_with("poll_interval = ") && error.contains(": must be"),
+                "{written}: {error}"
+            );
         }
-        for value in [0, 9, 300_001, u64::MAX] {
-            let error = issuer(|issuer| issuer.timeout_ms = value).unwrap_err();
-            assert!(error.starts_with(&format!("timeout_ms = {value}: must be")), "{error}");
+        for (value, written) in [(0, "0s"), (9, "9ms"), (300_001, "300001ms")] {
+            let value = Duration::from_millis(value);
+            let error = issuer(|issuer| issuer.timeout = value).unwrap_err();
+            assert!(error.starts_with(&format!("timeout = {written}: must be")), "{error}");
         }
-        assert_eq!(issuer(|issuer| issuer.timeout_ms = 10), Ok(()));
+        assert!(issuer(|issuer| issuer.timeout = Duration::MAX).is_err());
+        assert_eq!(issuer(|issuer| issuer.timeout = Duration::from_millis(10)), Ok(()));
     }
 
     #[test]
@@ -331,8 +352,8 @@ mod tests {
 
     #[test]
     fn what_a_program_sets_by_itself_is_brought_within_what_works() {
-        let timeout = |timeout_ms| IssuerConfig { timeout_ms, ..of_issuer() }.timeout();
-        assert_eq!(timeout(0), Duration::from_millis(10));
-        assert_eq!(timeout(u64::MAX), Duration::from_secs(300));
+        let bounded = |timeout| IssuerConfig { timeout, ..of_issuer() }.bounded_timeout();
+        assert_eq!(bounded(Duration::ZERO), Duration::from_millis(10));
+        assert_eq!(bounded(Duration::MAX), Duration::from_secs(300));
     }
 }

@@ -1,4 +1,4 @@
-//! Which verified identities a listener admits, or a channel expects of its server.
+//! The identity filter: which verified identities a listener admits, or a channel expects of its server.
 //!
 //! A filter works on whole SPIFFE IDs, trust domain included. There is no "anybody" filter: the widest one admits
 //! the identities of the trust domains whose bundles are loaded.

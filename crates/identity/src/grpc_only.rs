@@ -1,4 +1,4 @@
-//! The rules of gRPC around a service that another server than [`Server`](crate::Server) serves.
+//! The rules of gRPC in front of a service that is not served by [`Server`](crate::Server).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ pub struct GrpcOnly<S> {
 }
 
 impl<S> GrpcOnly<S> {
-    /// Stands before `inner`.
+    /// Puts the rules of gRPC in front of `inner`.
     pub fn new(inner: S) -> Self {
         Self { inner }
     }

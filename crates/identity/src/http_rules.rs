@@ -1,17 +1,17 @@
-//! The rules of HTTP that a request keeps before anybody asks who may send it: judged by its head alone, in one place
-//! for every listener.
+//! The rules of HTTP that every request has to keep before it is authorized, checked on its head in one place for every
+//! listener.
 //!
-//! gRPC is POST with `content-type: application/grpc` (gRPC over HTTP/2, "Requests"). tonic asks for neither, so that
-//! a page in a browser that holds a client certificate could run an RPC with a form's POST, for which a browser asks
-//! nobody's leave. HTTP of other kinds names one host (RFC 9112 §3.2).
+//! gRPC is POST with `content-type: application/grpc` (gRPC over HTTP/2, "Requests"). tonic checks neither, so a web
+//! page in a browser that holds a client certificate could run an RPC by the POST of a form, which browsers send across
+//! origins without asking. Other HTTP names one host (RFC 9112 §3.2).
 //!
-//! What passes costs no allocation.
+//! A request that passes costs no allocation.
 
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 
-/// What a listener serves, and so the rules of its requests.
+/// The protocol that a listener serves, and so the rules of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Serves {
     /// gRPC over HTTP/2.
@@ -27,11 +27,11 @@ pub(crate) enum RuleBroken {
     Method,
     /// An RPC has one content type, `application/grpc`.
     ContentType,
-    /// No host is named.
+    /// The request names no host.
     NoHost,
-    /// Two Host header fields.
+    /// The request has two Host header fields.
     TwoHosts,
-    /// A host that is none.
+    /// The host is not valid.
     InvalidHost,
     /// The target and the Host header field name different hosts.
     HostsDiffer,
@@ -47,7 +47,7 @@ impl RuleBroken {
         }
     }
 
-    /// What the peer, the log and the observers are told. Nothing of the request is in it.
+    /// The rule in words, for the peer, the log and the observers. Nothing of the request is in it.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Method => "an RPC is a POST (gRPC over HTTP/2)",
@@ -69,7 +69,8 @@ impl RuleBroken {
         if self == Self::Method {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
-        // Where a request's bounds may be in doubt, nothing is read after it.
+        // The connection is closed: the end of an invalid HTTP/1.1 request may be ambiguous (request smuggling), so
+        // nothing is read after it.
         if version < Version::HTTP_2 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -81,6 +82,11 @@ impl Serves {
     /// Whether HTTP/1.1 may be chosen by ALPN: gRPC is HTTP/2.
     pub(crate) fn allows_http1(self) -> bool {
         self == Self::Http
+    }
+
+    /// Whether a request is a gRPC call by its head, so that its answer ends with trailers.
+    pub(crate) fn is_grpc<B>(self, request: &Request<B>) -> bool {
+        self == Self::Grpc || has_grpc_content_type(request.headers())
     }
 
     /// Judges a request by its head.
@@ -99,15 +105,20 @@ impl Serves {
     }
 }
 
-fn has_grpc_content_type(headers: &HeaderMap) -> bool {
+/// Whether a head names gRPC as its one content type.
+pub(crate) fn has_grpc_content_type(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    // Two of them could be read differently by two readers.
+    // With two values, two implementations could disagree on which one counts.
     matches!((values.next(), values.next()), (Some(value), None) if is_grpc(value.as_bytes()))
 }
 
-/// `application/grpc`, `application/grpc+…` or either with `;parameters`; not gRPC-Web, whose trailers nobody here writes.
+/// `application/grpc`, `application/grpc+…` or either with `;parameters`; not gRPC-Web, which has trailers of its own form.
 fn is_grpc(value: &[u8]) -> bool {
     const GRPC: &[u8] = b"application/grpc";
+    // Nearly every client.
+    if value == GRPC {
+        return true;
+    }
     let essence = value.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii_end();
     match essence.split_at_checked(GRPC.len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case(GRPC) => match rest {
@@ -124,8 +135,9 @@ fn is_token(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
-/// One host, and the same one wherever it stands. HTTP/1.0 is held to it too: all its clients of today send Host. Over
-/// HTTP/2 `:authority` is enough (RFC 9113 §8.3.1), and a gRPC call may do without, since nothing is chosen by it.
+/// Checks that the request names one host, the same in its target and its Host header field. HTTP/1.0 is held to it
+/// too: all its clients of today send Host. Over HTTP/2 `:authority` is enough (RFC 9113 §8.3.1), and a gRPC call may
+/// do without, since nothing is chosen by it.
 fn one_host<B>(serves: Serves, request: &Request<B>) -> Result<(), RuleBroken> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
@@ -138,7 +150,7 @@ fn one_host<B>(serves: Serves, request: &Request<B>) -> Result<(), RuleBroken> {
     }
     let Some(host) = host else {
         return match (serves, target) {
-            // Nothing is chosen by the authority of a call.
+            // No routing depends on the authority of a gRPC call.
             (Serves::Grpc, _) => Ok(()),
             (Serves::Http, None) => Err(RuleBroken::NoHost),
             (Serves::Http, Some(target)) => host_and_port(target).map(|_| ()),
@@ -152,7 +164,7 @@ fn one_host<B>(serves: Serves, request: &Request<B>) -> Result<(), RuleBroken> {
     Ok(())
 }
 
-/// The port that stands for no port: every listener speaks TLS.
+/// The port of an authority that names none: 443, since every listener speaks TLS.
 const HTTPS: u16 = 443;
 
 /// `HOST` or `HOST:PORT`.

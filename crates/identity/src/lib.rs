@@ -8,48 +8,65 @@
 //! TLS 1.3 only, no session resumption, one verdict per connection attempt in one vocabulary of reasons. This crate
 //! verifies and uses certificates; it cannot sign any.
 
+mod call_end;
 mod channel;
+mod clock_skew;
+mod clock_watch;
 mod config;
+mod connection_shutdown;
+mod crypto;
 pub mod deadline;
-mod examine;
+pub mod examine;
 mod filter;
 mod grpc_only;
 mod http_rules;
-mod issuer_clock;
+mod identity;
 mod jitter;
 pub mod listen;
+mod method_set;
+mod negotiated_tls;
 mod record;
+pub mod renewal_schedule;
+mod resume;
 mod server;
-mod snapshot;
 mod source;
 mod status;
 mod supervise;
 mod svid;
+mod time_text;
 mod tls;
 mod trust;
+mod validity;
 mod verify;
 
-pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody, server_address};
+pub use call_end::ending_reason;
+pub use channel::{Call, Channel, ChannelBuilder, ChannelError, ResponseBody, Retirement, server_address};
+pub use clock_skew::ClockDifference;
 pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IdentityConfigError, IssuerConfig};
-pub use examine::handshake_failure;
+pub use crypto::crypto_provider;
 pub use filter::IdentityFilter;
 pub use grpc_only::{GrpcOnly, GrpcOnlyFuture};
-pub use issuer_clock::ClockDifference;
+pub use identity::{Identity, Publisher, Snapshot};
 pub use record::{
-    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionObserver, ConnectionRecord,
-    LogObserver, Presented, RequestRefused, Slot, UnknownConnectionId, Verdict, network_of,
+    CallRefused, ConnectionClosed, ConnectionEnd, ConnectionExtensions, ConnectionId, ConnectionInfo,
+    ConnectionObserver, ConnectionRecord, LogObserver, Presented, RequestRefused, UnknownConnectionId,
+    Verdict, network_of,
 };
-pub use server::{Drained, Server, ServerError, ServerOptions};
-pub use snapshot::{Identity, Publisher, Snapshot};
+pub use resume::{ResumableStream, ResumeEvent};
+pub use server::{
+    Drained, Holder, RequestBody, Resource, Server, ServerError, ServerOptions, ShareExceeded, Shares, Usage,
+};
 pub use source::{
     IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, RECOVERY_BINDING, SourceProblem,
     recovery_message,
 };
 pub use status::{code, reason, status};
 pub use svid::{Svid, SvidLoadError};
-pub use tls::{TlsOffer, crypto_provider};
+pub use tls::TlsParameters;
 pub use trust::TrustStore;
 pub use verify::{ChainLimits, Rejection};
 
 /// The types of the SPIFFE crate, for those who need no other.
 pub use avouch_spiffe as spiffe;
+/// Clocks, for [`IdentityStarter::clock`] and [`Identity::publisher_with_clock`].
+pub use avouch_time as time;

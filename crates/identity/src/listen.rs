@@ -1,11 +1,11 @@
-//! Accepting connections: what every listener of a process does alike, whatever it serves.
+//! Accepting connections, alike for every listener of a process.
 //!
-//! [`Acceptor`] takes connections from a socket, survives what concerns a single one, and leaves a reserve of
-//! descriptors to the rest of the process ([`Share`]). [`Fair`] shares a bounded number of places out by source
-//! network, so that nobody locks out others.
+//! [`Acceptor`] takes connections from a socket, survives the errors of single ones, and leaves a reserve of descriptors
+//! to the rest of the process ([`Share`]). [`FairLimiter`] shares a bounded number of slots out by source network, so
+//! that no network locks out the others.
 
 pub mod descriptors;
-mod fair;
+mod fair_limiter;
 
 use std::future::Future;
 use std::io;
@@ -13,24 +13,23 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use avouch_spiffe::Network;
-use avouch_spiffe::throttle::{self, Throttle};
+use avouch_limits::{Network, RateLimiter, log_lines};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 pub use descriptors::{Share, Shortage};
-pub use fair::{Fair, Key, Seat};
+pub use fair_limiter::{FairLimiter, Key, Slot};
 
-/// How long room that was made may take to show: a task that is shown out has to run before its descriptor is free.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// The time for which a freed descriptor is waited for: the task of an evicted connection has to run before it is free.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A listening socket.
 pub trait Listener: Send + Sync {
     /// One connection.
     type Stream: AsFd + Send;
-    /// Where a connection comes from.
+    /// The address that a connection comes from.
     type Address: Send;
 
-    /// The next connection.
+    /// The next connection that a client opens.
     ///
     /// # Errors
     /// Those of accept(2).
@@ -42,7 +41,7 @@ pub trait Listener: Send + Sync {
     /// When the runtime cannot watch it.
     fn stream(descriptor: OwnedFd) -> io::Result<Self::Stream>;
 
-    /// Where it listens, for the log.
+    /// The address that the listener is bound to, for the log.
     fn name(&self) -> Option<String>;
 }
 
@@ -84,37 +83,37 @@ impl Listener for UnixListener {
     }
 }
 
-/// What came of one attempt to accept.
+/// The outcome of one attempt to accept a connection.
 #[derive(Debug)]
 pub enum Accepted<L: Listener> {
     /// A connection.
     Connection(L::Stream, L::Address),
     /// A connection for which there is no descriptor outside of the reserve: to be closed at once.
     Refused(L::Stream, L::Address, Shortage),
-    /// Nothing: the attempt failed, and that says nothing about the next one.
+    /// No connection: the attempt failed, which says nothing about the next one.
     Nothing,
 }
 
-/// Takes connections from a listening socket.
+/// Accepts connections from one listening socket.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: &'static str,
     share: Share,
-    failures: Throttle<()>,
+    failures: RateLimiter<()>,
 }
 
 impl Acceptor {
-    /// For the listener that the log calls `listener`, which may take `share` of the descriptors.
+    /// An acceptor of the listener that the log calls `listener`, which may take `share` of the descriptors.
     #[must_use]
     pub fn new(listener: &'static str, share: Share) -> Self {
-        Self { listener, share, failures: throttle::log_lines() }
+        Self { listener, share, failures: log_lines() }
     }
 
     /// The next connection. When descriptors run out `make_room` is called to close some of this listener's own
     /// connections; it says whose they were, if there were any.
     ///
     /// # Errors
-    /// When the socket is good for nothing any more.
+    /// When the listening socket itself has failed.
     pub async fn accept<L: Listener>(
         &self,
         socket: &L,
@@ -136,8 +135,8 @@ impl Acceptor {
             Err(error) => {
                 let made_room = if is_exhausted(&error) { make_room() } else { None };
                 self.log(socket, made_room, &error);
-                // A moment, rather than spin.
-                tokio::time::sleep(made_room.map_or(PATIENCE, |_| Duration::from_millis(1))).await;
+                // A pause, so that an accept that goes on failing does not spin.
+                tokio::time::sleep(made_room.map_or(ROOM_TIMEOUT, |_| Duration::from_millis(1))).await;
                 Ok(Accepted::Nothing)
             }
         }
@@ -146,10 +145,10 @@ impl Acceptor {
     /// The same connection under a descriptor that this listener may have, once there is one. Meanwhile one of the
     /// reserve is in use, and no other connection is accepted.
     async fn renumber<L: Listener>(&self, stream: &L::Stream) -> Option<L::Stream> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + ROOM_TIMEOUT;
         while tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            // The lowest free one.
+            // dup(2) returns the lowest free number, which may be outside of the reserve by now.
             let Ok(descriptor) = rustix::io::fcntl_dupfd_cloexec(stream.as_fd(), 0) else { continue };
             if self.share.shortage(descriptor.as_fd()).is_none() {
                 return L::stream(descriptor).ok();
@@ -159,7 +158,7 @@ impl Acceptor {
     }
 
     fn log<L: Listener>(&self, socket: &L, made_room: Option<Network>, why: &dyn std::fmt::Display) {
-        let Some(suppressed) = self.failures.pass((), Instant::now()) else { return };
+        let Ok(suppressed) = self.failures.check((), Instant::now()) else { return };
         tracing::error!(
             listener = self.listener,
             address = socket.name(),
@@ -177,7 +176,7 @@ fn is_fatal(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(EBADF)
 }
 
-/// Out of descriptors, of this process or of all, or of memory.
+/// Whether the process or the system has run out of descriptors or memory.
 fn is_exhausted(error: &io::Error) -> bool {
     const EXHAUSTED: [i32; 4] = [23, 24, 12, 105]; // ENFILE, EMFILE, ENOMEM, ENOBUFS
     error.raw_os_error().is_some_and(|code| EXHAUSTED.contains(&code))

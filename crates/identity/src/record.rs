@@ -1,33 +1,34 @@
-//! One record per connection attempt, failures included: who, from where, how, and why not.
+//! One record per connection attempt, rejected ones included: the peer, its address, what TLS negotiated, and the
+//! reason of a rejection.
 //!
 //! Records carry no certificate bodies and no secrets.
 
+mod extensions;
 mod id;
 mod presented;
-mod slot;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use avouch_spiffe::throttle::{self, Throttle};
-use avouch_spiffe::{Network, Reason, SpiffeId};
+use avouch_limits::{Network, RateLimiter, log_lines};
+use avouch_spiffe::{Reason, SpiffeId};
 use serde::Serialize;
 
+pub use extensions::ConnectionExtensions;
 pub use id::{ConnectionId, UnknownConnectionId};
 pub use presented::Presented;
-pub use slot::Slot;
 
-/// What is known of an established connection; rides in the extensions of its requests.
+/// The parameters of an established connection; in the extensions of each of its requests.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
     /// The connection's id.
     pub id: ConnectionId,
-    /// The other end.
+    /// The address of the peer.
     pub peer_addr: SocketAddr,
-    /// Our end.
+    /// The local address.
     pub local_addr: SocketAddr,
     /// Negotiated TLS version, as in `TLSv1_3`.
     pub tls_version: &'static str,
@@ -37,8 +38,8 @@ pub struct ConnectionInfo {
     pub group: String,
     /// Keying material exported for channel binding, where the server was asked to.
     pub exporter: Option<[u8; 32]>,
-    /// Room for what somebody keeps about the connection, as counters of its calls.
-    pub slot: Slot,
+    /// The values that others keep with the connection, such as the counters of its calls.
+    pub extensions: ConnectionExtensions,
 }
 
 /// The network that a request comes from, by the extensions of the request.
@@ -52,7 +53,7 @@ pub fn network_of(extensions: &http::Extensions) -> Option<Network> {
 pub enum Verdict {
     /// The handshake completed and the peer was admitted.
     Accepted,
-    /// The connection was refused.
+    /// The connection was rejected.
     Refused,
 }
 
@@ -62,23 +63,23 @@ pub enum Verdict {
 pub struct ConnectionRecord {
     /// The connection's id.
     pub id: ConnectionId,
-    /// When the attempt was judged.
+    /// The time at which the attempt was judged.
     pub at: SystemTime,
-    /// The other end.
+    /// The address of the peer.
     pub peer_addr: SocketAddr,
-    /// Our end.
+    /// The local address.
     pub local_addr: Option<SocketAddr>,
     /// The verified identity of the other end.
     pub peer_id: Option<SpiffeId>,
     /// Serial of the other end's certificate, lower-case hex.
     pub peer_serial: Option<String>,
-    /// What the other end's certificate says, as far as it could be read; of a refused one nothing of it is proven.
+    /// The claims of the peer's certificate, as far as it could be read; of a rejected one nothing is proven.
     pub presented: Option<Presented>,
-    /// Outcome.
+    /// Whether the connection was accepted.
     pub verdict: Verdict,
-    /// Why it was refused.
+    /// The reason of a rejection.
     pub reason: Option<Reason>,
-    /// What in particular.
+    /// The particulars of the reason.
     pub detail: Option<String>,
     /// Negotiated TLS version.
     pub tls_version: Option<&'static str>,
@@ -86,25 +87,26 @@ pub struct ConnectionRecord {
     pub cipher: Option<String>,
     /// Negotiated key-exchange group.
     pub group: Option<String>,
-    /// From accept to verdict.
+    /// The time from accept to verdict.
     pub handshake: Duration,
     /// Sequence number of the own trust domain's bundle in use; 0 if there is none.
     pub bundle_sequence: u64,
 }
 
-/// The end of an accepted connection that the server closed for what the peer did.
+/// The end of an accepted connection that the server closed before its time: for what the peer did, to make room for
+/// others, or because a certificate had ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionEnd {
     /// The connection's id.
     pub id: ConnectionId,
-    /// The other end.
+    /// The address of the peer.
     pub peer_addr: SocketAddr,
     /// The verified identity of the other end.
     pub peer_id: Option<SpiffeId>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// What in particular.
+    /// The particulars of the reason.
     pub detail: String,
 }
 
@@ -114,9 +116,9 @@ pub struct ConnectionEnd {
 pub struct ConnectionClosed {
     /// The connection's id.
     pub id: ConnectionId,
-    /// When.
+    /// The time at which it was closed.
     pub at: SystemTime,
-    /// Why, where the server closed it for what the peer did.
+    /// The reason and its particulars, where the server closed it before its time.
     pub cause: Option<(Reason, String)>,
 }
 
@@ -126,7 +128,7 @@ pub struct ConnectionClosed {
 pub struct RequestRefused<'a> {
     /// The connection's id.
     pub id: ConnectionId,
-    /// The other end.
+    /// The address of the peer.
     pub peer_addr: SocketAddr,
     /// The verified identity of the other end.
     pub peer_id: Option<&'a SpiffeId>,
@@ -136,40 +138,58 @@ pub struct RequestRefused<'a> {
     pub detail: &'static str,
 }
 
+/// A call that was denied its share of the listener, before any service saw it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CallRefused<'a> {
+    /// The connection's id.
+    pub id: ConnectionId,
+    /// The address of the peer.
+    pub peer_addr: SocketAddr,
+    /// The verified identity of the other end.
+    pub peer_id: Option<&'a SpiffeId>,
+    /// The reason.
+    pub reason: Reason,
+    /// The particulars: how much of the resource there is, and how much of it the caller holds.
+    pub detail: &'a str,
+}
+
 /// Receives the record of every connection attempt. Called on the connection's task: must not block.
 pub trait ConnectionObserver: Send + Sync + fmt::Debug {
-    /// A connection was accepted or refused.
+    /// A connection was accepted or rejected.
     fn connection(&self, record: &ConnectionRecord);
 
-    /// A connection that had been accepted was closed for what the peer did.
+    /// A connection that had been accepted was closed before its time.
     fn ended(&self, _end: &ConnectionEnd) {}
 
-    /// A request was answered before any service saw it. It is no call: no decision and no record tells of it.
+    /// A request was answered before any service saw it. It is not a call, so there is no decision and no record of it.
     fn request_refused(&self, _refused: &RequestRefused<'_>) {}
 
-    /// A connection that had been accepted is no more, whoever ended it.
+    /// A call was denied its share of the listener. There is no decision and no record of it.
+    fn call_refused(&self, _refused: &CallRefused<'_>) {}
+
+    /// An accepted connection has closed, whichever side closed it.
     fn closed(&self, _closed: &ConnectionClosed) {}
 }
 
-/// Writes refused attempts, refused requests and connections closed early to the log as warnings, accepted ones at
+/// Writes rejected attempts, refused requests and connections closed early to the log as warnings, accepted ones at
 /// debug level.
 ///
-/// Of the same network for the same reason only so many lines are written; the next one that is says how many were
-/// `suppressed` before it.
+/// Lines are rate-limited by network and reason; the next line written says how many were `suppressed` before it.
 #[derive(Debug)]
 pub struct LogObserver {
-    lines: Throttle<(Network, Option<Reason>)>,
+    lines: RateLimiter<(Network, Option<Reason>)>,
 }
 
 impl Default for LogObserver {
     fn default() -> Self {
-        Self { lines: throttle::log_lines() }
+        Self { lines: log_lines() }
     }
 }
 
 impl LogObserver {
     fn may_write(&self, peer: SocketAddr, reason: Option<Reason>) -> Option<u64> {
-        self.lines.pass((peer.ip().into(), reason), Instant::now())
+        self.lines.check((peer.ip().into(), reason), Instant::now()).ok()
     }
 }
 
@@ -216,8 +236,21 @@ impl ConnectionObserver for LogObserver {
         );
     }
 
+    fn call_refused(&self, refused: &CallRefused<'_>) {
+        let Some(suppressed) = self.may_write(refused.peer_addr, Some(refused.reason)) else { return };
+        tracing::warn!(
+            connection_id = %refused.id,
+            peer_addr = %refused.peer_addr,
+            peer = refused.peer_id.map(SpiffeId::as_str),
+            reason = refused.reason.as_str(),
+            detail = refused.detail,
+            suppressed = (suppressed > 0).then_some(suppressed),
+            "call refused"
+        );
+    }
+
     fn request_refused(&self, refused: &RequestRefused<'_>) {
-        // Without a reason: what breaks a rule of HTTP has a status instead.
+        // Without a reason: a request that breaks a rule of HTTP is answered with an HTTP status instead.
         let Some(suppressed) = self.may_write(refused.peer_addr, None) else { return };
         tracing::warn!(
             connection_id = %refused.id,
@@ -233,25 +266,10 @@ impl ConnectionObserver for LogObserver {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
-    use avouch_spiffe::throttle::Rate;
+    use avouch_limits::Rate;
+    use avouch_testkit::log::Log;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn refused(peer: &str, reason: Reason) -> ConnectionRecord {
         ConnectionRecord {
@@ -275,22 +293,17 @@ mod tests {
 
     #[test]
     fn a_flood_is_a_few_lines_the_next_of_which_says_how_many_were_not_written_and_hides_nobody() {
-        let log = Captured::default();
-        let writer = log.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let (log, _guard) = Log::of_thread();
         let every = Duration::from_millis(200);
-        let observer = LogObserver { lines: Throttle::new(Rate { burst: 2, every }, 10) };
-        tracing::subscriber::with_default(subscriber, || {
-            for _ in 0..500 {
-                observer.connection(&refused("192.0.2.1:1", Reason::CertUntrusted));
-            }
-            observer.connection(&refused("192.0.2.2:1", Reason::CertUntrusted));
-            observer.connection(&refused("192.0.2.1:1", Reason::CertExpired));
-            std::thread::sleep(every * 2);
-            observer.connection(&refused("192.0.2.1:2", Reason::CertUntrusted));
-        });
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let observer = LogObserver { lines: RateLimiter::new(Rate { burst: 2, every }, 10) };
+        for _ in 0..500 {
+            observer.connection(&refused("192.0.2.1:1", Reason::CertUntrusted));
+        }
+        observer.connection(&refused("192.0.2.2:1", Reason::CertUntrusted));
+        observer.connection(&refused("192.0.2.1:1", Reason::CertExpired));
+        std::thread::sleep(every * 2);
+        observer.connection(&refused("192.0.2.1:2", Reason::CertUntrusted));
+        let text = log.text();
         let of = |part: &str| text.lines().filter(|line| line.contains(part)).count();
         assert!(of("192.0.2.1:1") < 20, "{text}");
         assert_eq!((of("192.0.2.2:1"), of("CERT_EXPIRED")), (1, 1), "{text}");

@@ -18,7 +18,7 @@ pub fn status<const N: usize>(
     with_metadata(reason, message, metadata)
 }
 
-/// As [`status`], with however much there is to say.
+/// A status as of [`status`], with any number of metadata.
 pub(crate) fn with_metadata<'a>(
     reason: Reason,
     message: impl Into<String>,

@@ -1,6 +1,6 @@
-//! Tasks that never end by themselves: one that does is said to have died, as an error, and begun again.
+//! Supervision of tasks that never end by themselves: one that does is logged as an error and begun again.
 //!
-//! Without this a panic would freeze what the task keeps going, and nobody would know before a certificate ends.
+//! Without this a panic would end the task unnoticed, until a certificate that it should have renewed expires.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
+/// The pause before a task that died is begun again; it doubles each time, so that one that dies at once does not spin.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause; a task that ran for longer than this begins with the first pause again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs `begin` again and again; `died` hears of each end. Aborting the task ends what runs.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use avouch_spiffe::SpiffeId;
-use avouch_spiffe::x509::{Facts, Leaf, SvidError, leaf_first};
+use avouch_spiffe::x509::{CertificateInfo, Leaf, SvidError, leaf_first};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-/// Why a chain and a key do not make an SVID.
+/// The error of a chain and a key that do not make an SVID.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SvidLoadError {
@@ -55,7 +55,7 @@ pub struct Svid {
 }
 
 impl Svid {
-    /// Takes a chain (leaf first) and its key.
+    /// An SVID of a chain (leaf first) and its key.
     ///
     /// # Errors
     /// When the leaf breaks an X509-SVID rule, or the key is unusable or another's.
@@ -77,9 +77,9 @@ impl Svid {
         Ok(Self { leaf: Arc::new(leaf), certified: Arc::new(certified) })
     }
 
-    /// The places, from 1, in which the certificates of the chain should be, where they are not: the leaf first, then each
-    /// authority behind what it signed. What is left out has nothing to do with the leaf. Some peers refuse a chain that is
-    /// out of order (RFC 8446 §4.4.2).
+    /// The places, from 1, in which the certificates of the chain should be, where they are not: the leaf first, then
+    /// each authority behind what it signed. What is left out has nothing to do with the leaf. Some peers reject a chain
+    /// that is out of order (RFC 8446 §4.4.2).
     pub(crate) fn better_order(&self) -> Option<Vec<usize>> {
         Some(leaf_first(self.chain())?.into_iter().map(|at| at + 1).collect())
     }
@@ -89,7 +89,7 @@ impl Svid {
         self.leaf.spiffe_id()
     }
 
-    /// The facts of the leaf certificate.
+    /// The leaf certificate.
     pub fn leaf(&self) -> &Leaf {
         &self.leaf
     }
@@ -99,12 +99,12 @@ impl Svid {
         &self.certified.cert
     }
 
-    /// When the leaf expires.
+    /// The last second of the leaf's validity.
     pub fn not_after(&self) -> SystemTime {
         self.leaf.not_after()
     }
 
-    /// Whether the private key belongs to the leaf, asked again: none was made of two that do not fit.
+    /// Whether the private key belongs to the leaf. Checked again, although [`Svid::new`] refuses a key that does not.
     pub fn key_matches(&self) -> bool {
         self.certified.keys_match().is_ok()
     }
@@ -114,10 +114,12 @@ impl Svid {
     }
 }
 
-/// What is wrong with a leaf, in the words of whoever made the file.
+/// The error for a leaf that is no SVID, in terms of a file: the version of X.509, or an authority before the leaf.
 fn explain(error: SvidError, chain: &[CertificateDer<'_>]) -> SvidLoadError {
-    let version =
-        chain.first().and_then(|leaf| Facts::parse_any_version(leaf).ok()).map_or(3, |it| it.version);
+    let version = chain
+        .first()
+        .and_then(|leaf| CertificateInfo::parse_any_version(leaf).ok())
+        .map_or(3, |it| it.version);
     if version < 3 {
         return SvidLoadError::OldVersion { version };
     }

@@ -6,14 +6,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use avouch_spiffe::x509::Authority;
-use avouch_spiffe::{Bundle, BundleSet, PeerIdentity, Reason, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, TrustDomain};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
-
-use crate::filter::IdentityFilter;
-use crate::verify::{ChainLimits, Judge, Rejection, Role};
 
 /// The roots of one trust domain, ready to verify with.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +38,7 @@ impl Anchors {
         anchors
     }
 
-    /// What webpki verifies with; each stands for the root in the same place.
+    /// The trust anchors for webpki, each in the place of its root.
     pub(crate) fn prepared(&self) -> &[TrustAnchor<'static>] {
         &self.prepared
     }
@@ -79,32 +75,14 @@ impl TrustStore {
         &self.bundles
     }
 
-    /// Judges a chain, leaf first, as a listener with default limits would that admits every trusted identity: for
-    /// chains that come from somewhere else than a handshake. `own_domain` is whose bundle a leaf without a SPIFFE ID
-    /// is held against, so that its refusal says what else is wrong.
-    ///
-    /// # Errors
-    /// Why such a listener would refuse the chain.
-    pub fn verify(
-        &self,
-        chain: &[CertificateDer<'_>],
-        own_domain: Option<&TrustDomain>,
-        now: SystemTime,
-    ) -> Result<PeerIdentity, Rejection> {
-        let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(Rejection::new(Reason::CertMalformed, "the chain is empty"));
-        };
-        let judge = Judge {
-            trust: self,
-            own_domain,
-            filter: &IdentityFilter::any_trusted(),
-            limits: &ChainLimits::default(),
-            algorithms: crate::tls::crypto_provider().signature_verification_algorithms.all,
-        };
-        judge.verify(leaf, intermediates, Role::Client, now)
-    }
-
+    /// The anchors of a trust domain, where there is a bundle of it.
     pub(crate) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&Anchors> {
         self.anchors.get(trust_domain)
+    }
+
+    /// The trust domain, where there is a bundle of one only.
+    pub(crate) fn only_domain(&self) -> Option<&TrustDomain> {
+        let mut domains = self.bundles().iter().map(|bundle| bundle.trust_domain());
+        domains.next().filter(|_| domains.next().is_none())
     }
 }

@@ -1,16 +1,17 @@
-//! Verification of peers. Fails closed, and only ever adds to what webpki requires.
+//! Verification of peers (ADR 2). Fails closed, and only ever adds to what webpki requires.
 
-mod adapter;
-mod candidate;
+mod chain_verifier;
 mod diagnose;
+mod extra_checks;
 mod handshake;
-mod path;
 mod pinned;
 mod rejection;
+mod rustls_verifier;
+mod webpki_input;
 
-pub(crate) use adapter::{ConnectionVerifier, Trust};
-pub(crate) use diagnose::{apart, length};
+pub use chain_verifier::ChainLimits;
+pub(crate) use chain_verifier::ChainVerifier;
 pub(crate) use handshake::handshake_reason;
-pub use path::ChainLimits;
-pub(crate) use path::{Judge, Role};
 pub use rejection::Rejection;
+pub(crate) use rustls_verifier::{ConnectionVerifier, Trust, tls13_signatures};
+pub(crate) use webpki_input::Role;

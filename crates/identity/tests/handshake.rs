@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_attacker::forge::Credentials;
@@ -29,6 +30,43 @@ async fn a_call_is_made_over_tls_1_3_with_a_hybrid_key_exchange_by_a_verified_pe
     assert_eq!(record.tls_version, Some("TLSv1_3"));
     assert_eq!(record.group.as_deref(), Some("X25519MLKEM768"));
     assert_eq!(record.peer_id, Some(id("/client")));
+}
+
+#[tokio::test]
+async fn a_handshake_over_memory_is_judged_as_one_over_a_socket() {
+    let ca = Ca::new();
+    let (_publisher, server) = ca.identity("/server");
+    let (_client_publisher, client) = ca.identity("/client");
+    let attempt = |admitted: &str, expected: &str| {
+        let server_tls = server.server_tls(id(admitted).into()).expect("settings");
+        let client_tls = client.client_tls(id(expected).into()).expect("settings");
+        handshake_over_memory(client_tls, server_tls)
+    };
+    assert_eq!(attempt("/client", "/server"), Ok(Some(rustls::HandshakeKind::Full)));
+    for (admitted, expected) in [("/other", "/server"), ("/client", "/other")] {
+        let error = attempt(admitted, expected).expect_err("one end expects somebody else");
+        assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error:?}");
+    }
+}
+
+/// The first error of either end.
+fn handshake_over_memory(
+    client: Arc<rustls::ClientConfig>,
+    server: Arc<rustls::ServerConfig>,
+) -> Result<Option<rustls::HandshakeKind>, rustls::Error> {
+    let name = "server.example".try_into().expect("a name");
+    let mut client = rustls::ClientConnection::new(client, name)?;
+    let mut server = rustls::ServerConnection::new(server)?;
+    let mut wire = Vec::new();
+    while client.is_handshaking() || server.is_handshaking() {
+        client.write_tls(&mut wire).expect("memory takes all");
+        server.read_tls(&mut wire.split_off(0).as_slice()).expect("room for a flight");
+        server.process_new_packets()?;
+        server.write_tls(&mut wire).expect("memory takes all");
+        client.read_tls(&mut wire.split_off(0).as_slice()).expect("room for a flight");
+        client.process_new_packets()?;
+    }
+    Ok(client.handshake_kind())
 }
 
 #[tokio::test]

@@ -26,20 +26,20 @@ const ROOT_PATH_LEN: u8 = 1;
 /// The signing authority's path length: only leaves follow.
 const SIGNING_PATH_LEN: u8 = 0;
 
-/// Why there is no authority.
+/// A failure to make or load an authority.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaError {
-    /// No randomness.
+    /// The random generator failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// No validity period.
+    /// No validity period can be computed.
     #[error(transparent)]
     Validity(#[from] ValidityError),
     /// The certificate cannot be an authority.
     #[error(transparent)]
     Certificate(#[from] AuthorityError),
-    /// The library that encodes and signs refused.
+    /// rcgen failed to encode or to sign the certificate.
     #[error("the certificate could not be signed")]
     Signing(#[source] rcgen::Error),
     /// The private key belongs to another certificate.
@@ -72,7 +72,7 @@ pub struct Root {
     issuer: Issuer<'static, Signer>,
 }
 
-/// A signing authority and its private key: what signs SVIDs, never what authenticates.
+/// A signing authority and its private key. It signs SVIDs; its certificate is never used as an identity in TLS.
 pub struct SigningAuthority {
     trust_domain: TrustDomain,
     authority: Authority,
@@ -144,7 +144,7 @@ impl SigningAuthority {
     ///
     /// # Errors
     ///
-    /// [`CaError::Entropy`], [`CaError::Validity`] (a root that is over signs nothing), [`CaError::Signing`], or a
+    /// [`CaError::Entropy`], [`CaError::Validity`] (an expired root signs nothing), [`CaError::Signing`], or a
     /// failed re-check.
     pub fn create(
         root: &Root,
@@ -261,7 +261,7 @@ fn ca_params(
     Ok(params)
 }
 
-/// What every authority must be, whether it was made here or loaded.
+/// Checks the requirements on every authority, whether it was made here or loaded.
 fn check_bearer(trust_domain: &TrustDomain, authority: &Authority, signer: &Signer) -> Result<(), CaError> {
     if authority.key_algorithm() != KeyAlgorithm::EcdsaP256
         || authority.spki_der() != signer.subject_public_key_info()

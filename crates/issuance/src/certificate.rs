@@ -12,8 +12,8 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::validity::{self, Validity, ValidityError};
 
-/// Parameters with a serial number and a validity period, and nothing of rcgen's defaults that would surprise:
-/// no subject, no random-looking serial derived from the key, no dates in 1975.
+/// Parameters with a serial number and a validity period, and without rcgen's defaults: no subject, no serial number
+/// derived from the key, no validity from 1975 on.
 pub(crate) fn params(serial: &[u8], validity: Validity) -> Result<CertificateParams, ValidityError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

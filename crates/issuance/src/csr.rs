@@ -3,28 +3,9 @@
 //! Whatever else a request asks for (a CA flag, a validity, extensions, other names) is not read, with one exception:
 //! a URI in the requested subject alternative name is compared with the identity that will be issued, so that a
 //! mistaken or malicious request fails instead of silently getting another identity.
-//!
-//! The signature is verified with the algorithm pair that the key and the signature really have. A P-384 key that
-//! signs with SHA-256, as OpenSSL does by default, is therefore fine.
 
-use avouch_spiffe::x509::KeyAlgorithm;
+use avouch_spiffe::x509::{CertificateRequest, KeyAlgorithm, MAX_CSR_BYTES, NoPossession};
 use avouch_spiffe::{Reason, SpiffeId, SpiffeIdError};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
-    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, EcdsaVerificationAlgorithm, UnparsedPublicKey,
-};
-use x509_parser::asn1_rs::{Any, FromDer};
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::oid_registry::{
-    OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SHA384, OID_SIG_ECDSA_WITH_SHA512,
-    OID_X509_EXT_SUBJECT_ALT_NAME,
-};
-use x509_parser::x509::X509Version;
-
-/// The largest request read.
-pub const MAX_CSR_BYTES: usize = 16 * 1024;
 
 /// A request whose proof of possession holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +15,14 @@ pub struct Csr {
     spiffe_id: Option<SpiffeId>,
 }
 
-/// Why a request is refused.
+/// A certificate signing request that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CsrError {
-    /// More bytes than any honest request has.
+    /// The request is larger than the limit, which no legitimate request reaches.
     #[error("the certificate signing request has {size} bytes, more than {MAX_CSR_BYTES}")]
     TooLarge {
-        /// How many bytes it has.
+        /// The number of its bytes.
         size: usize,
     },
     /// Not a PKCS#10 request.
@@ -72,10 +53,10 @@ pub enum CsrError {
         "the proof of possession does not hold: the signature does not verify with the request's own key"
     )]
     Signature,
-    /// More than one URI in the requested subject alternative name.
+    /// The requested subject alternative name has more than one URI.
     #[error("the request names {count} URIs in its subject alternative name, more than one")]
     ManyUris {
-        /// How many there are.
+        /// The number of URIs.
         count: usize,
     },
     /// The requested subject alternative name cannot be read.
@@ -114,26 +95,26 @@ impl Csr {
         if der.len() > MAX_CSR_BYTES {
             return Err(CsrError::TooLarge { size: der.len() });
         }
-        let (rest, request) = X509CertificationRequest::from_der(der).map_err(|_| CsrError::NotDer)?;
-        if !rest.is_empty() {
+        let request = CertificateRequest::parse(der).map_err(|_| CsrError::NotDer)?;
+        if !request.is_exact() {
             return Err(CsrError::TrailingData);
         }
-        let info = &request.certification_request_info;
-        // Behind the attributes, behind the signature: the parser would overlook it.
-        if !matches!(elements(info.raw), Some(3 | 4)) || elements(der) != Some(3) {
-            return Err(CsrError::TrailingData);
-        }
-        if info.version != X509Version::V1 {
+        if request.version() != 1 {
             return Err(CsrError::Version);
         }
-        let key_algorithm = KeyAlgorithm::of_spki(info.subject_pki.raw)
-            .map_err(|refused| CsrError::KeyAlgorithm { algorithm: refused.algorithm })?;
-        let verification = pair(key_algorithm, &request)?;
-        UnparsedPublicKey::new(verification, info.subject_pki.subject_public_key.as_ref())
-            .verify(info.raw, request.signature_value.as_ref())
-            .map_err(|_| CsrError::Signature)?;
+        let key_algorithm = match request.key_algorithm() {
+            Ok(key @ (KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384)) => key,
+            Ok(other) => return Err(CsrError::KeyAlgorithm { algorithm: other.to_string() }),
+            Err(refused) => return Err(CsrError::KeyAlgorithm { algorithm: refused.algorithm }),
+        };
+        request.verify_possession().map_err(|error| match error {
+            NoPossession::Algorithm => {
+                CsrError::SignatureAlgorithm { algorithm: request.signature_algorithm().to_owned() }
+            }
+            _ => CsrError::Signature,
+        })?;
         let spiffe_id = requested_identity(&request)?;
-        Ok(Self { spki_der: info.subject_pki.raw.to_vec(), key_algorithm, spiffe_id })
+        Ok(Self { spki_der: request.spki_der().to_vec(), key_algorithm, spiffe_id })
     }
 
     /// The public key as DER `SubjectPublicKeyInfo`.
@@ -151,7 +132,7 @@ impl Csr {
         self.spiffe_id.as_ref()
     }
 
-    /// Refuses a request that names somebody else than who it would be issued to.
+    /// Refuses a request that names a SPIFFE ID other than the one it would be issued for.
     ///
     /// # Errors
     ///
@@ -166,81 +147,12 @@ impl Csr {
     }
 }
 
-/// The verification algorithm of the key and signature algorithm that the request really has.
-fn pair(
-    key: KeyAlgorithm,
-    request: &X509CertificationRequest<'_>,
-) -> Result<&'static EcdsaVerificationAlgorithm, CsrError> {
-    let signature = &request.signature_algorithm;
-    let oid = &signature.algorithm;
-    let hash = if *oid == OID_SIG_ECDSA_WITH_SHA256 {
-        256
-    } else if *oid == OID_SIG_ECDSA_WITH_SHA384 {
-        384
-    } else if *oid == OID_SIG_ECDSA_WITH_SHA512 {
-        512
-    } else {
-        0
-    };
-    match (key, hash) {
-        (KeyAlgorithm::EcdsaP256, 256) => Ok(&ECDSA_P256_SHA256_ASN1),
-        (KeyAlgorithm::EcdsaP256, 384) => Ok(&ECDSA_P256_SHA384_ASN1),
-        (KeyAlgorithm::EcdsaP256, 512) => Ok(&ECDSA_P256_SHA512_ASN1),
-        (KeyAlgorithm::EcdsaP384, 256) => Ok(&ECDSA_P384_SHA256_ASN1),
-        (KeyAlgorithm::EcdsaP384, 384) => Ok(&ECDSA_P384_SHA384_ASN1),
-        (KeyAlgorithm::EcdsaP384, 512) => Ok(&ECDSA_P384_SHA512_ASN1),
-        (KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384, _) => {
-            Err(CsrError::SignatureAlgorithm { algorithm: oid.to_id_string() })
-        }
-        (other, _) => Err(CsrError::KeyAlgorithm { algorithm: other.to_string() }),
-    }
-}
-
 /// The one URI of all requested subject alternative names, if any.
-fn requested_identity(request: &X509CertificationRequest<'_>) -> Result<Option<SpiffeId>, CsrError> {
-    let mut uris = Vec::new();
-    for attribute in request.certification_request_info.iter_attributes() {
-        let ParsedCriAttribute::ExtensionRequest(requested) = attribute.parsed_attribute() else { continue };
-        if !is_one_value(attribute.value) {
-            return Err(CsrError::SanUnreadable);
-        }
-        for extension in &requested.extensions {
-            if extension.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
-                continue;
-            }
-            let ParsedExtension::SubjectAlternativeName(san) = extension.parsed_extension() else {
-                return Err(CsrError::SanUnreadable);
-            };
-            if !is_one_value(extension.value) {
-                return Err(CsrError::SanUnreadable);
-            }
-            for name in &san.general_names {
-                match name {
-                    GeneralName::URI(uri) => uris.push(*uri),
-                    GeneralName::Invalid(..) => return Err(CsrError::SanUnreadable),
-                    _ => {}
-                }
-            }
-        }
-    }
-    match uris.as_slice() {
+fn requested_identity(request: &CertificateRequest) -> Result<Option<SpiffeId>, CsrError> {
+    let names = request.names().map_err(|_| CsrError::SanUnreadable)?;
+    match names.uris.as_slice() {
         [] => Ok(None),
         [uri] => Ok(Some(uri.parse()?)),
         many => Err(CsrError::ManyUris { count: many.len() }),
     }
-}
-
-/// Whether this is one value and nothing after it: the parser would overlook a second, and a name with it.
-fn is_one_value(der: &[u8]) -> bool {
-    matches!(Any::from_der(der), Ok(([], _)))
-}
-
-/// How many elements a sequence has.
-fn elements(der: &[u8]) -> Option<usize> {
-    let (mut count, mut rest) = (0, Any::from_der(der).ok()?.1.data);
-    while !rest.is_empty() {
-        (rest, _) = Any::from_der(rest).ok()?;
-        count += 1;
-    }
-    Some(count)
 }

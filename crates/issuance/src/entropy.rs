@@ -1,8 +1,8 @@
 //! Randomness as a value that is passed in, and serial numbers made of it.
 //!
-//! A serial number has 128 bits: 48 bits of Unix time in milliseconds, then 80 random bits. The time in front makes
-//! serials of successive certificates successive, so that a store can use them as its key; the random part is more than the
-//! 64 bits that unpredictability asks for. The first bit is always zero, so the number is positive in 16 octets.
+//! A serial number has 128 bits: a zero bit, so that it is positive in 16 octets; 47 bits of Unix time in milliseconds; 80
+//! random bits, where unpredictability asks for 64. A later millisecond gives a greater serial number, so a store keyed by
+//! it is in the order of issuance.
 
 use std::fmt::Debug;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 const SERIAL_OCTETS: usize = 16;
 const TIME_OCTETS: usize = 6;
 
-/// There was no randomness to be had.
+/// The random generator failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source of randomness failed")]
 pub struct EntropyError;
@@ -47,7 +47,10 @@ pub(crate) fn serial(now: SystemTime, entropy: &dyn Entropy) -> Result<Vec<u8>, 
     Ok(time.into_iter().skip(16 - TIME_OCTETS).chain(random).collect())
 }
 
-/// When a certificate with this serial number was made here, to the millisecond; `None`: it was not.
+/// The time in a serial number, to the millisecond; `None`: it is not 32 hexadecimal digits. A value proves nothing about
+/// who made the certificate: the serial numbers of others parse too.
+///
+/// A restored issuer uses it to tell whether the certificate may be one that its store has lost (ADR 5).
 #[must_use]
 pub fn made_at(serial: &str) -> Option<SystemTime> {
     let time = serial.get(..2 * TIME_OCTETS).filter(|_| serial.len() == 2 * SERIAL_OCTETS)?;

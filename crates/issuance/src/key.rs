@@ -17,7 +17,7 @@ pub struct PrivateKey {
     pkcs8: Zeroizing<Vec<u8>>,
 }
 
-/// Why there is no key. No variant carries key material.
+/// A failure to make or read a key. No variant carries key material.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -27,7 +27,7 @@ pub enum KeyError {
     /// The text has no private key that is PEM and not encrypted.
     #[error(transparent)]
     Pem(#[from] PemError),
-    /// The key is PEM, but in the form of its algorithm alone.
+    /// The key is PEM, but in SEC 1 or PKCS#1 instead of PKCS#8.
     #[error(
         "the key is in SEC 1 or PKCS#1, not in PKCS#8 (BEGIN PRIVATE KEY); `openssl pkey -in FILE -out KEY.pem` writes it \
          as it is needed"
@@ -98,7 +98,7 @@ impl Debug for PrivateKey {
     }
 }
 
-/// The key as rcgen wants to see it.
+/// The key as a signer for rcgen.
 pub(crate) struct Signer(pub(crate) PrivateKey);
 
 impl PublicKeyData for Signer {

@@ -1,4 +1,4 @@
-//! How a certificate comes to be: profile → request → check → sign → re-check.
+//! Certificate issuance: profile → request → check → sign → re-check.
 //!
 //! The order is enforced by types: a [`Request`] becomes a [`Checked`] by [`Request::check`] only, a `Checked` is
 //! consumed by [`Checked::sign`], and what comes out is an [`Issued`] whose certificate was parsed again and compared
@@ -8,8 +8,8 @@
 //! Pure and synchronous: no files, no sockets, no clock, no store. Time and randomness are passed in. Nothing is
 //! logged here; the issuer writes the audit line.
 //!
-//! Refused by construction: keys other than P-256 and P-384, certificates that outlive their signing authority,
-//! SPIFFE IDs of another trust domain, reserved paths for anybody but avouch itself, name constraints.
+//! Refused by construction: keys other than P-256 and P-384, SPIFFE IDs of another trust domain, reserved paths for anybody
+//! but avouch itself, name constraints. A certificate ends no later than its signing authority: a later end is cut.
 
 mod authority;
 mod certificate;
@@ -22,7 +22,7 @@ mod request;
 mod validity;
 
 pub use authority::{CaError, Root, SigningAuthority};
-pub use csr::{Csr, CsrError, MAX_CSR_BYTES};
+pub use csr::{Csr, CsrError};
 pub use dns::{DnsName, DnsNameError};
 pub use entropy::{Entropy, EntropyError, SystemEntropy, made_at};
 pub use key::{KeyError, PrivateKey};

@@ -3,7 +3,6 @@
 //! A profile is written as TOML and becomes a checked value with ceilings before anything is issued from it. What the
 //! standards fix (key usages, path lengths, the SPIFFE ID, criticality) is not in a profile and cannot be configured.
 
-mod duration;
 mod file;
 
 use std::fmt::Write as _;
@@ -11,6 +10,7 @@ use std::time::Duration;
 
 use avouch_spiffe::TrustDomain;
 use avouch_spiffe::x509::KeyAlgorithm;
+use avouch_time::duration;
 
 use file::{CaFile, KeyName, SvidFile};
 
@@ -33,7 +33,7 @@ pub enum ProfileError {
         file: String,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault.
         message: String,
     },
     /// A value that is not allowed.
@@ -43,7 +43,7 @@ pub enum ProfileError {
         file: String,
         /// The key.
         key: &'static str,
-        /// What is wrong with its value.
+        /// The fault of its value.
         why: String,
     },
 }
@@ -67,7 +67,7 @@ pub struct RootProfile(CaProfile);
 #[derive(Clone, Debug)]
 pub struct SigningAuthorityProfile(CaProfile);
 
-/// What the two kinds of authority have in common.
+/// The settings that the profiles of both kinds of authority have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct CaProfile {
     pub(crate) lifetime: Duration,
@@ -91,7 +91,7 @@ impl Profiles {
     ///
     /// # Errors
     ///
-    /// None in a build whose tests pass.
+    /// If an embedded profile is invalid, which a test excludes.
     pub fn embedded() -> Result<Self, ProfileError> {
         Ok(Self {
             root: RootProfile::parse("certs/root.toml", include_str!("../../../certs/root.toml"))?,
@@ -121,7 +121,7 @@ impl RootProfile {
         &self.0
     }
 
-    /// How long a root lives.
+    /// The lifetime of a root.
     pub fn lifetime(&self) -> Duration {
         self.0.lifetime
     }
@@ -144,7 +144,7 @@ impl SigningAuthorityProfile {
         &self.0
     }
 
-    /// How long a signing authority lives.
+    /// The lifetime of a signing authority.
     pub fn lifetime(&self) -> Duration {
         self.0.lifetime
     }
@@ -249,12 +249,12 @@ impl SvidProfile {
         self.max_lifetime
     }
 
-    /// How far the beginning is put back, at most.
+    /// The most by which `notBefore` is put back, for clocks that are behind.
     pub fn backdate(&self) -> Duration {
         self.backdate
     }
 
-    /// How many DNS names an entry may have.
+    /// The most DNS names that an entry may have.
     pub fn max_dns_names(&self) -> usize {
         self.max_dns_names
     }
@@ -275,7 +275,7 @@ fn bounded(
     if (min..=max).contains(&found) {
         return Ok(found);
     }
-    let [min, max] = [min, max].map(duration::text);
+    let [min, max] = [min, max].map(duration::exact);
     Err(value(file, key, format!("must be between \"{min}\" and \"{max}\"")))
 }
 

@@ -49,7 +49,7 @@ pub struct Issued {
     leaf: Leaf,
 }
 
-/// Why no SVID is issued.
+/// The error of an SVID that cannot be issued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssuanceError {
@@ -59,7 +59,7 @@ pub enum IssuanceError {
     /// The SPIFFE ID has no path.
     #[error("{0} names a trust domain, not a workload")]
     NoPath(SpiffeId),
-    /// The path is kept for avouch.
+    /// The path is reserved for avouch's own processes.
     #[error("{0} is reserved for avouch itself")]
     Reserved(SpiffeId),
     /// The profile does not issue for keys of this algorithm.
@@ -83,13 +83,13 @@ pub enum IssuanceError {
         /// The profile's bound.
         max: usize,
     },
-    /// No validity period; above all, an authority that is over.
+    /// No validity period can be computed, mostly because the authority has expired.
     #[error(transparent)]
     Validity(#[from] ValidityError),
-    /// No randomness.
+    /// The random generator failed.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
-    /// The library that encodes and signs refused.
+    /// rcgen failed to encode or to sign the certificate.
     #[error("the certificate could not be signed")]
     Signing(#[from] rcgen::Error),
     /// What was signed is not an X.509-SVID.
@@ -116,7 +116,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`CsrError::IdentityMismatch`] when the request names somebody else.
+    /// [`CsrError::IdentityMismatch`] when the request names another SPIFFE ID.
     pub fn for_csr(csr: &Csr, entitled: SpiffeId) -> Result<Self, CsrError> {
         csr.check_identity(&entitled)?;
         Ok(Self {
@@ -148,7 +148,7 @@ impl Request {
         self
     }
 
-    /// Asks for DNS names beside the SPIFFE ID; one that is there twice is kept once.
+    /// Asks for DNS names beside the SPIFFE ID; duplicates are dropped.
     #[must_use]
     pub fn dns_names(mut self, names: impl IntoIterator<Item = DnsName>) -> Self {
         for name in names {
@@ -262,7 +262,7 @@ impl Issued {
         &self.chain
     }
 
-    /// The certificates, given away.
+    /// The certificates, by value.
     pub fn into_chain(self) -> Vec<CertificateDer<'static>> {
         self.chain
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
-/// Why there is no validity period.
+/// A validity period that cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValidityError {
@@ -66,7 +66,7 @@ fn whole_seconds(time: SystemTime) -> Result<SystemTime, ValidityError> {
     Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()))
 }
 
-/// The same instant for rcgen.
+/// The time in the type that rcgen takes.
 pub(crate) fn date(time: SystemTime) -> Result<OffsetDateTime, ValidityError> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| ValidityError::Unrepresentable)?;
     let seconds = i64::try_from(since.as_secs()).map_err(|_| ValidityError::Unrepresentable)?;

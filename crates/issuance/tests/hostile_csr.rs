@@ -12,7 +12,7 @@
 mod support;
 
 use avouch_issuance::{Csr, CsrError, Request};
-use avouch_spiffe::x509::{Facts, KeyAlgorithm};
+use avouch_spiffe::x509::{CertificateInfo, KeyAlgorithm};
 use avouch_spiffe::{Reason, SpiffeIdError};
 use proptest::prelude::*;
 use x509_parser::asn1_rs::{Any, FromDer as _};
@@ -27,7 +27,7 @@ fn refused(der: &[u8]) -> CsrError {
 fn a_request_for_a_ca_with_other_names_gets_a_plain_leaf_of_its_entry() {
     let csr = Csr::parse(&recorded("ca-and-other-sans")).unwrap();
     let issued = Ca::new().issue(Request::for_csr(&csr, id("/orders")).unwrap());
-    let facts = Facts::parse(&issued.chain()[0]).unwrap();
+    let facts = CertificateInfo::parse(&issued.chain()[0]).unwrap();
     assert!(!facts.ca);
     assert_eq!(facts.key_usage, ["digitalSignature"]);
     assert_eq!(facts.uris, ["spiffe://market.example/orders"]);

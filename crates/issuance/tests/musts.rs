@@ -11,7 +11,7 @@
 mod support;
 
 use avouch_issuance::{CaError, IssuanceError, PrivateKey, Request, SigningAuthority, SystemEntropy};
-use avouch_spiffe::x509::{Authority, AuthorityError, Facts, Leaf, SvidError};
+use avouch_spiffe::x509::{Authority, AuthorityError, CertificateInfo, Leaf, SvidError};
 use avouch_spiffe::{Bundle, SpiffeId};
 use support::{Ca, csr, domain, id, now};
 use x509_parser::asn1_rs::FromDer;
@@ -34,7 +34,7 @@ fn must_06_the_signing_authority_bears_an_svid_of_its_trust_domain_without_path(
     let ca = Ca::new();
     for authority in [ca.authority.certificate(), ca.root.certificate()] {
         assert_eq!(authority.spiffe_id(), Some(&domain().id()));
-        assert_eq!(Facts::parse(authority.der()).unwrap().uris, ["spiffe://market.example"]);
+        assert_eq!(CertificateInfo::parse(authority.der()).unwrap().uris, ["spiffe://market.example"]);
     }
 }
 
@@ -62,7 +62,7 @@ fn must_08_exactly_one_uri_san() {
     let ca = Ca::new();
     let names = ["orders.market.example", "localhost"].map(|name| name.parse().unwrap());
     let issued = ca.issue(Request::for_csr(&csr(), id("/orders")).unwrap().dns_names(names));
-    let facts = Facts::parse(&issued.chain()[0]).unwrap();
+    let facts = CertificateInfo::parse(&issued.chain()[0]).unwrap();
     assert_eq!(facts.uris, ["spiffe://market.example/orders"]);
     assert_eq!(facts.dns, ["orders.market.example", "localhost"]);
 }
@@ -92,7 +92,7 @@ fn must_11_a_signing_certificate_has_no_path_and_never_authenticates() {
     let ca = Ca::new();
     for authority in [ca.authority.certificate(), ca.root.certificate()] {
         assert!(authority.spiffe_id().is_some_and(SpiffeId::is_root));
-        let facts = Facts::parse(authority.der()).unwrap();
+        let facts = CertificateInfo::parse(authority.der()).unwrap();
         assert!(facts.extended_key_usage.is_empty());
         assert_eq!(facts.key_usage, ["keyCertSign", "cRLSign"], "no digitalSignature: TLS has no use for it");
         assert_eq!(Leaf::parse(authority.der()), Err(SvidError::IsCa));
@@ -137,16 +137,19 @@ fn must_13_key_usage_is_there_and_critical_and_fits() {
     for der in [&leaf, &authority, &root] {
         assert!(parsed(der).key_usage().unwrap().unwrap().critical);
     }
-    assert_eq!(Facts::parse(&leaf).unwrap().key_usage, ["digitalSignature"]);
+    assert_eq!(CertificateInfo::parse(&leaf).unwrap().key_usage, ["digitalSignature"]);
     for der in [&authority, &root] {
-        assert!(Facts::parse(der).unwrap().key_usage.contains(&"keyCertSign"));
+        assert!(CertificateInfo::parse(der).unwrap().key_usage.contains(&"keyCertSign"));
     }
 }
 
 #[test]
 fn must_14_extended_key_usage_has_server_and_client_auth() {
     let issued = Ca::new().svid("/orders");
-    assert_eq!(Facts::parse(&issued.chain()[0]).unwrap().extended_key_usage, ["serverAuth", "clientAuth"]);
+    assert_eq!(
+        CertificateInfo::parse(&issued.chain()[0]).unwrap().extended_key_usage,
+        ["serverAuth", "clientAuth"]
+    );
 }
 
 #[test]

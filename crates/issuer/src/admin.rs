@@ -1,17 +1,18 @@
 //! Serving the administrator: who is at the other end of the socket, and the same authorization layer as everywhere.
 //!
-//! What is no gRPC call is answered before that. The kernel says which user connected (`SO_PEERCRED`). The issuer's own user and root are `local-admin`; anybody else is
-//! nobody, and every RPC here refuses nobody.
+//! A request that is not a gRPC call is answered before authorization. The kernel says which user connected
+//! (`SO_PEERCRED`). The issuer's own user and root are `local-admin`; any other peer is unauthenticated, and every RPC
+//! here refuses unauthenticated callers.
 
-use crate::Issuer;
+use crate::grpc::AdminService;
 use avouch_api::admin::v1::admin_server::AdminServer;
 use avouch_authz::LocalAdminCaller;
+use avouch_authz::layer::AuthzLayer;
 use avouch_identity::GrpcOnly;
 use avouch_identity::listen::{Accepted, Acceptor, Share};
 use http::Request;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,11 +20,13 @@ use tonic::transport::Server;
 use tonic::transport::server::UdsConnectInfo;
 use tower::ServiceBuilder;
 
-/// Requests are small: an identity and a few names.
+/// The largest request that is accepted; requests are small: an identity and a few names.
 const MAX_REQUEST: usize = 256 * 1024;
 
+/// Serves the administrator until `shutdown`. `authz` enforces the rules of the API.
 pub(crate) async fn serve(
-    issuer: &Issuer,
+    service: AdminService,
+    authz: AuthzLayer,
     listener: UnixListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
@@ -38,13 +41,12 @@ pub(crate) async fn serve(
         }
         request
     });
-    // tonic serves here, which takes any method and content type for a call.
+    // This socket is served by tonic itself, which accepts any method and content type as a call.
     let grpc_only = tower::layer::layer_fn(GrpcOnly::new);
-    let layers =
-        ServiceBuilder::new().layer(grpc_only).layer(who).layer(issuer.authz(Arc::new(()))).into_inner();
+    let layers = ServiceBuilder::new().layer(grpc_only).layer(who).layer(authz).into_inner();
     Server::builder()
         .layer(layers)
-        .add_service(AdminServer::new(issuer.admin_service()).max_decoding_message_size(MAX_REQUEST))
+        .add_service(AdminServer::new(service).max_decoding_message_size(MAX_REQUEST))
         .serve_with_incoming_shutdown(connections(listener), shutdown)
         .await
 }
@@ -57,13 +59,14 @@ fn connections(listener: UnixListener) -> ReceiverStream<io::Result<UnixStream>>
         let acceptor = Acceptor::new("administration", Share::Few);
         loop {
             let accepted = tokio::select! {
+                // The end of the server first: a connection accepted after it would never be answered.
                 biased;
                 () = sender.closed() => return,
                 accepted = acceptor.accept(&listener, || None) => accepted,
             };
             let (connection, is_last) = match accepted {
                 Ok(Accepted::Connection(stream, _)) => (Ok(stream), false),
-                // The acceptor has said so.
+                // The acceptor has logged it.
                 Ok(Accepted::Refused(..) | Accepted::Nothing) => continue,
                 Err(error) => (Err(error), true),
             };
@@ -75,7 +78,7 @@ fn connections(listener: UnixListener) -> ReceiverStream<io::Result<UnixStream>>
     ReceiverStream::new(receiver)
 }
 
-/// The issuer's own user and root; a peer the kernel says nothing about is nobody.
+/// The issuer's own user and root; a peer whose user the kernel does not report is no administrator.
 fn is_administrator(uid: Option<u32>, own_uid: u32) -> bool {
     uid.is_some_and(|uid| uid == own_uid || uid == 0)
 }

@@ -1,7 +1,8 @@
 //! The Unix socket of the administration: where it is, and who may have put it there.
 //!
-//! The socket (0600) lives in a directory of the issuer's user alone (0700), under a short path: the kernel cuts at about
-//! 108 bytes. A socket file that nobody answers is a leftover and goes; one that answers is another issuer, and stays.
+//! The socket (0600) lives in a directory of the issuer's user alone (0700), under a short path: the kernel limits it
+//! to about 108 bytes. A socket file that refuses connections is stale and is removed; one that accepts them belongs to
+//! another issuer, and is kept.
 
 use avouch_files::{PrivateDirError, create_private_dir, examine_private_dir};
 use avouch_spiffe::TrustDomain;
@@ -17,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 pub const MAX_PATH: usize = 100;
 const FILE_NAME: &str = "admin.sock";
 
-/// Why a path cannot carry a socket.
+/// A path that cannot carry a socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketPathError {
@@ -34,14 +35,14 @@ pub enum SocketPathError {
     },
 }
 
-/// Why the socket cannot be opened.
+/// A failure to open the socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Its directory is not ours alone.
+    /// The socket's directory is accessible to other users.
     #[error("the administration socket's directory cannot be used")]
     Directory(#[from] PrivateDirError),
-    /// Somebody answers there.
+    /// Another process accepts connections on the socket.
     #[error("another issuer answers on {0}; stop it first, or set issuer.admin_socket")]
     InUse(PathBuf),
     /// Something else than a socket is there.
@@ -52,7 +53,7 @@ pub enum BindError {
     Io {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -82,11 +83,12 @@ fn runtime_dir(xdg: Option<OsString>, root: bool) -> PathBuf {
 
 fn path_in(runtime_dir: &Path, trust_domain: &TrustDomain) -> PathBuf {
     let hash = avouch_spiffe::x509::sha256(trust_domain.as_str().as_bytes());
-    let short = avouch_spiffe::hex::encode(hash.get(..4).unwrap_or_default());
+    let short = avouch_text::hex::encode(hash.get(..4).unwrap_or_default());
     runtime_dir.join(format!("avouch-{short}")).join(FILE_NAME)
 }
 
-/// Refuses a path where [`bind`] could open none, whoever listens there at the moment. Makes and removes nothing.
+/// Refuses a path at which [`bind`] could not create a socket, without asking whether a process listens there now.
+/// Creates and removes nothing.
 pub(crate) fn examine(path: &Path) -> Result<(), BindError> {
     if let Some(parent) = path.parent() {
         examine_private_dir(parent)?;

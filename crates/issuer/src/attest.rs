@@ -1,7 +1,8 @@
 //! Who a workload is at its first contact: from evidence to the entry it stands for.
 //!
-//! An attestor only looks; what it wants consumed (a token) is consumed together with the issuance record, in one commit
-//! of the store, so that evidence is never spent without a certificate nor a certificate issued on spent evidence.
+//! An attestor changes nothing; what its evidence uses up (a token) is consumed together with the issuance record, in
+//! one commit of the store, so that evidence is never spent without a certificate nor a certificate issued on spent
+//! evidence.
 
 mod join_token;
 
@@ -16,16 +17,16 @@ use std::pin::Pin;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
-/// What an [`Attestor`] returns.
+/// The answer of an [`Attestor`].
 pub type AttestFuture<'a> = Pin<Box<dyn Future<Output = Result<Attested, IssueError>> + Send + 'a>>;
 
-/// Recognises workloads by what they show.
+/// Identifies workloads by their evidence.
 pub trait Attestor: Send + Sync + fmt::Debug + 'static {
     /// The entry that the evidence stands for, for this key. Changes nothing.
     fn attest<'a>(&'a self, evidence: &'a Evidence, key: &'a KeyHash, now: SystemTime) -> AttestFuture<'a>;
 }
 
-/// What a workload shows. Secrets inside never print.
+/// The evidence that a workload shows. Secrets inside never print.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Evidence {
@@ -41,10 +42,10 @@ impl fmt::Debug for Evidence {
     }
 }
 
-/// What evidence proved.
+/// The entry that evidence proved.
 #[derive(Debug, Clone)]
 pub struct Attested {
-    /// Who it is.
+    /// The entry of the identity.
     pub entry: Entry,
     /// The token to consume with the issuance.
     pub token: Option<TokenHash>,

@@ -1,20 +1,20 @@
-//! One line per issuance and per act of administration, and of each network's refusals the first ones and some of the
-//! rest: who, what, by which right, why not.
+//! The audit log: one line per issuance and per administrative action; refusals are rate-limited by network. A line
+//! says who asked for what, by which evidence, and why it was refused.
 //!
 //! The lines have the target `avouch::audit` and carry no secret: no token, no key, no request.
 
 use crate::error::IssueError;
-use crate::store::{Entry, Issuance};
+use crate::store::{CertificateRecord, Entry};
 use avouch_authz::layer::DecisionId;
 use avouch_identity::ConnectionInfo;
+use avouch_limits::{Network, RateLimiter, log_lines};
 use avouch_records::Recorder;
-use avouch_spiffe::throttle::{self, Throttle};
-use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
+use avouch_spiffe::{PeerIdentity, Reason, SpiffeId};
 use avouch_text::with_causes;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// Who called: what the log may say of a connection.
+/// The caller, as an audit line identifies it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallerFacts<'a> {
     pub(crate) connection: Option<&'a ConnectionInfo>,
@@ -22,44 +22,44 @@ pub(crate) struct CallerFacts<'a> {
 }
 
 /// A certificate was issued and is on record.
-pub(crate) fn issued(issuance: &Issuance, authority: &str) {
+pub(crate) fn issued(certificate: &CertificateRecord, authority: &str) {
     tracing::info!(
         target: "avouch::audit",
         action = "issue",
-        origin = issuance.origin.as_str(),
-        spiffe_id = issuance.spiffe_id.as_str(),
-        serial = issuance.serial,
-        not_after = seconds(issuance.not_after),
-        key_sha256 = %issuance.key,
+        origin = certificate.origin.as_str(),
+        spiffe_id = certificate.spiffe_id.as_str(),
+        serial = certificate.serial,
+        not_after = seconds(certificate.not_after),
+        key_sha256 = %certificate.key,
         authority,
         "certificate issued"
     );
 }
 
-/// Writes refusals: of the same network for the same reason only so many, the next one saying how many were not
-/// written before it.
+/// Writes refusals to the log, rate-limited by network and reason; the next line written says how many were suppressed
+/// before it.
 #[derive(Debug)]
 pub(crate) struct Refusals {
-    lines: Throttle<(Option<Network>, Reason)>,
-    addresses: Throttle<SpiffeId>,
-    recorder: OnceLock<Recorder>,
+    lines: RateLimiter<(Option<Network>, Reason)>,
+    addresses: RateLimiter<SpiffeId>,
+    recorder: Option<Recorder>,
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self { lines: throttle::log_lines(), addresses: throttle::log_lines(), recorder: OnceLock::new() }
+        Self { lines: log_lines(), addresses: log_lines(), recorder: None }
     }
 }
 
 impl Refusals {
-    /// Puts them among the records of the process too. Only the first recorder counts.
-    pub(crate) fn record_with(&self, recorder: Recorder) {
-        let _ = self.recorder.set(recorder);
+    /// Adds the refusals to the records of the process as well.
+    pub(crate) fn recorded_by(recorder: Recorder) -> Self {
+        Self { recorder: Some(recorder), ..Self::default() }
     }
 
-    /// A workload advertises an address where nobody could connect; operators will not find it there.
+    /// Logs that a workload advertises an address to which no client could connect; the address is not recorded.
     pub(crate) fn addresses(&self, peer: &SpiffeId, problem: &str) {
-        let Some(suppressed) = self.addresses.pass(peer.clone(), Instant::now()) else { return };
+        let Ok(suppressed) = self.addresses.check(peer.clone(), Instant::now()) else { return };
         tracing::warn!(
             %peer,
             problem,
@@ -77,8 +77,8 @@ impl Refusals {
         caller: CallerFacts<'_>,
     ) {
         let network = caller.connection.map(|info| info.peer_addr.ip().into());
-        let Some(suppressed) = self.lines.pass((network, error.reason()), Instant::now()) else { return };
-        if let Some(recorder) = self.recorder.get() {
+        let Ok(suppressed) = self.lines.check((network, error.reason()), Instant::now()) else { return };
+        if let Some(recorder) = &self.recorder {
             let call = (caller.connection, caller.peer);
             recorder.refused(
                 rpc(action),

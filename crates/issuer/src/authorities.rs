@@ -21,49 +21,49 @@ const ROOT_CERTIFICATE: &str = "root.crt";
 /// Certificate and key in one file: replaced together or not at all.
 const SIGNING: &str = "signing.pem";
 
-/// Why there are no authorities to issue with.
+/// A failure to make or load the authorities.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthoritiesError {
     /// A file cannot be used.
     #[error("a key or certificate file cannot be used")]
     File(#[from] PrivateDirError),
-    /// A file is not what its name says.
+    /// A file does not hold what its name says.
     #[error("{path} cannot be used: {}", fault.describe(path))]
     NotPem {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         fault: PemError,
     },
     /// A key cannot be made or read.
     #[error("the key in {path} cannot be used")]
     Key {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The fault.
         source: KeyError,
     },
     /// A certificate cannot be made, or is not what it must be.
     #[error("the authority in {path} cannot be used")]
     Authority {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The fault.
         source: CaError,
     },
-    /// The root has ended.
+    /// The root has expired.
     #[error(
         "the root in {path} has expired; the trust domain needs a new root before anything can be issued"
     )]
     RootExpired {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
     },
-    /// The root begins in the future.
+    /// The root is not valid yet.
     #[error("the root in {path} is not valid yet: this machine's clock is behind")]
     RootNotYetValid {
-        /// Where it is.
+        /// The file.
         path: PathBuf,
     },
     /// The root's certificate is gone, though it has been in use.
@@ -71,13 +71,13 @@ pub enum AuthoritiesError {
         "{path} is missing, but this directory has been in use; put it back, no other root is made in its place"
     )]
     RootMissing {
-        /// Where it should be.
+        /// The file that is missing.
         path: PathBuf,
     },
-    /// The root's key is needed and not there.
+    /// The root's key is needed, and its file is missing.
     #[error("{path} is missing; it is needed to sign a new signing authority: put it there for a moment")]
     RootKeyMissing {
-        /// Where it should be.
+        /// The file that is missing.
         path: PathBuf,
     },
 }
@@ -132,7 +132,7 @@ impl Authorities {
         &self.root
     }
 
-    /// What signs SVIDs at this moment.
+    /// The authority that signs SVIDs at this moment.
     pub(crate) fn signing(&self) -> Arc<SigningAuthority> {
         self.signing.load_full()
     }
@@ -142,7 +142,7 @@ impl Authorities {
         &self.profiles
     }
 
-    /// Where randomness comes from.
+    /// The source of randomness.
     pub(crate) fn entropy(&self) -> &dyn Entropy {
         &*self.entropy
     }
@@ -178,7 +178,7 @@ fn load_root(
     if root.not_before() > now {
         return Err(AuthoritiesError::RootNotYetValid { path });
     }
-    // A key that does not belong is found now, not on the day it is needed.
+    // Checked at start, so that a key of another certificate is found before it is needed to sign.
     if let Some(key) = load_key(dir, ROOT_KEY)? {
         Root::load(trust_domain, root.der(), key).map_err(ca_error)?;
     }
@@ -214,7 +214,8 @@ pub(crate) fn examine(
     }
 }
 
-/// The key goes to disk first: a crash in between leaves a key that nobody has seen a certificate of.
+/// Makes the root. The key is written to disk first: a crash in between leaves a key for which no certificate was
+/// published.
 fn make_root(
     dir: &PrivateDir,
     trust_domain: &TrustDomain,

@@ -4,12 +4,11 @@
 //! process); unknown keys are refused. [`IssuerConfig`] is what came
 //! through the checks; every ceiling has its reason beside it. Neither holds a secret.
 
-pub mod duration;
-
 use crate::admin_socket::{self, SocketPathError};
 use avouch_issuance::SvidProfile;
-use avouch_service::{ConfigFault, Scalar};
-use avouch_spiffe::{Bounds, OutOfBounds, TrustDomain};
+use avouch_service::{ConfigFault, Readable, Scalar};
+use avouch_spiffe::{Bounds, TrustDomain};
+use avouch_time::duration;
 use serde::Deserialize;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -21,7 +20,7 @@ use std::time::Duration;
 pub struct IssuerSettings {
     /// The trust domain to issue for, as in `market.example`.
     pub trust_domain: TrustDomain,
-    /// Where keys, certificates and the store live: a local directory of the issuer's user alone.
+    /// The directory of keys, certificates and the store: local, and of the issuer's user alone.
     pub data_dir: PathBuf,
     /// The administration socket. Default: `avouch-<hash of the trust domain>/admin.sock` in `$XDG_RUNTIME_DIR`, else
     /// `/run` (as root), else the temporary directory.
@@ -29,12 +28,12 @@ pub struct IssuerSettings {
     /// Directory with `root.toml`, `signing-authority.toml` and `svid.toml`. Default: the profiles built in.
     pub profiles: Option<PathBuf>,
     /// Life of an SVID whose entry names none, within the bounds of the profile. Default: the profile's (`1h`).
-    pub svid_ttl: Option<String>,
-    /// How long after its SVID has expired a workload may recover, if its entry does not say. Default: `24h`.
-    pub recovery_window: Option<String>,
-    /// How long certificates stay in the inventory after they have expired. Default: `30d`.
-    pub retention: Option<String>,
-    /// Who may ask how often.
+    pub svid_ttl: Option<Scalar>,
+    /// The recovery window of an entry that names none: how long after its SVID has expired a workload may recover. Default: `24h`.
+    pub recovery_window: Option<Scalar>,
+    /// The time for which certificates stay in the inventory after they have expired. Default: `30d`.
+    pub retention: Option<Scalar>,
+    /// The rate limits per peer.
     #[serde(default)]
     pub rate_limits: RateLimitSettings,
 }
@@ -45,11 +44,11 @@ pub struct IssuerSettings {
 pub struct RateLimitSettings {
     /// Calls per second without an identity (enrolment, recovery), per IP address.
     pub unauthenticated_per_second: NonZeroU32,
-    /// How many of them may come at once.
+    /// The burst: calls that may come at once.
     pub unauthenticated_burst: NonZeroU32,
     /// Calls per second with an identity (renewal, trust stream), per SPIFFE ID.
     pub authenticated_per_second: NonZeroU32,
-    /// How many of them may come at once.
+    /// The burst: calls that may come at once.
     pub authenticated_burst: NonZeroU32,
 }
 
@@ -69,7 +68,7 @@ const fn at_least_one(n: u32) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(n.saturating_sub(1))
 }
 
-/// As written.
+/// The `[issuer.rate_limits]` section as written; an absent key gets its default.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawRateLimits {
@@ -83,29 +82,29 @@ impl TryFrom<RawRateLimits> for RateLimitSettings {
     type Error = ConfigFault;
 
     fn try_from(raw: RawRateLimits) -> Result<Self, ConfigFault> {
-        let rate = |key: &str, given: Option<Scalar>, default: NonZeroU32| match given {
-            Some(given) => given.within(&format!("issuer.rate_limits.{key}"), &RATE).map(at_least_one),
+        let rate = |key: &str, given, default| match within(key, given, &RATE)? {
+            Some(rate) => Ok::<_, ConfigFault>(at_least_one(rate)),
             None => Ok(default),
         };
         let default = Self::default();
         Ok(Self {
             unauthenticated_per_second: rate(
-                "unauthenticated_per_second",
+                "issuer.rate_limits.unauthenticated_per_second",
                 raw.unauthenticated_per_second,
                 default.unauthenticated_per_second,
             )?,
             unauthenticated_burst: rate(
-                "unauthenticated_burst",
+                "issuer.rate_limits.unauthenticated_burst",
                 raw.unauthenticated_burst,
                 default.unauthenticated_burst,
             )?,
             authenticated_per_second: rate(
-                "authenticated_per_second",
+                "issuer.rate_limits.authenticated_per_second",
                 raw.authenticated_per_second,
                 default.authenticated_per_second,
             )?,
             authenticated_burst: rate(
-                "authenticated_burst",
+                "issuer.rate_limits.authenticated_burst",
                 raw.authenticated_burst,
                 default.authenticated_burst,
             )?,
@@ -113,26 +112,21 @@ impl TryFrom<RawRateLimits> for RateLimitSettings {
     }
 }
 
-/// Why a configuration is refused.
+/// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A number or a duration is outside its bounds.
-    #[error("issuer.{key} = {bounds}")]
-    OutOfBounds {
-        /// Which key.
-        key: &'static str,
-        /// What it says, and what it may say.
-        bounds: OutOfBounds,
-    },
-    /// Certificates would be forgotten while they may still recover.
+    #[error(transparent)]
+    Value(#[from] ConfigFault),
+    /// Certificates would be deleted from the inventory while their workloads may still recover.
     #[error("issuer.retention ({retention}) is shorter than issuer.recovery_window ({window}), so certificates \
-             would be forgotten while they may still recover", retention = duration::display(*retention),
-            window = duration::display(*window))]
+             would be forgotten while they may still recover", retention = duration::exact(*retention),
+            window = duration::exact(*window))]
     RetentionTooShort {
-        /// What it says.
+        /// The retention as configured.
         retention: Duration,
-        /// The window.
+        /// The recovery window as configured.
         window: Duration,
     },
     /// The socket's path cannot be used.
@@ -140,7 +134,7 @@ pub enum ConfigError {
     AdminSocket(#[from] SocketPathError),
 }
 
-/// A key that was lost longer than this ago should join anew.
+/// The longest recovery window: a workload whose SVID expired longer ago should join anew.
 pub const MAX_RECOVERY_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -148,7 +142,7 @@ const RECOVERY_WINDOW: Bounds<Duration> =
     Bounds::new(Duration::ZERO, MAX_RECOVERY_WINDOW, "a workload that was away longer should join anew");
 const RETENTION: Bounds<Duration> =
     Bounds::new(HOUR, Duration::from_secs(10 * 366 * 24 * 3600), "the inventory is no archive");
-/// Whether the profile allows it is known only with the profile.
+/// The bounds of any profile; the bounds of the configured one are checked once it is loaded.
 const SVID_TTL: Bounds<Duration> = Bounds::new(
     SvidProfile::LIFETIME_FLOOR,
     SvidProfile::LIFETIME_CEILING,
@@ -165,7 +159,7 @@ pub struct IssuerConfig {
     pub trust_domain: TrustDomain,
     /// Keys, certificates, store.
     pub data_dir: PathBuf,
-    /// Where the administrator reaches it.
+    /// The socket on which the administrator reaches it.
     pub admin_socket: PathBuf,
     /// Certificate profiles, or the built-in ones.
     pub profiles: Option<PathBuf>,
@@ -175,7 +169,7 @@ pub struct IssuerConfig {
     pub recovery_window: Duration,
     /// At least the longest recovery window.
     pub retention: Duration,
-    /// Who may ask how often.
+    /// The rate limits per peer.
     pub rate_limits: RateLimitSettings,
 }
 
@@ -183,10 +177,11 @@ impl TryFrom<IssuerSettings> for IssuerConfig {
     type Error = ConfigError;
 
     fn try_from(settings: IssuerSettings) -> Result<Self, ConfigError> {
-        let recovery_window = within("recovery_window", settings.recovery_window, &RECOVERY_WINDOW)?;
+        let recovery_window = within("issuer.recovery_window", settings.recovery_window, &RECOVERY_WINDOW)?;
         let recovery_window = recovery_window.unwrap_or(24 * HOUR);
-        let retention = within("retention", settings.retention, &RETENTION)?.unwrap_or(MAX_RECOVERY_WINDOW);
-        let svid_ttl = within("svid_ttl", settings.svid_ttl, &SVID_TTL)?;
+        let retention =
+            within("issuer.retention", settings.retention, &RETENTION)?.unwrap_or(MAX_RECOVERY_WINDOW);
+        let svid_ttl = within("issuer.svid_ttl", settings.svid_ttl, &SVID_TTL)?;
         if retention < recovery_window {
             return Err(ConfigError::RetentionTooShort { retention, window: recovery_window });
         }
@@ -207,17 +202,13 @@ impl TryFrom<IssuerSettings> for IssuerConfig {
     }
 }
 
-/// The duration that is written there, if one is.
-fn within(
-    key: &'static str,
-    written: Option<String>,
-    bounds: &Bounds<Duration>,
-) -> Result<Option<Duration>, ConfigError> {
-    let Some(written) = written else { return Ok(None) };
-    match duration::parse(&written) {
-        Ok(found) if bounds.contains(found) => Ok(Some(found)),
-        _ => Err(ConfigError::OutOfBounds { key, bounds: bounds.refuse(written) }),
-    }
+/// The value of a key that may be absent.
+fn within<T: Readable>(
+    key: &str,
+    written: Option<Scalar>,
+    bounds: &Bounds<T>,
+) -> Result<Option<T>, ConfigFault> {
+    written.map(|written| written.within(key, bounds)).transpose()
 }
 
 #[cfg(test)]
@@ -259,8 +250,8 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_and_says_why() {
         for (more, part) in [
-            ("svid_ttl = 20", "invalid type"),
-            ("svid_ttl = '20'", "issuer.svid_ttl = 20: must be a duration"),
+            ("svid_ttl = 20", "issuer.svid_ttl = 20: the unit is missing; for seconds write \"20s\""),
+            ("svid_ttl = '20'", "issuer.svid_ttl = 20: the unit is missing; for seconds write \"20s\""),
             ("recovery_window = '31d'", "issuer.recovery_window = 31d: must be a duration"),
             ("retention = '59m'", "issuer.retention = 59m"),
             ("retention = '18446744073709551615ms'", "issuer.retention = "),

@@ -1,10 +1,11 @@
 //! What may be registered as an entry, and how join tokens for it are made.
 
 use crate::attest::hash_token;
-use crate::config::{MAX_RECOVERY_WINDOW, duration};
+use crate::config::MAX_RECOVERY_WINDOW;
 use crate::store::{Entry, NewEntry, NewToken, Store, StoreError};
 use avouch_issuance::{DnsName, DnsNameError, SvidProfile};
 use avouch_spiffe::{Bundle, JoinToken, JoinTokenError, SpiffeId, TrustDomain};
+use avouch_time::duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::time::{Duration, SystemTime};
@@ -12,50 +13,50 @@ use zeroize::Zeroizing;
 
 /// Life of a join token whose maker names none.
 pub const DEFAULT_TOKEN_TTL: Duration = Duration::from_secs(600);
-/// A token that lies around longer than this is a password.
+/// The longest life of a join token: one that stays valid for longer is in effect a password.
 pub const MAX_TOKEN_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// Why an entry or a token is not made.
+/// An entry or a token that cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
-    /// Another trust domain's identity.
+    /// The SPIFFE ID is of another trust domain.
     #[error("{id} is not of the trust domain {own}")]
     ForeignTrustDomain {
         /// The identity.
         id: SpiffeId,
-        /// The issuer's.
+        /// The issuer's trust domain.
         own: TrustDomain,
     },
-    /// No workload, but the trust domain itself.
+    /// The SPIFFE ID has no path: it names the trust domain itself and no workload.
     #[error("{0} names the trust domain itself; add a path, as in {0}/orders")]
     NoPath(SpiffeId),
-    /// Kept for avouch.
+    /// The path is reserved for avouch's own processes.
     #[error("{0} is reserved: paths below /avouch belong to avouch itself")]
     Reserved(SpiffeId),
-    /// No DNS name.
+    /// A value is not a valid DNS name.
     #[error("{name:?} cannot be a DNS name of a certificate")]
     DnsName {
-        /// What was given.
+        /// The value that was given.
         name: String,
-        /// Why.
+        /// The fault.
         source: DnsNameError,
     },
     /// Too many DNS names.
     #[error("{count} DNS names are more than the {max} that the profile allows")]
     TooManyDnsNames {
-        /// How many were given.
+        /// The number of names that were given.
         count: usize,
-        /// How many may be.
+        /// The number of names that are allowed.
         max: usize,
     },
     /// A duration is outside its bounds.
-    #[error("{what} of {found} is not between {least} and {most}", found = duration::display(*found),
-            least = duration::display(*least), most = duration::display(*most))]
+    #[error("{what} of {found} is not between {least} and {most}", found = duration::exact(*found),
+            least = duration::exact(*least), most = duration::exact(*most))]
     OutOfBounds {
-        /// Of what.
+        /// The name of the quantity.
         what: &'static str,
-        /// What was given.
+        /// The value that was given.
         found: Duration,
         /// The least allowed.
         least: Duration,
@@ -65,7 +66,7 @@ pub enum EntryError {
     /// The token cannot be composed.
     #[error("the join token cannot be made")]
     Token(#[from] JoinTokenError),
-    /// No randomness.
+    /// The system's random generator failed.
     #[error("no random bytes are to be had")]
     NoRandomness,
     /// The store cannot answer.
@@ -73,19 +74,19 @@ pub enum EntryError {
     Store(#[from] StoreError),
 }
 
-/// What the entries of an issuer must keep to.
+/// The rules for the entries of an issuer.
 #[derive(Debug, Clone)]
 pub struct EntryRules {
     /// The issuer's trust domain.
     pub trust_domain: TrustDomain,
     /// The profile of the certificates.
     pub profile: SvidProfile,
-    /// How long expired certificates are remembered: no window can be longer.
+    /// The time for which expired certificates are remembered: no window can be longer.
     pub retention: Duration,
 }
 
 impl EntryRules {
-    /// Refuses what cannot be issued later.
+    /// Refuses an entry for which no SVID could be issued.
     pub fn check(&self, entry: &NewEntry) -> Result<(), EntryError> {
         let id = &entry.spiffe_id;
         if *id.trust_domain() != self.trust_domain {

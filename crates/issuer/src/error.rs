@@ -1,18 +1,18 @@
 //! What can go wrong while issuing, and the one place where it becomes a gRPC status.
 //!
-//! The caller gets the reason and a decision id; the particulars stand in the issuer's log under that id.
+//! The caller gets the reason and a decision id; the particulars are in the issuer's log under that id.
 
-use crate::limits::RateLimited;
 use crate::recovery::{NonceError, RecoveryError};
 use crate::store::StoreError;
 use avouch_authz::layer::DecisionId;
 use avouch_issuance::{CsrError, IssuanceError};
+use avouch_limits::RateLimited;
 use avouch_spiffe::{ERROR_DOMAIN, Reason, SpiffeId};
 use std::collections::HashMap;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// Why a workload gets no certificate.
+/// A failed issuance: why a workload gets no certificate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
@@ -25,13 +25,13 @@ pub enum IssueError {
     /// The join token is unknown.
     #[error("the join token is unknown")]
     TokenInvalid,
-    /// The join token's time is over.
+    /// The join token has expired.
     #[error("the join token has expired")]
     TokenExpired,
     /// The join token was used by another key.
     #[error("the join token for {spiffe_id} was used with another key")]
     TokenAlreadyUsed {
-        /// Whom it was made for.
+        /// The SPIFFE ID that the token was made for.
         spiffe_id: SpiffeId,
     },
     /// The identity is not registered (any more).
@@ -40,7 +40,28 @@ pub enum IssueError {
     /// The presented certificate belongs to an earlier registration of the identity, or is not in the inventory.
     #[error("the certificate {serial} of {spiffe_id} was not issued for its present entry")]
     OtherRegistration {
-        /// Whose it is.
+        /// The identity in the certificate.
+        spiffe_id: SpiffeId,
+        /// Its serial.
+        serial: String,
+    },
+    /// The presented certificate has ended since its connection was opened.
+    #[error(
+        "the certificate {serial} of {spiffe_id} has ended by this issuer's clock: its holder has to recover"
+    )]
+    PresentedExpired {
+        /// The identity in the certificate.
+        spiffe_id: SpiffeId,
+        /// Its serial.
+        serial: String,
+    },
+    /// The presented certificate is not valid yet: the issuer's clock was put back since its connection was opened.
+    #[error(
+        "the certificate {serial} of {spiffe_id} is not valid yet by this issuer's clock, which was put back: its \
+         holder has to recover"
+    )]
+    PresentedNotYetValid {
+        /// The identity in the certificate.
         spiffe_id: SpiffeId,
         /// Its serial.
         serial: String,
@@ -51,7 +72,7 @@ pub enum IssueError {
     /// The recovery is refused.
     #[error("the recovery is refused")]
     Recovery(#[from] RecoveryError),
-    /// There is no nonce to be had.
+    /// No nonce could be issued.
     #[error("no nonce is handed out")]
     Nonce(#[from] NonceError),
     /// Too many requests.
@@ -66,7 +87,7 @@ pub enum IssueError {
 }
 
 impl IssueError {
-    /// The word for it.
+    /// The reason that the refusal carries.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Csr(error) => error.reason(),
@@ -74,6 +95,8 @@ impl IssueError {
             Self::TokenInvalid => Reason::JoinTokenInvalid,
             Self::TokenExpired => Reason::JoinTokenExpired,
             Self::TokenAlreadyUsed { .. } => Reason::JoinTokenAlreadyUsed,
+            Self::PresentedExpired { .. } => Reason::CertExpired,
+            Self::PresentedNotYetValid { .. } => Reason::CertNotYetValid,
             Self::NoPeer => Reason::NoPeerIdentity,
             Self::Recovery(error) => error.reason(),
             Self::Nonce(NonceError::NoRandomness) => Reason::NotReady,
@@ -83,7 +106,7 @@ impl IssueError {
         }
     }
 
-    /// The status for the caller: reason and decision id, and when to come back if it was too fast.
+    /// The status for the caller: reason and decision id, and the retry delay if a rate limit was exceeded.
     pub fn to_status(&self, decision: DecisionId) -> Status {
         let reason = self.reason();
         let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, HashMap::new());
@@ -115,6 +138,16 @@ mod tests {
             (
                 IssueError::TokenAlreadyUsed { spiffe_id: id.clone() },
                 Reason::JoinTokenAlreadyUsed,
+                Code::Unauthenticated,
+            ),
+            (
+                IssueError::PresentedExpired { spiffe_id: id.clone(), serial: "0f".to_owned() },
+                Reason::CertExpired,
+                Code::Unauthenticated,
+            ),
+            (
+                IssueError::PresentedNotYetValid { spiffe_id: id.clone(), serial: "0f".to_owned() },
+                Reason::CertNotYetValid,
                 Code::Unauthenticated,
             ),
             (IssueError::Csr(CsrError::NotDer), Reason::CsrInvalid, Code::InvalidArgument),

@@ -1,9 +1,10 @@
-//! The gRPC border: requests in, answers and statuses out. Decides nothing by itself.
+//! The gRPC services: they decode requests and encode answers and statuses. The decisions are made by the modules they
+//! call.
 
 mod admin;
 mod convert;
 mod issuer;
-mod watch;
+mod pages;
 
 pub(crate) use admin::AdminService;
 pub(crate) use issuer::IssuerService;

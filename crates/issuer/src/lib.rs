@@ -8,7 +8,6 @@
 //! authority, or before the record of the certificate is on disk; to start with keys that others can read, or beside
 //! another process on the same data. Logs no secret.
 
-mod about;
 mod admin;
 pub mod admin_socket;
 pub mod attest;
@@ -18,22 +17,23 @@ pub mod config;
 pub mod entries;
 pub mod error;
 mod grpc;
-mod issuing;
+mod issuance;
 mod limits;
 mod maintenance;
 mod metrics;
-mod own;
 pub mod profiles;
 mod random;
 mod recovery;
+mod self_issue;
 mod server;
+mod status;
 pub mod store;
 mod trust;
 
-pub use about::Process;
 pub use authorities::AuthoritiesError;
-pub use limits::RateLimited;
-pub use own::{OwnError, issuer_id};
+pub use avouch_limits::RateLimited;
 pub use recovery::{ChainError, NonceError, RecoveryError};
+pub use self_issue::SelfIssueError;
 pub use server::{Issuer, StartError};
+pub use status::Process;
 pub use trust::Trust;

@@ -6,32 +6,32 @@ use avouch_issuer::config::IssuerConfig;
 use avouch_issuer::{Issuer, Process};
 use avouch_records::{Matcher, Recorder, Source};
 use avouch_service::{App, Boot, BootError, BoxError, Config, NoFlags, run_boot};
-use avouch_spiffe::clock;
+use avouch_time::clock;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// The process around the issuer, as the issuer's administrator sees it.
-struct Around {
+/// The process that the issuer runs in, as its administrator sees it.
+struct HostProcess {
     recorder: Recorder,
-    facts: Arc<dyn Source>,
+    status_source: Arc<dyn Source>,
 }
 
-impl Around {
+impl HostProcess {
     fn of(app: &App) -> Self {
-        Self { recorder: app.records().clone(), facts: app.status() }
+        Self { recorder: app.records().clone(), status_source: app.status() }
     }
 }
 
-impl fmt::Debug for Around {
+impl fmt::Debug for HostProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Around").field("recorder", &self.recorder).finish_non_exhaustive()
+        f.debug_struct("HostProcess").field("recorder", &self.recorder).finish_non_exhaustive()
     }
 }
 
-impl Process for Around {
+impl Process for HostProcess {
     fn status(&self) -> Status {
-        self.facts.status()
+        self.status_source.status()
     }
 
     fn records(&self, filter: &Filter, limit: Option<usize>) -> Vec<Record> {
@@ -43,9 +43,10 @@ async fn issuer(boot: Boot, _: NoFlags) -> Result<(), BoxError> {
     let config: IssuerConfig = boot.settings()?;
     let issuer = Issuer::start(&config, clock::system()).await?;
     let app = boot.with_identity(issuer.identity().clone())?;
-    issuer.advertise(app.address().map(str::to_owned).into_iter().collect());
-    issuer.describe(Arc::new(Around::of(&app)));
-    issuer.record_with(app.records().clone());
+    let issuer = issuer
+        .with_addresses(app.address().map(str::to_owned).into_iter().collect())
+        .with_process(Arc::new(HostProcess::of(&app)))
+        .with_recorder(app.records().clone());
     issuer.register_metrics(app.metrics().registry())?;
     let stopping = app.stopping();
     let admin = issuer.bind_admin().await?;

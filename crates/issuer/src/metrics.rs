@@ -1,6 +1,7 @@
 //! The issuer's own series: what it issued, what it refused, and from when until when its authorities are valid.
 //!
-//! Counted always; shown once they are registered with a process's metrics. Labels are words of ours: no SPIFFE ID.
+//! Counted always; shown once they are registered with a process's metrics. Label values come from fixed sets; no
+//! SPIFFE ID is among them.
 
 use crate::authorities::Authorities;
 use crate::error::IssueError;
@@ -25,7 +26,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Series that nobody sees yet.
+    /// Creates the series; they are exported once they are registered.
     ///
     /// # Errors
     /// Fails only when a name is not one, which is a defect of this crate.
@@ -60,7 +61,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Lets `registry` show them.
+    /// Registers the series with `registry`.
     pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.issued.clone()))?;
         registry.register(Box::new(self.refused.clone()))?;

@@ -4,22 +4,22 @@ use avouch_issuance::{ProfileError, Profiles, RootProfile, SigningAuthorityProfi
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A profile has some hundred octets.
+/// The largest profile that is read; one has some hundred octets.
 const PROFILE_LIMIT: u64 = 64 * 1024;
 
-/// Why there are no profiles.
+/// A failure to load the profiles.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfilesError {
     /// A file cannot be read.
     #[error("cannot read the certificate profile {path}")]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file says what it must not.
+    /// The content of a profile is invalid.
     #[error("a certificate profile cannot be used")]
     Profile(#[from] ProfileError),
 }

@@ -1,34 +1,33 @@
-//! How a workload whose SVID has expired comes back: by the expired chain and a proof that it still has the key.
+//! Recovery of a workload whose SVID has expired, by the expired chain and a proof of possession of its key.
 //!
-//! Refuses by itself: a nonce that is not this connection's, a chain that is not ours, a proof that does not hold. What
-//! the store and the entry have to say comes after that, in [`crate::issuing`].
+//! This module refuses a nonce that is not this connection's, a chain that does not lead to a root of ours, and a proof
+//! that does not verify. The store and the entry are consulted after that, in [`crate::issuance`].
 
 mod chain;
-mod nonces;
+pub(crate) mod nonces;
 mod proof;
 
 pub use chain::ChainError;
 pub use nonces::NonceError;
-pub(crate) use nonces::Nonces;
 
 use avouch_spiffe::x509::Leaf;
 use avouch_spiffe::{Bundle, Reason};
 use std::time::SystemTime;
 
-/// What a workload sends to recover.
+/// The request of a workload that recovers.
 #[derive(Debug)]
 pub(crate) struct RecoveryRequest {
-    /// DER, leaf first.
+    /// The expired chain: DER, leaf first.
     pub(crate) expired_chain: Vec<Vec<u8>>,
-    /// From BeginRecovery.
+    /// The nonce from BeginRecovery.
     pub(crate) nonce: Vec<u8>,
-    /// Signature by the expired SVID's key.
+    /// The proof: a signature by the expired SVID's key.
     pub(crate) proof: Vec<u8>,
-    /// For the new key.
+    /// The certificate signing request for the new key.
     pub(crate) csr: Vec<u8>,
 }
 
-/// Why a recovery is refused before anything is issued.
+/// A recovery that fails before anything is issued.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {
@@ -38,7 +37,7 @@ pub enum RecoveryError {
     /// The TLS library gave no keying material to bind to.
     #[error("the connection exports no keying material to bind the proof to")]
     NoChannelBinding,
-    /// The chain is not taken.
+    /// The chain is not accepted.
     #[error("the expired chain is not taken")]
     Chain(#[from] ChainError),
     /// The signature does not verify.
@@ -61,16 +60,16 @@ pub enum RecoveryError {
     WindowOver {
         /// Its serial.
         serial: String,
-        /// When the window ended.
+        /// The end of the window.
         ended: SystemTime,
     },
 }
 
 impl RecoveryError {
-    /// The word for it.
+    /// The reason that the refusal carries.
     pub fn reason(&self) -> Reason {
         match self {
-            // The vocabulary has no word of its own for a proof; it is a signature that does not verify.
+            // There is no separate reason for a proof: it is a signature that does not verify.
             Self::Nonce | Self::NoChannelBinding | Self::Proof => Reason::CertSignatureInvalid,
             Self::Chain(error) => error.reason(),
             Self::NotOnRecord { .. } => Reason::NoMatchingEntry,

@@ -1,9 +1,8 @@
-//! An issuer, put together: its state, its own identity, its two services.
+//! The issuer as a whole: its state, its own identity, its two services.
 //!
-//! [`Issuer::start`] does everything that can fail before anybody is served; [`Issuer::serve_workloads`] and
+//! [`Issuer::start`] runs every step that can fail before the first request is served; [`Issuer::serve_workloads`] and
 //! [`Issuer::serve_admin`] run until they are told to drain.
 
-use crate::about::{About, Process};
 use crate::admin_socket::BindError;
 use crate::attest::JoinTokenAttestor;
 use crate::audit::Refusals;
@@ -11,12 +10,12 @@ use crate::authorities::{self, Authorities, AuthoritiesError};
 use crate::config::IssuerConfig;
 use crate::entries::{EntryError, EntryRules};
 use crate::grpc::{AdminService, IssuerService};
-use crate::issuing::Issuing;
+use crate::issuance::Issuance;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::own::{self, OwnError, issuer_id};
 use crate::profiles::{self, ProfilesError};
-use crate::recovery::Nonces;
+use crate::self_issue::{self, SelfIssueError};
+use crate::status::{Process, StatusReporter};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
@@ -31,9 +30,9 @@ use avouch_identity::{
 };
 use avouch_issuance::{Profiles, SystemEntropy};
 use avouch_records::Recorder;
-use avouch_spiffe::clock::SharedClock;
-use avouch_spiffe::{BundleSet, SpiffeId, SpiffeIdError};
+use avouch_spiffe::{BundleSet, SpiffeId};
 use avouch_text::with_causes;
+use avouch_time::clock::SharedClock;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,46 +43,43 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tower::Layer;
 
-/// Requests are a CSR and a chain at most; nothing honest comes near this.
+/// The largest request that is accepted. A request holds at most a CSR and a chain, which are far smaller.
 const MAX_REQUEST: usize = 64 * 1024;
-/// Keeps a second issuer off the same data.
+/// The lock file that keeps a second issuer from using the same data directory.
 const LOCK: &str = "issuer.lock";
 
-/// Why an issuer does not start.
+/// A failure to start an issuer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The data directory.
+    /// The data directory cannot be used.
     #[error("the data directory cannot be used")]
     DataDir(#[from] PrivateDirError),
-    /// The certificate profiles.
+    /// The certificate profiles cannot be used.
     #[error("the certificate profiles cannot be used")]
     Profiles(#[from] ProfilesError),
-    /// The keys.
+    /// The root or the signing authority cannot be loaded or created.
     #[error("there are no authorities to issue with")]
     Authorities(#[from] AuthoritiesError),
-    /// The store's file.
+    /// The store's file cannot be opened.
     #[error("the store cannot be opened")]
     Open(#[from] OpenError),
-    /// The store.
+    /// The store cannot answer.
     #[error("the store cannot answer")]
     Store(#[from] StoreError),
-    /// A default that the profile does not allow.
+    /// The profile does not allow the configured `issuer.svid_ttl`.
     #[error("issuer.svid_ttl cannot be used")]
     SvidTtl(#[source] EntryError),
-    /// The trust domain's name leaves no room for the issuer's path.
-    #[error("the issuer's SPIFFE ID cannot be formed")]
-    Id(#[from] SpiffeIdError),
-    /// Its own certificate.
+    /// The issuer's own certificate cannot be issued.
     #[error("the issuer has no certificate for itself")]
-    Own(#[from] OwnError),
-    /// The contract of the API.
+    Own(#[from] SelfIssueError),
+    /// The contract of the API is inconsistent.
     #[error("the API's contract is inconsistent")]
     Contract(#[from] ContractError),
-    /// The administration socket.
+    /// The administration socket cannot be opened.
     #[error("the administration socket cannot be opened")]
     AdminSocket(#[from] BindError),
-    /// The series.
+    /// The metrics cannot be registered.
     #[error("the issuer's metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
 }
@@ -92,29 +88,28 @@ pub enum StartError {
 #[derive(Debug, Clone)]
 pub struct Issuer {
     inner: Arc<Inner>,
+    status: Arc<StatusReporter>,
+    refusals: Arc<Refusals>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    issuing: Arc<Issuing>,
+    issuance: Arc<Issuance>,
     limits: Arc<Limits>,
     rules: EntryRules,
     id: SpiffeId,
     identity: Identity,
     policy: PolicyHandle,
     decisions: DecisionIds,
-    refusals: Arc<Refusals>,
     admin_socket: PathBuf,
-    about: Arc<About>,
     _maintenance: [AbortOnDropHandle<()>; 3],
 }
 
 impl Issuer {
-    /// Refuses what [`Issuer::start`] would refuse for what the configuration says, and for what is where it points to.
-    /// Starts, makes and changes nothing, and reads no key.
+    /// Refuses a configuration that [`Issuer::start`] would refuse for its values, or for the files and directories
+    /// that it names. Starts, creates and changes nothing, and reads no key.
     pub fn check(config: &IssuerConfig) -> Result<(), StartError> {
         Self::rules(config)?;
-        issuer_id(&config.trust_domain)?;
         examine_private_dir(&config.data_dir)?;
         authorities::examine(&config.data_dir, &config.trust_domain)?;
         Ok(admin_socket::examine(&config.admin_socket)?)
@@ -143,52 +138,52 @@ impl Issuer {
         let now = clock.now();
         let authorities = Authorities::open(dir, &config.trust_domain, profiles, entropy, now, in_use)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_path)?);
-        store.note_start(now).await?;
+        store.record_startup(now).await?;
         let roots = vec![authorities.root().clone()];
         let trust = Trust::start(Arc::clone(&store), &config.trust_domain, roots).await?;
         let metrics = Metrics::new()?;
         metrics.authorities(&authorities);
-        let issuing = Arc::new(Issuing {
+        let issuance = Arc::new(Issuance {
             authorities,
             attestor: Arc::new(JoinTokenAttestor::new(Arc::clone(&store))),
             store,
             trust,
             clock,
-            nonces: Nonces::default(),
             metrics,
             svid_ttl,
             recovery_window: config.recovery_window,
         });
-        Self::assemble(config, issuing, rules).await
+        Self::assemble(config, issuance, rules).await
     }
 
     async fn assemble(
         config: &IssuerConfig,
-        issuing: Arc<Issuing>,
+        issuance: Arc<Issuance>,
         rules: EntryRules,
     ) -> Result<Self, StartError> {
-        let id = issuer_id(&config.trust_domain)?;
-        let svid = own::issue(&issuing, &id).await?;
-        let bundles: BundleSet = std::iter::once(issuing.trust.current()).collect();
+        let id = config.trust_domain.issuer_id();
+        let svid = self_issue::issue(&issuance, &id).await?;
+        let bundles: BundleSet = std::iter::once(issuance.trust.current()).collect();
         let (publisher, identity) =
-            Identity::publisher_with_clock(Snapshot::new(svid, bundles), Arc::clone(&issuing.clock));
+            Identity::publisher_with_clock(Snapshot::new(svid, bundles), Arc::clone(&issuance.clock));
         let publisher: Arc<Publisher> = Arc::new(publisher);
         let methods = Methods::new(&[&avouch_api::CONTRACT])?;
         let spawn = |task: tokio::task::JoinHandle<()>| AbortOnDropHandle::new(task);
         let maintenance = [
-            spawn(tokio::spawn(maintenance::renew_own(Arc::clone(&issuing), id.clone(), publisher))),
-            spawn(tokio::spawn(maintenance::renew_signing(Arc::clone(&issuing)))),
-            spawn(tokio::spawn(maintenance::prune(Arc::clone(&issuing), config.retention))),
+            spawn(tokio::spawn(maintenance::renew_own(Arc::clone(&issuance), id.clone(), publisher))),
+            spawn(tokio::spawn(maintenance::renew_signing(Arc::clone(&issuance)))),
+            spawn(tokio::spawn(maintenance::prune(Arc::clone(&issuance), config.retention))),
         ];
+        let (data_dir, started_at) = (config.data_dir.clone(), issuance.clock.now());
         Ok(Self {
+            status: Arc::new(StatusReporter::new(identity.clone(), data_dir, started_at)),
+            refusals: Arc::default(),
             inner: Arc::new(Inner {
                 limits: Arc::new(Limits::new(&config.rate_limits)),
                 policy: PolicyHandle::fixed(Policy::without_roles(&methods)),
                 decisions: DecisionIds::random(),
-                refusals: Arc::default(),
                 admin_socket: config.admin_socket.clone(),
-                about: Arc::new(About::new(identity.clone(), config.data_dir.clone(), issuing.clock.now())),
-                issuing,
+                issuance,
                 rules,
                 id,
                 identity,
@@ -209,47 +204,54 @@ impl Issuer {
 
     /// The bundle it publishes.
     pub fn trust(&self) -> &Trust {
-        &self.inner.issuing.trust
+        &self.inner.issuance.trust
     }
 
     /// Its records.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.issuing.store
+        &self.inner.issuance.store
     }
 
     /// Shows the issuer's own series beside those of every process.
     pub fn register_metrics(&self, registry: &prometheus::Registry) -> Result<(), StartError> {
-        Ok(self.inner.issuing.metrics.register(registry)?)
+        Ok(self.inner.issuance.metrics.register(registry)?)
     }
 
-    /// The rules of its API: no role is asked for anywhere, so there is no policy file.
+    /// The authorization policy of the issuer's API: no RPC requires a role, so there is no policy file.
     pub fn policy(&self) -> &PolicyHandle {
         &self.inner.policy
     }
 
-    /// Tells the administrator what the process around this issuer knows of itself. Only the first one counts.
-    pub fn describe(&self, process: Arc<dyn Process>) {
-        let _ = self.inner.about.process.set(process);
+    /// Sets the process whose status the administrator can query. It comes after [`Issuer::start`], since a process is
+    /// made with the issuer's identity, and before any request is served.
+    #[must_use]
+    pub fn with_process(mut self, process: Arc<dyn Process>) -> Self {
+        Arc::make_mut(&mut self.status).process = Some(process);
+        self
     }
 
-    /// Puts what this issuer refuses among the records of the process around it. Only the first recorder counts.
-    pub fn record_with(&self, recorder: Recorder) {
-        self.inner.refusals.record_with(recorder);
+    /// Adds the issuer's refusals to the records of the process it runs in.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.refusals = Arc::new(Refusals::recorded_by(recorder));
+        self
     }
 
-    /// Where workloads reach this issuer, `host:port`, if that is not where it listens. Only the first ones count.
-    pub fn advertise(&self, addresses: Vec<String>) {
-        let _ = self.inner.about.advertised.set(addresses);
+    /// Sets the addresses (`host:port`) at which workloads reach the issuer, where they differ from its listen address.
+    #[must_use]
+    pub fn with_addresses(mut self, addresses: Vec<String>) -> Self {
+        Arc::make_mut(&mut self.status).advertised = addresses;
+        self
     }
 
     /// The workloads' service. It expects [`Issuer::authz`] around it and [`Issuer::configure`] of the server before it.
     /// Trust streams end, cleanly, when `drain` is cancelled.
     pub fn workload_routes(&self, drain: CancellationToken) -> Routes {
         let service = IssuerService {
-            issuing: Arc::clone(&self.inner.issuing),
+            issuance: Arc::clone(&self.inner.issuance),
             limits: Arc::clone(&self.inner.limits),
             decisions: self.inner.decisions.clone(),
-            refusals: Arc::clone(&self.inner.refusals),
+            refusals: Arc::clone(&self.refusals),
             drain,
         };
         Routes::new(IssuerServer::new(service).max_decoding_message_size(MAX_REQUEST))
@@ -257,10 +259,10 @@ impl Issuer {
 
     pub(crate) fn admin_service(&self) -> AdminService {
         AdminService {
-            issuing: Arc::clone(&self.inner.issuing),
+            issuance: Arc::clone(&self.inner.issuance),
             rules: self.inner.rules.clone(),
             issuer_id: self.inner.id.clone(),
-            about: Arc::clone(&self.inner.about),
+            status: Arc::clone(&self.status),
         }
     }
 
@@ -278,7 +280,7 @@ impl Issuer {
         server
             .optional_client_certificate()
             .channel_binding(RECOVERY_BINDING)
-            .observer(Arc::new(SeenObserver::new(self.store(), &self.inner.issuing.clock)))
+            .observer(Arc::new(SeenObserver::new(self.store(), &self.inner.issuance.clock)))
     }
 
     /// Serves workloads until `shutdown`, then ends trust streams and lets calls finish. Without telemetry, health and
@@ -289,7 +291,7 @@ impl Issuer {
         shutdown: CancellationToken,
     ) -> Result<Drained, ServerError> {
         if let Ok(address) = listener.local_addr() {
-            let _ = self.inner.about.listen.set(address);
+            let _ = self.status.listen.set(address);
         }
         let service = self.authz(Arc::new(())).layer(self.workload_routes(shutdown.clone()));
         let filter = IdentityFilter::trust_domain(self.inner.id.trust_domain().clone());
@@ -308,7 +310,8 @@ impl Issuer {
         listener: UnixListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let served = admin::serve(self, listener, shutdown).await;
+        let authz = self.authz(Arc::new(()));
+        let served = admin::serve(self.admin_service(), authz, listener, shutdown).await;
         let _ = std::fs::remove_file(&self.inner.admin_socket); // gone already is as good
         served
     }
@@ -337,7 +340,7 @@ impl SeenObserver {
 }
 
 impl ConnectionObserver for SeenObserver {
-    /// Called on the connection's task: hands over, and drops the sighting rather than wait.
+    /// Called on the connection's task: queues the sighting without blocking, and drops it when the queue is full.
     fn connection(&self, record: &avouch_identity::ConnectionRecord) {
         if let (avouch_identity::Verdict::Accepted, Some(serial)) = (record.verdict, &record.peer_serial) {
             let _ = self.seen.try_send((serial.clone(), self.clock.now()));

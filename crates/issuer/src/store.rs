@@ -1,4 +1,4 @@
-//! What the issuer remembers, behind one trait: entries, join tokens, issued certificates, acknowledgements, the
+//! The issuer's persistent state, behind one trait: entries, join tokens, issued certificates, acknowledgements, the
 //! bundle's sequence number.
 //!
 //! Invariants every implementation keeps: a call that returned `Ok` is durable; a [`Commit`] happens whole or not at
@@ -7,9 +7,8 @@
 
 pub mod sqlite;
 
-mod jobs;
+mod queries;
 mod schema;
-mod worker;
 
 #[cfg(test)]
 pub(crate) mod memory;
@@ -23,10 +22,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// What every [`Store`] method returns.
+/// The answer of every [`Store`] method.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Where the issuer keeps its records. Its only consumer is this crate.
+/// The issuer's records. The only consumer is this crate.
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Adds an entry. `None`: its SPIFFE ID is registered already.
     fn create_entry(&self, entry: NewEntry) -> StoreFuture<'_, Option<Entry>>;
@@ -34,45 +33,51 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, Option<Entry>>;
     /// The entry of a registration.
     fn entry_by_id(&self, id: EntryId) -> StoreFuture<'_, Option<Entry>>;
-    /// All entries, by SPIFFE ID.
-    fn entries(&self) -> StoreFuture<'_, Vec<Entry>>;
+    /// Entries, by SPIFFE ID.
+    fn entries(&self, page: Page<SpiffeId>) -> StoreFuture<'_, Vec<Entry>>;
     /// Removes an entry and its tokens. `false`: there was none. Issued certificates stay on record.
     fn delete_entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, bool>;
 
     /// Adds a join token. `false`: its entry is gone.
     fn create_token(&self, token: NewToken) -> StoreFuture<'_, bool>;
-    /// Where a token stands for a key; consumes nothing.
+    /// The state of a token for a key; consumes nothing.
     fn token(&self, token: &TokenHash, key: &KeyHash, now: SystemTime) -> StoreFuture<'_, TokenState>;
 
     /// Records an issued certificate, and consumes the token it was issued for, in one step.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, CommitOutcome>;
     /// The record of a certificate.
-    fn issuance(&self, serial: &str) -> StoreFuture<'_, Option<Issuance>>;
-    /// Notes a start: what lies between the last certificate on record and `now` is a gap. Usually nothing was issued in
+    fn certificate(&self, serial: &str) -> StoreFuture<'_, Option<CertificateRecord>>;
+    /// Records a start: what lies between the last certificate on record and `now` is a gap (ADR 5). Usually nothing was issued in
     /// it, since records are durable before certificates leave; after a restore from a backup, everything since was.
-    fn note_start(&self, now: SystemTime) -> StoreFuture<'_, ()>;
-    /// Whether a certificate of this time may have been issued and is not on record: whether it lies in a gap.
-    fn may_have_lost(&self, issued_at: SystemTime) -> StoreFuture<'_, bool>;
-    /// Issued certificates, newest first.
-    fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>>;
+    fn record_startup(&self, now: SystemTime) -> StoreFuture<'_, ()>;
+    /// Whether a certificate of this time may have been issued without being on record: whether the time lies in a gap.
+    fn in_recovery_gap(&self, issued_at: SystemTime) -> StoreFuture<'_, bool>;
+    /// Issued certificates by their serial numbers, the highest first. Serial numbers begin with the time, so these are the
+    /// newest.
+    fn certificates(
+        &self,
+        filter: CertificateFilter,
+        page: Page<String>,
+    ) -> StoreFuture<'_, Vec<CertificateRecord>>;
     /// Notes that a connection presented a certificate.
     fn seen(&self, serial: &str, at: SystemTime) -> StoreFuture<'_, ()>;
 
     /// Records which trust state a workload uses.
     fn acknowledge(&self, ack: TrustAck) -> StoreFuture<'_, ()>;
     /// The latest acknowledgement of each workload, by SPIFFE ID and addresses.
-    fn acknowledgements(&self) -> StoreFuture<'_, Vec<TrustAck>>;
+    fn acknowledgements(&self, page: Page<(SpiffeId, Vec<String>)>) -> StoreFuture<'_, Vec<TrustAck>>;
 
     /// The sequence number of a bundle content: the same content keeps its number, another one gets the next.
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64>;
 
-    /// Commits and takes back something about as large as what one request commits: whether the next one could.
+    /// Checks that the store can commit: writes and deletes, in one transaction, a row about as large as what one
+    /// request commits.
     fn probe(&self, now: SystemTime) -> StoreFuture<'_, ()>;
-    /// How much there is.
+    /// The number of rows.
     fn counts(&self, now: SystemTime) -> StoreFuture<'_, Counts>;
 
-    /// Forgets what no decision needs any more: tokens that ended before `now`, certificates and acknowledgements that
-    /// ended before `before`. Returns how many rows went.
+    /// Deletes what no decision depends on any more: tokens that expired before `now`, certificates and
+    /// acknowledgements that ended before `before`. Returns the number of rows deleted.
     fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64>;
 }
 
@@ -80,10 +85,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The database refused: disk full, input/output error, locked by somebody else.
+    /// The database failed: disk full, input/output error, locked by another process.
     #[error("the store cannot commit")]
-    Database(#[source] Arc<rusqlite::Error>),
-    /// A row does not hold what this program ever writes.
+    Database(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// A row holds something that this program never writes.
     #[error("the store holds a row that cannot be read: {0}")]
     Corrupt(String),
     /// The store has been shut down.
@@ -91,24 +96,18 @@ pub enum StoreError {
     Stopped,
 }
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(Arc::new(error))
-    }
-}
-
 /// An identity the issuer may give out, as it is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEntry {
-    /// Who.
+    /// The identity.
     pub spiffe_id: SpiffeId,
     /// Life of its SVIDs; `None`: the issuer's default.
     pub svid_ttl: Option<Duration>,
-    /// How long after expiry its key may recover; `None`: the issuer's default.
+    /// The time after expiry in which its key may recover; `None`: the issuer's default.
     pub recovery_window: Option<Duration>,
     /// DNS names its SVIDs carry.
     pub dns_names: Vec<String>,
-    /// When it was registered.
+    /// The time of registration.
     pub created_at: SystemTime,
 }
 
@@ -116,13 +115,13 @@ pub struct NewEntry {
 /// neither renew nor recover as the second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Never used twice.
+    /// The id of the registration; no id is ever reused.
     pub id: EntryId,
-    /// What was registered.
+    /// The registration.
     pub entry: NewEntry,
 }
 
-/// Names one registration of an identity.
+/// The id of one registration of an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId(pub i64);
 
@@ -133,7 +132,7 @@ pub struct TokenHash(pub [u8; 32]);
 impl fmt::Debug for TokenHash {
     /// Eight bytes: enough to tell tokens apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenHash({}…)", avouch_spiffe::hex::encode(self.0.get(..8).unwrap_or_default()))
+        write!(f, "TokenHash({}…)", avouch_text::hex::encode(self.0.get(..8).unwrap_or_default()))
     }
 }
 
@@ -149,29 +148,29 @@ impl fmt::Debug for KeyHash {
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&avouch_spiffe::hex::encode(&self.0))
+        f.write_str(&avouch_text::hex::encode(&self.0))
     }
 }
 
 /// A join token to be kept.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Its hash.
+    /// The hash of its secret.
     pub hash: TokenHash,
-    /// For which entry.
+    /// The entry that it was made for.
     pub entry: EntryId,
-    /// When it was made.
+    /// The time at which it was made.
     pub created_at: SystemTime,
-    /// Until when it may be used.
+    /// The end of the time in which it may be used.
     pub expires_at: SystemTime,
 }
 
-/// Where a join token stands.
+/// The state of a join token for one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenState {
     /// There is no such token.
     Unknown,
-    /// Its time is over.
+    /// The token has expired.
     Expired,
     /// Another key has used it, for this entry.
     UsedByAnotherKey(EntryId),
@@ -179,21 +178,21 @@ pub enum TokenState {
     Usable(EntryId),
 }
 
-/// How a certificate came to be.
+/// The procedure by which a certificate was issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// First contact, by evidence.
+    /// Enrolment: first contact, by evidence.
     Enroll,
-    /// By the connection's certificate.
+    /// Renewal, authenticated by the connection's certificate.
     Renew,
-    /// By an expired certificate and its key.
+    /// Recovery, by an expired certificate and a proof of possession of its key.
     Recover,
-    /// The issuer's own.
+    /// The issuer's own certificate, issued to itself.
     SelfIssued,
 }
 
 impl Origin {
-    /// The word in the store, the log and the inventory.
+    /// The origin's name in the store, the log and the inventory.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enroll => "enroll",
@@ -210,42 +209,42 @@ impl Origin {
 
 /// The record of one issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuance {
-    /// Lower-case hex.
+pub struct CertificateRecord {
+    /// The certificate's serial number, lower-case hex.
     pub serial: String,
-    /// Whose registration it was issued for; `None`: the issuer's own.
+    /// The registration it was issued for; `None`: the issuer's own.
     pub entry: Option<EntryId>,
-    /// Whose it is.
+    /// The identity in it.
     pub spiffe_id: SpiffeId,
     /// Its public key.
     pub key: KeyHash,
-    /// From when it holds.
+    /// The start of its validity.
     pub not_before: SystemTime,
-    /// Until when it holds.
+    /// The end of its validity.
     pub not_after: SystemTime,
-    /// When it was signed.
+    /// The time of signing.
     pub issued_at: SystemTime,
-    /// How it came to be.
+    /// The procedure by which it was issued.
     pub origin: Origin,
-    /// When a connection last presented it.
+    /// The last time at which a connection presented it.
     pub last_seen: Option<SystemTime>,
 }
 
-/// What has to become durable, together, before a certificate leaves the issuer.
+/// The changes that have to become durable, together, before a certificate leaves the issuer.
 #[derive(Debug, Clone)]
 pub struct Commit {
     /// The new certificate.
-    pub issuance: Issuance,
+    pub certificate: CertificateRecord,
     /// The token it was issued for.
     pub token: Option<TokenHash>,
     /// The serial of the certificate that vouched for the caller (renewal, recovery), which has to be on record.
     pub presented: Option<String>,
 }
 
-/// What became of a [`Commit`].
+/// The result of a [`Commit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// It is durable.
+    /// The commit is durable.
     Done,
     /// The entry has been deleted meanwhile; nothing was recorded.
     EntryGone,
@@ -255,16 +254,34 @@ pub enum CommitOutcome {
     TokenRefused(TokenState),
 }
 
-/// Which certificates to list.
+/// A filter of the inventory.
 #[derive(Debug, Clone, Default)]
-pub struct IssuanceFilter {
-    /// Only those that hold at this time or later.
+pub struct CertificateFilter {
+    /// Only certificates that have not expired at this time.
     pub alive_at: Option<SystemTime>,
-    /// Only this identity's.
+    /// Only certificates of this identity.
     pub spiffe_id: Option<SpiffeId>,
 }
 
-/// How much a store holds.
+/// A part of a list: at most `limit` of the rows that come after the one with the key `after`.
+///
+/// The row itself need not be there any more, so that a list may be read page by page while rows come and go.
+#[derive(Debug, Clone)]
+pub struct Page<K> {
+    /// The key of the last row of the page before; `None`: from the start.
+    pub after: Option<K>,
+    /// The most rows to return.
+    pub limit: usize,
+}
+
+impl<K> Page<K> {
+    /// The whole list.
+    pub const fn all() -> Self {
+        Self { after: None, limit: usize::MAX }
+    }
+}
+
+/// The number of rows of a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Registered identities.
@@ -273,18 +290,18 @@ pub struct Counts {
     pub certificates: u64,
 }
 
-/// Which trust state a workload said it uses.
+/// The trust state that a workload said it uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustAck {
-    /// Who.
+    /// The identity.
     pub spiffe_id: SpiffeId,
-    /// Where it says it can be reached; tells replicas of one identity apart.
+    /// The addresses at which it says it can be reached; tells replicas of one identity apart.
     pub addresses: Vec<String>,
     /// The bundle sequence number it uses.
     pub sequence: u64,
-    /// When it said so.
+    /// The time at which it said so.
     pub seen_at: SystemTime,
 }
 
-/// How many replicas of one identity have their acknowledgement kept; the longest silent go first.
+/// The most acknowledgements that are kept of one identity's replicas; those not renewed for longest are deleted first.
 pub(crate) const ACKS_PER_IDENTITY: usize = 64;

@@ -1,4 +1,4 @@
-//! The bundle that workloads are told to trust, and its number.
+//! The published trust bundle and its sequence number.
 //!
 //! *Specification*: SPIFFE Trust Domain and Bundle §4.1.1: the sequence number grows with every update of the content.
 //! *Enforced here*: the number comes from the store, which remembers the last content; a restart or a republication of
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often those who fetch the bundle should look again (Federation §4 recommends it).
+/// The refresh hint: the interval at which clients should fetch the bundle again (Federation §4 recommends one).
 const REFRESH_HINT: Duration = Duration::from_secs(300);
 
 /// The current bundle, watched by every trust stream.
@@ -32,7 +32,7 @@ impl Trust {
         Ok(Self { store, current: watch::Sender::new(bundle) })
     }
 
-    /// Replaces the roots, and tells everybody who watches.
+    /// Replaces the roots, and notifies all subscribers.
     pub async fn publish(&self, authorities: Vec<Authority>) -> Result<Arc<Bundle>, StoreError> {
         let trust_domain = self.current.borrow().trust_domain().clone();
         let bundle = numbered(&*self.store, &trust_domain, authorities).await?;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::store::memory::MemoryStore;
     use avouch_issuance::{PrivateKey, Profiles, Root, SystemEntropy};
-    use avouch_spiffe::clock::{Clock, SystemClock};
+    use avouch_time::clock::{Clock, SystemClock};
 
     fn market() -> TrustDomain {
         "market.example".parse().unwrap()

@@ -4,26 +4,29 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use avouch_issuer::Issuer;
 use avouch_issuer::config::{IssuerConfig, IssuerSettings};
-use avouch_service::{Boot, Flags, Launch};
+use avouch_service::{Boot, Flags, LaunchOptions};
+use avouch_testkit::program::alone;
 
 #[tokio::test]
 async fn the_demos_configuration_is_read_and_checked() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/issuer.toml");
-    let flags = Flags { config: Some(file.into()), ..Flags::default() };
-    let launch = Launch { flags, ..Launch::default() };
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
+    let config = ["config/issuer.toml", "demo/issuer.toml"].map(|file| deploy.join(file)).to_vec();
+    let flags = Flags { config, ..Flags::default() };
+    let launch = LaunchOptions { flags, ..LaunchOptions::default() };
     let boot = Boot::new("issuer", &[&avouch_api::CONTRACT], &launch).await.expect("a configuration");
     let config: IssuerConfig = boot.settings().expect("issuer settings");
     assert_eq!(config.trust_domain.as_str(), "market.example");
-    assert!(config.data_dir.starts_with("target/demo"));
+    assert_eq!(config.data_dir, Path::new("issuer"));
+    assert_eq!(config.profiles.as_deref(), Some(Path::new("certs")));
 }
 
 /// Exit status and standard error of the issuer with these settings.
 fn run(settings: &[String], more: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch-issuer"));
+    let temp = tempfile::tempdir().expect("a directory");
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch-issuer"), temp.path());
     command.args(settings.iter().flat_map(|set| ["--set", set])).args(more);
     let output = command.output().expect("the issuer runs");
     (output.status.code(), String::from_utf8(output.stderr).expect("text"))
@@ -87,7 +90,7 @@ async fn a_data_directory_of_another_trust_domain_is_refused_before_the_start() 
     );
     let settings_of_it: IssuerSettings = toml::from_str(&text).expect("settings");
     let config = IssuerConfig::try_from(settings_of_it).expect("a configuration");
-    drop(Issuer::start(&config, avouch_spiffe::clock::system()).await.expect("an issuer"));
+    drop(Issuer::start(&config, avouch_time::clock::system()).await.expect("an issuer"));
     let own = settings(temp.path());
     let (status, said) = run(&own, &["--check-config"]);
     assert_eq!(status, Some(0), "{said}");

@@ -1,39 +1,27 @@
 //! At the most talkative level of every crate below it, neither the issuer nor a workload writes a secret to its log:
 //! no token, no key, no nonce. One process plays both; the tokens and keys are those on its disk.
-#![allow(missing_docs, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
+#[path = "issuer/harness.rs"]
+#[allow(dead_code, reason = "this test uses its part")]
+mod harness;
 #[path = "bootstrap/world.rs"]
 #[allow(dead_code, reason = "this test uses its part")]
 mod world;
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use avouch_testkit::log::Log;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use world::World;
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
 
 /// What a secret looks like in a log: as text, in hexadecimal, in base64, or as a list of numbers.
 fn forms(name: &str, secret: &[u8]) -> Vec<(String, String)> {
@@ -77,11 +65,10 @@ fn keys_below(dir: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_trace_level_neither_token_nor_key_nor_evidence_is_in_the_log() {
     let log = Log::default();
-    let writer = log.clone();
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_ansi(false)
-        .with_writer(move || writer.clone())
+        .with_writer(log.clone())
         .init();
     let mut world = World::start().await;
     world.register("/orders").await;
@@ -92,12 +79,12 @@ async fn at_trace_level_neither_token_nor_key_nor_evidence_is_in_the_log() {
     let first = identity.snapshot().svid.leaf().serial().to_owned();
     let renewed = world.renewed(&identity, &first).await.leaf().serial().to_owned();
     let mut secrets = Vec::new();
-    keys_below(world.dir.path(), &mut secrets);
+    keys_below(world.directory(), &mut secrets);
     world.stop_issuer().await;
     world.clock.advance(std::time::Duration::from_secs(3600));
     world.start_issuer().await;
     world.renewed(&identity, &renewed).await;
-    keys_below(world.dir.path(), &mut secrets);
+    keys_below(world.directory(), &mut secrets);
     drop(identity);
     world.forget_everything().await;
     world.workload().start().await.expect_err("a used token");

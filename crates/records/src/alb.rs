@@ -1,17 +1,16 @@
-//! Connections as an AWS Application Load Balancer logs them, for tools that read such logs.
+//! Connections in the log format of an AWS Application Load Balancer, for tools that read such logs.
 //!
 //! One line of fifteen fields with a blank between: timestamp, client_ip, client_port, listener_port, tls_protocol,
 //! tls_cipher, tls_handshake_latency (seconds), leaf_client_cert_subject (in quotes, always),
 //! leaf_client_cert_validity, leaf_client_cert_serial_number, tls_verify_status, conn_trace_id, tls_keyexchange, elb,
-//! ip_address. What does not apply is `-`. The connection's id stands for the trace id; there is no load balancer, so
+//! ip_address. A field that does not apply is `-`. The connection's id stands for the trace id; there is no load balancer, so
 //! `elb` is `-`, and `ip_address` is the address that was connected to.
 
 use std::net::SocketAddr;
 
 use avouch_api::observe::v1::Connection;
 use avouch_spiffe::Reason;
-
-use crate::text;
+use avouch_time::{parse_rfc3339, rfc3339};
 
 /// The line of a connection, without a line feed.
 #[must_use]
@@ -41,7 +40,7 @@ pub fn line(connection: &Connection) -> String {
     fields.join(" ")
 }
 
-/// One field; what cannot stand in one is made an underscore.
+/// One field; a character that cannot be part of one becomes an underscore.
 fn word(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
@@ -49,7 +48,7 @@ fn word(text: &str) -> String {
     text.chars().map(|c| if c.is_whitespace() || c.is_control() || c == '"' { '_' } else { c }).collect()
 }
 
-/// In quotes, in which there is no way to write a quote.
+/// A field in quotes. The format has no way to write a quote inside.
 fn quoted(text: &str) -> String {
     let text = if text.is_empty() { "-" } else { text };
     let inside: String = text
@@ -72,7 +71,7 @@ fn latency(micros: u64) -> String {
 }
 
 fn validity(connection: &Connection) -> String {
-    let second = |time: &str| text::parse_time(time).map(|at| text::time(at).replacen(".000Z", "Z", 1));
+    let second = |time: &str| parse_rfc3339(time).map(rfc3339);
     match (second(&connection.peer_not_before), second(&connection.peer_not_after)) {
         (Some(from), Some(to)) => format!("NotBefore={from};NotAfter={to}"),
         _ => String::new(),
@@ -87,7 +86,7 @@ fn verify_status(connection: &Connection) -> String {
     format!("Failed:{code}")
 }
 
-/// What is no matter of the certificate.
+/// The code of a reason that does not concern the certificate.
 const OTHER: &str = "UnmappedConnectionError";
 
 /// The load balancer's code for a reason.
@@ -116,7 +115,7 @@ pub fn code(reason: Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::tests::whole_connection;
+    use crate::json_line::tests::whole_connection;
 
     #[test]
     fn a_refused_connection_is_this_line() {

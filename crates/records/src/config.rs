@@ -1,20 +1,20 @@
-//! How much is remembered, and where it is written.
+//! The configuration of records: how many are kept, and where they are written.
 
 use std::path::PathBuf;
 
 use avouch_spiffe::Bounds;
 
-/// What a [`Recorder`](crate::Recorder) is set up with.
+/// The configuration of a [`Recorder`](crate::Recorder).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordsConfig {
-    /// How many records of each kind memory holds: accepted connections, refused ones, refused calls, allowed ones.
+    /// The number of records of each kind in memory: accepted connections, refused ones, refused calls, allowed ones.
     pub keep: usize,
-    /// Where they are written to, if anywhere.
+    /// The file that records are written to, if any.
     pub file: Option<FileConfig>,
 }
 
 impl RecordsConfig {
-    /// Of [`RecordsConfig::keep`].
+    /// The bounds of [`RecordsConfig::keep`].
     pub const KEEP: Bounds<usize> =
         Bounds::new(1, 16 * 1024, "each takes half a kilobyte, and longer ago than that is for the file");
 }
@@ -30,7 +30,7 @@ impl Default for RecordsConfig {
 pub struct FileConfig {
     /// The file; older ones are called the same with `.1`, `.2` and so on after it.
     pub path: PathBuf,
-    /// From this size on, in bytes, a new file is begun.
+    /// The size in bytes from which on a new file is begun.
     pub rotate_bytes: u64,
     /// How many older files are kept.
     pub rotate_keep: u32,
@@ -39,12 +39,12 @@ pub struct FileConfig {
 }
 
 impl FileConfig {
-    /// Of [`FileConfig::rotate_bytes`].
+    /// The bounds of [`FileConfig::rotate_bytes`].
     pub const ROTATE_BYTES: Bounds<u64> = Bounds::new(
         64 * 1024,
         1 << 40,
         "a file of less is nothing but renaming, and one of a tebibyte is never followed by another",
     );
-    /// Of [`FileConfig::rotate_keep`].
+    /// The bounds of [`FileConfig::rotate_keep`].
     pub const ROTATE_KEEP: Bounds<u32> = Bounds::new(0, 1000, "each is renamed when a new one begins");
 }

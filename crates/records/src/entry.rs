@@ -1,4 +1,4 @@
-//! What is remembered of one event, as compact as it came: nothing is formatted before somebody asks.
+//! The record of one event in memory, compact: nothing is formatted before somebody reads it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use avouch_identity::{ConnectionClosed, ConnectionId, ConnectionInfo, Connection
 use avouch_spiffe::{PeerIdentity, Reason};
 use http::Extensions;
 
-/// Who made a call.
+/// The caller of a call.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Somebody with a verified identity.
+    /// A peer with a verified identity.
     Peer(Arc<PeerIdentity>),
     /// The local administrator.
     LocalAdmin,
-    /// Somebody without a certificate.
+    /// A caller without a certificate.
     Anonymous,
 }
 
 impl Caller {
-    /// As the listener noted it in a request's extensions.
+    /// The caller as the listener put it into the request's extensions.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         if let Some(peer) = extensions.get::<Arc<PeerIdentity>>() {
             Self::Peer(Arc::clone(peer))
@@ -33,7 +33,7 @@ impl Caller {
         }
     }
 
-    /// For records.
+    /// The caller's name in records.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -44,7 +44,7 @@ impl Caller {
     }
 }
 
-/// The connection of a call, as far as records name it.
+/// The connection of a call, as records name it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Via {
     pub(crate) id: ConnectionId,
@@ -71,7 +71,7 @@ pub(crate) struct Attempt {
     pub(crate) closed: Option<ConnectionClosed>,
 }
 
-/// A call that was refused, or let through in audit mode.
+/// A call that was denied, or let through in audit mode.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     pub(crate) id: Option<DecisionId>,
@@ -84,7 +84,7 @@ pub(crate) struct Refused {
     pub(crate) suppressed: u64,
 }
 
-/// Who decided against it.
+/// The origin of a denial.
 #[derive(Clone, Debug)]
 pub(crate) enum Why {
     /// The policy.

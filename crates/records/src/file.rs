@@ -1,9 +1,9 @@
 //! The record file: JSON lines, mode 0600, a new one when it is full.
 //!
-//! Only the recorder's thread comes here. A full disk or an absent directory loses lines, which are counted, and never
-//! stops anything: what cannot be written waits in a bounded buffer and is tried again once a second. A line is whole
-//! or, if the disk was full in the middle of it, continued where it broke off. Something else than a regular file
-//! of this user is not written to, nor what a link leads to.
+//! Only the recorder's thread writes it. A full disk or an absent directory loses lines, which are counted, and stops
+//! nothing else: lines wait in a bounded buffer and are retried once a second. A line is written whole or, if the disk
+//! was full in the middle of it, continued where it broke off. Only a regular file of this user is written to, and no link
+//! is followed.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -16,11 +16,11 @@ use avouch_files::PrivateDirError;
 
 use crate::config::FileConfig;
 use crate::entry::Entry;
-use crate::line::{self, AllowedLines};
+use crate::json_line::{self, AllowedLines};
 use crate::memory::Line;
 use crate::render;
 
-/// What may wait while nothing can be written, in bytes.
+/// The most bytes of lines that wait while the file cannot be written.
 const BUFFER: usize = 1024 * 1024;
 
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -75,15 +75,15 @@ impl FileLog {
                     self.buffer.push(b'\n');
                     continue;
                 }
-                Line::Entry(entry) => line::record(&render::record(entry, &self.methods)),
-                Line::End(attempt) => line::end(&render::connection(attempt)),
+                Line::Entry(entry) => json_line::record(&render::record(entry, &self.methods)),
+                Line::End(attempt) => json_line::end(&render::connection(attempt)),
             };
             self.buffer.extend_from_slice(text.as_bytes());
             self.buffer.push(b'\n');
         }
     }
 
-    /// Writes what waits, if the last failure is long enough ago; `now` at once.
+    /// Writes the waiting lines, if the last failure is long enough ago; with `now`, at once.
     pub(crate) fn flush(&mut self, now: bool) {
         let waits = self.retry_at.is_some_and(|at| Instant::now() < at);
         if self.buffer.is_empty() || (waits && !now) {
@@ -101,7 +101,7 @@ impl FileLog {
         }
     }
 
-    /// What is wrong; empty if nothing is.
+    /// The current problem; empty if there is none.
     pub(crate) fn problem(&self) -> &str {
         &self.problem
     }
@@ -189,7 +189,7 @@ impl Open {
             other => io::Error::other(other.to_string()),
         })?;
         let found = file.metadata()?;
-        // It may have been there before, for more eyes.
+        // A file that was there before may be readable by others.
         if found.mode() & 0o077 != 0 {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }

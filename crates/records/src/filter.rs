@@ -1,4 +1,4 @@
-//! Which records somebody asked for. Compares what is remembered, without writing it out first.
+//! Filters of records. They compare records in memory, without formatting them first.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,10 +8,10 @@ use avouch_identity::{ConnectionId, Verdict};
 
 use crate::entry::{Attempt, Caller, Entry, Refused, Via};
 
-/// The longest text that can be asked for: a SPIFFE ID.
+/// The longest text that can match: a SPIFFE ID.
 const LONGEST: usize = avouch_spiffe::MAX_SPIFFE_ID_BYTES;
 
-/// A [`Filter`], read once.
+/// A parsed [`Filter`].
 #[derive(Clone, Debug, Default)]
 pub struct Matcher {
     refused_only: bool,
@@ -123,7 +123,7 @@ impl Matcher {
     }
 }
 
-/// Also a connection that was accepted and then closed for what its peer did.
+/// Whether a record is of a refusal. A connection that was accepted and later closed because of its peer is one, too.
 fn is_refusal(entry: &Entry) -> bool {
     match entry {
         Entry::Attempt(attempt) => {

@@ -1,4 +1,4 @@
-//! The records in memory: four rings, what waits to be written, and who is told.
+//! The records in memory: four bounded lists, the lines that wait for the file, and the watchers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,31 +6,31 @@ use std::sync::Arc;
 use avouch_identity::{ConnectionClosed, Verdict};
 
 use crate::entry::{Allowed, Attempt, Entry, Refused};
+use crate::fair_buffer::FairBuffer;
 use crate::filter::Matcher;
-use crate::ring::Ring;
 use crate::watch::Watchers;
 
-/// Lines that wait for the file; what is beyond is lost, and counted.
+/// The most lines that wait for the file; further ones are lost, and counted.
 const PENDING: usize = 16 * 1024;
 
-/// What a file is told.
+/// A line for the file.
 #[derive(Clone, Debug)]
 pub(crate) enum Line {
     Entry(Entry),
-    /// The end of a connection for what its peer did.
+    /// The end of a connection that was closed because of its peer.
     End(Arc<Attempt>),
 }
 
 #[derive(Debug)]
 pub(crate) struct Memory {
     keep: usize,
-    accepted: Ring<Arc<Attempt>>,
-    refused: Ring<Arc<Attempt>>,
-    calls: Ring<Arc<Refused>>,
+    accepted: FairBuffer<Arc<Attempt>>,
+    refused: FairBuffer<Arc<Attempt>>,
+    calls: FairBuffer<Arc<Refused>>,
     allowed: VecDeque<Allowed>,
     pub(crate) watchers: Watchers,
     pub(crate) tells_allowed: bool,
-    /// If there is a file, and whether allowed calls go there.
+    /// `None` without a file; else whether allowed calls are written to it.
     file: Option<bool>,
     pending: Vec<Line>,
     pub(crate) lost: u64,
@@ -40,9 +40,9 @@ impl Memory {
     pub(crate) fn new(keep: usize, file: Option<bool>) -> Self {
         Self {
             keep,
-            accepted: Ring::new(keep),
-            refused: Ring::new(keep),
-            calls: Ring::new(keep),
+            accepted: FairBuffer::new(keep),
+            refused: FairBuffer::new(keep),
+            calls: FairBuffer::new(keep),
             allowed: VecDeque::new(),
             watchers: Watchers::default(),
             tells_allowed: false,
@@ -80,7 +80,7 @@ impl Memory {
         self.allowed.push_back(allowed);
     }
 
-    /// Notes the end of a connection, if it is still remembered.
+    /// Adds the end of a connection to its record, if that is still there.
     pub(crate) fn closed(&mut self, closed: ConnectionClosed) {
         let found = self.accepted.iter_mut().rev().find(|attempt| attempt.record.id == closed.id);
         let Some(attempt) = found else { return };
@@ -109,7 +109,7 @@ impl Memory {
         self.pending.push(line);
     }
 
-    /// What waits to be written.
+    /// Takes the lines that wait to be written.
     pub(crate) fn take_pending(&mut self) -> Vec<Line> {
         std::mem::take(&mut self.pending)
     }

@@ -1,4 +1,6 @@
-//! The recorder: what observers call, what readers ask, and the thread between them.
+//! The recorder: what observers call, what readers query, and the thread between them.
+
+mod observers;
 
 use std::any::Any;
 use std::fmt;
@@ -6,34 +8,34 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use avouch_api::observe::v1::{Edge, Record, Records};
-use avouch_authz::layer::{DecisionId, DecisionObserver, Refusal};
-use avouch_authz::{Methods, Permit};
-use avouch_identity::{ConnectionClosed, ConnectionInfo, ConnectionObserver, ConnectionRecord, Verdict};
-use avouch_spiffe::clock::{self, SharedClock};
-use avouch_spiffe::throttle::{self, Throttle};
-use avouch_spiffe::{Network, PeerIdentity, Reason};
+use avouch_authz::Methods;
+use avouch_authz::layer::DecisionId;
+use avouch_identity::{ConnectionClosed, ConnectionInfo, Verdict};
+use avouch_limits::{Network, RateLimiter, log_lines};
+use avouch_spiffe::{PeerIdentity, Reason};
+use avouch_time::clock::{self, SharedClock};
 use crossbeam_queue::ArrayQueue;
 use http::Extensions;
 
-use crate::calls::{Calls, CallsOf, Outcome};
+use crate::call_counters::{BadEnd, CallCounters, CallerCounters};
 use crate::config::RecordsConfig;
 use crate::entry::{Allowed, Attempt, Caller, Refused, Via, Why};
 use crate::file::FileLog;
 use crate::filter::Matcher;
 use crate::memory::Memory;
 use crate::render;
-use crate::watch::Seen;
+use crate::watch::WatchedRecord;
 
-/// How often what was observed is collected.
+/// The time between two collections.
 const COLLECT_EVERY: Duration = Duration::from_millis(50);
 
-/// Room between two collections, for connections and refused calls together; allowed calls have their own.
+/// The room for events between two collections: connections and denied calls together; allowed calls have their own.
 const QUEUE: usize = 4096;
 
-/// How long the end of a process may wait for the file.
+/// The longest time for which the end of a process waits for the file.
 const FINISH: Duration = Duration::from_secs(1);
 
 /// Records what happens in a process. Clones share everything; the thread ends with the last of them.
@@ -52,15 +54,15 @@ struct Shared {
     wants_allowed: AtomicBool,
     writes_allowed: bool,
     dropped: AtomicU64,
-    attempts: Throttle<(Network, Option<Reason>)>,
-    calls: Calls,
+    attempts: RateLimiter<(Network, Option<Reason>)>,
+    calls: CallCounters,
     sources: RandomState,
     memory: Mutex<Memory>,
     problem: Mutex<String>,
     control: mpsc::Sender<mpsc::Sender<()>>,
 }
 
-/// What waits to be collected.
+/// An event that waits to be collected.
 enum Event {
     Attempt(Box<Attempt>),
     Closed(ConnectionClosed),
@@ -96,12 +98,12 @@ impl RecorderBuilder {
     /// When the system has no thread to give.
     pub fn start(self) -> std::io::Result<Recorder> {
         let RecorderBuilder { config, methods, clock, trace } = self;
-        // The room for them is taken at once: a program that asks for more than a configuration may gets that.
+        // The queue is allocated at once, so a program cannot ask for more than a configuration may.
         let keep = config.keep.min(RecordsConfig::KEEP.most());
         let (control, commands) = mpsc::channel();
         let writes_allowed = config.file.as_ref().is_some_and(|file| file.allowed);
         let shared = Arc::new(Shared {
-            calls: Calls::new(methods.clone(), clock.now()),
+            calls: CallCounters::new(methods.clone(), clock.now()),
             methods: methods.clone(),
             clock,
             trace,
@@ -112,7 +114,7 @@ impl RecorderBuilder {
             wants_allowed: AtomicBool::new(writes_allowed),
             writes_allowed,
             dropped: AtomicU64::new(0),
-            attempts: throttle::log_lines(),
+            attempts: log_lines(),
             sources: RandomState::new(),
             memory: Mutex::new(Memory::new(keep, config.file.as_ref().map(|file| file.allowed))),
             problem: Mutex::default(),
@@ -125,7 +127,7 @@ impl RecorderBuilder {
     }
 }
 
-/// The thread: collects, writes, and ends when nobody records any more.
+/// The thread: collects, writes, and ends when the last recorder is dropped.
 fn run(shared: &Weak<Shared>, commands: &mpsc::Receiver<mpsc::Sender<()>>, mut log: Option<FileLog>) {
     loop {
         let done = match commands.recv_timeout(COLLECT_EVERY) {
@@ -142,7 +144,7 @@ fn run(shared: &Weak<Shared>, commands: &mpsc::Receiver<mpsc::Sender<()>>, mut l
             shared.note(log.problem());
         }
         if let Some(done) = done {
-            // Whoever asked may have given up.
+            // The receiver is gone when `finish` has timed out.
             let _ = done.send(());
         }
     }
@@ -186,19 +188,28 @@ impl Recorder {
 
     /// Counts a call of `method` (`pkg.Service/Method`) that ended with another status than OK. One that was refused,
     /// as the extensions of its response say, is not counted twice.
-    pub fn failed(&self, token: &(dyn Any + Send + Sync), method: &str, response: Option<&Extensions>) {
+    pub fn failed(
+        &self,
+        token: &(dyn Any + Send + Sync),
+        method: &str,
+        end: BadEnd,
+        response: Option<&Extensions>,
+    ) {
         if response.is_some_and(|response| response.get::<DecisionId>().is_some()) {
             return;
         }
-        if let Some(calls) = token.downcast_ref::<CallsOf>() {
-            calls.failed(self.0.calls.method(method));
+        if let Some(calls) = token.downcast_ref::<CallerCounters>() {
+            calls.ended(&self.0.methods, self.0.calls.method(method), end);
         }
     }
 
     /// The latest `limit` records that match, oldest first.
     #[must_use]
     pub fn list(&self, matcher: &Matcher, limit: usize) -> Vec<Record> {
-        let entries = self.0.collect().list(matcher, limit);
+        let mut memory = self.0.collect();
+        self.0.collect_allowed(&mut memory);
+        let entries = memory.list(matcher, limit);
+        drop(memory);
         entries.iter().map(|entry| render::record(entry, &self.0.methods)).collect()
     }
 
@@ -208,7 +219,7 @@ impl Recorder {
         self.0.calls.edges()
     }
 
-    /// How the recorder itself is doing.
+    /// The status of the recorder itself.
     #[must_use]
     pub fn state(&self) -> Records {
         Records {
@@ -236,14 +247,16 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn watch(&self, matcher: Matcher) -> tokio::sync::mpsc::Receiver<Seen> {
+    pub(crate) fn watch(&self, matcher: Matcher) -> tokio::sync::mpsc::Receiver<WatchedRecord> {
         let mut memory = self.0.collect();
+        // What was allowed before is no news.
+        self.0.collect_allowed(&mut memory);
         let receiver = memory.watchers.add(matcher);
         self.0.heed_watchers(&mut memory);
         receiver
     }
 
-    pub(crate) fn render(&self, (entry, missed): &Seen) -> (Record, u64) {
+    pub(crate) fn render(&self, (entry, missed): &WatchedRecord) -> (Record, u64) {
         (render::record(entry, &self.0.methods), *missed)
     }
 
@@ -252,34 +265,14 @@ impl Recorder {
             self.0.dropped.fetch_add(1, Relaxed);
         }
     }
-
-    fn decided_against(&self, refusal: &Refusal<'_>, extensions: &Extensions, audited: bool) {
-        let denial = refusal.denial;
-        let at = self.0.clock.now();
-        if let Some(calls) = self.0.calls_of(extensions).and_then(|calls| calls.downcast_ref::<CallsOf>()) {
-            let outcome = if audited { Outcome::Audited } else { Outcome::Refused };
-            calls.decided(denial.method(), outcome, at);
-        }
-        let Some(suppressed) = refusal.suppressed else { return };
-        self.push(Event::Refused(Box::new(Refused {
-            id: Some(refusal.decision_id),
-            at,
-            audited,
-            caller: Caller::of(extensions),
-            via: Via::of(extensions),
-            trace: (self.0.trace)(),
-            why: Why::Denial(denial.clone()),
-            suppressed,
-        })));
-    }
 }
 
 impl Shared {
-    /// Moves what was observed into memory, for whoever is about to read it.
+    /// Moves what was observed into memory, for whoever is about to read it; allowed calls only where each is wanted.
     fn collect(&self) -> MutexGuard<'_, Memory> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         self.heed_watchers(&mut memory);
-        // Not more than there is room for: what comes meanwhile can wait.
+        // At most as many as the queue holds, so that this ends while events keep coming.
         for _ in 0..QUEUE {
             match self.queue.pop() {
                 Some(Event::Attempt(attempt)) => {
@@ -302,13 +295,21 @@ impl Shared {
                 None => break,
             }
         }
-        for _ in 0..self.allowed.capacity() {
-            let Some(allowed) = self.allowed.pop() else { break };
-            memory.allowed(allowed);
+        if self.wants_allowed.load(Relaxed) {
+            self.collect_allowed(&mut memory);
         }
         let lost = std::mem::take(&mut memory.lost);
         self.dropped.fetch_add(lost, Relaxed);
         memory
+    }
+
+    /// Moves allowed calls into memory. While nobody wants each of them they stay in their queue, which keeps the latest:
+    /// to move tens of thousands a second would take the time of calls.
+    fn collect_allowed(&self, memory: &mut Memory) {
+        for _ in 0..self.allowed.capacity() {
+            let Some(allowed) = self.allowed.pop() else { break };
+            memory.allowed(allowed);
+        }
     }
 
     fn heed_watchers(&self, memory: &mut Memory) {
@@ -329,55 +330,7 @@ impl Shared {
     fn calls_of<'a>(&self, extensions: &'a Extensions) -> Option<&'a Arc<dyn Any + Send + Sync>> {
         let info = extensions.get::<Arc<ConnectionInfo>>()?;
         let peer = || extensions.get::<Arc<PeerIdentity>>().map(|peer| &**peer);
-        Some(info.slot.get_or_put(|| self.calls.of(peer(), info)))
-    }
-}
-
-impl ConnectionObserver for Recorder {
-    fn connection(&self, record: &ConnectionRecord) {
-        let mut suppressed = 0;
-        if record.verdict == Verdict::Refused {
-            let source = (Network::from(record.peer_addr.ip()), record.reason);
-            match self.0.attempts.pass(source, Instant::now()) {
-                Some(before) => suppressed = before,
-                None => return,
-            }
-        }
-        let attempt = Attempt { record: record.clone(), suppressed, closed: None };
-        self.push(Event::Attempt(Box::new(attempt)));
-    }
-
-    fn closed(&self, closed: &ConnectionClosed) {
-        self.push(Event::Closed(closed.clone()));
-    }
-}
-
-impl DecisionObserver for Recorder {
-    fn allowed(&self, permit: &Permit, extensions: &Extensions) {
-        let at: SystemTime = self.0.clock.now();
-        if let Some(calls) = self.0.calls_of(extensions).and_then(|calls| calls.downcast_ref::<CallsOf>()) {
-            calls.decided(Some(permit.method()), Outcome::Allowed, at);
-        }
-        let allowed = Allowed {
-            at,
-            caller: Caller::of(extensions),
-            via: Via::of(extensions),
-            trace: (self.0.trace)(),
-            method: permit.method(),
-            role: permit.role(),
-        };
-        // The oldest makes room. It would be forgotten anyway, unless somebody wants each.
-        if self.0.allowed.force_push(allowed).is_some() && self.0.wants_allowed.load(Relaxed) {
-            self.0.dropped.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn denied(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
-        self.decided_against(refusal, extensions, false);
-    }
-
-    fn audited(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
-        self.decided_against(refusal, extensions, true);
+        Some(info.extensions.get_or_put(|| self.calls.of(peer(), info)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! From what is remembered to the messages of `avouch.observe.v1`.
+//! Converts records in memory to the messages of `avouch.observe.v1`.
 
 use std::time::SystemTime;
 
@@ -6,10 +6,11 @@ use avouch_api::observe::v1::{Connection, Decision, Method, Record};
 use avouch_authz::Methods;
 use avouch_authz::contract::{MethodRule, Rule};
 use avouch_identity::Verdict;
-use avouch_spiffe::{Reason, hex};
+use avouch_spiffe::Reason;
+use avouch_text::hex;
+use avouch_time::timestamp;
 
 use crate::entry::{Allowed, Attempt, Entry, Refused, Why};
-use crate::text;
 
 /// One record as a message.
 pub(crate) fn record(entry: &Entry, methods: &Methods) -> Record {
@@ -28,10 +29,10 @@ pub(crate) fn connection(attempt: &Attempt) -> Connection {
     let claimed = presented.and_then(|presented| presented.spiffe_id.as_ref());
     let id = record.peer_id.as_ref().or(claimed);
     let cause = closed.as_ref().and_then(|closed| closed.cause.as_ref());
-    let moment = |at: Option<SystemTime>| at.map(text::time).unwrap_or_default();
+    let moment = |at: Option<SystemTime>| at.map(timestamp::rfc3339_millis).unwrap_or_default();
     Connection {
         id: record.id.to_string(),
-        time: text::time(record.at),
+        time: timestamp::rfc3339_millis(record.at),
         peer_address: record.peer_addr.to_string(),
         local_address: record.local_addr.map(|address| address.to_string()).unwrap_or_default(),
         peer_id: id.map(ToString::to_string).unwrap_or_default(),
@@ -71,7 +72,7 @@ fn word(reason: Reason) -> String {
 fn decision(refused: &Refused) -> Decision {
     let mut decision = Decision {
         id: refused.id.map(|id| id.to_string()).unwrap_or_default(),
-        time: text::time(refused.at),
+        time: timestamp::rfc3339_millis(refused.at),
         connection_id: refused.via.map(|via| via.id.to_string()).unwrap_or_default(),
         trace_id: refused.trace.map(|id| hex::encode(&id)).unwrap_or_default(),
         peer: refused.caller.name().to_owned(),
@@ -87,7 +88,7 @@ fn decision(refused: &Refused) -> Decision {
             decision.need = owned(denial.need());
             decision.have = owned(denial.have());
             decision.rule = denial.rule_text();
-            decision.place = denial.place().map(ToString::to_string).unwrap_or_default();
+            decision.place = denial.location().map(ToString::to_string).unwrap_or_default();
             decision.detail = denial.detail();
             decision.policy_version = denial.policy_version().unwrap_or_default().to_owned();
         }
@@ -107,7 +108,7 @@ fn allowed_decision(allowed: &Allowed, methods: &Methods) -> Decision {
         _ => &[],
     };
     Decision {
-        time: text::time(allowed.at),
+        time: timestamp::rfc3339_millis(allowed.at),
         connection_id: allowed.via.map(|via| via.id.to_string()).unwrap_or_default(),
         trace_id: allowed.trace.map(|id| hex::encode(&id)).unwrap_or_default(),
         peer: allowed.caller.name().to_owned(),

@@ -1,7 +1,7 @@
-//! `avouch.observe.v1` over a recorder and what the process says of itself.
+//! `avouch.observe.v1`: a recorder and the status of the process, served to operators.
 //!
-//! The authorization layer stands before it: nobody without one of its roles comes here. What is asked for is bounded:
-//! an answer has at most [`LARGEST_ANSWER`] bytes, and the streams of one caller and of all are counted.
+//! The authorization layer stands before it: only callers with one of its roles get here. Answers have at most
+//! [`LARGEST_ANSWER`] bytes, and the open streams are limited, those of one caller and those of all.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,20 +26,20 @@ use tonic::{Request, Response, Status};
 use crate::entry::Caller;
 use crate::filter::Matcher;
 use crate::recorder::Recorder;
-use crate::watch::Seen;
+use crate::watch::WatchedRecord;
 
 /// The most bytes of an answer: below the 4 MiB that clients accept by default.
 const LARGEST_ANSWER: usize = 3 * 1024 * 1024;
 
-/// Streams of records, of one caller and of all.
+/// The most open streams of records, of one caller and of all.
 const STREAMS_OF_ONE: usize = 8;
 const STREAMS: usize = 64;
 
-/// What a process says of itself. Called off the async threads: it may look at the disk.
+/// The status of a process. Called off the async threads, since it may read files.
 pub trait Source: Send + Sync + 'static {
-    /// What it is, and how it is doing.
+    /// The identity, versions and state of the process.
     fn status(&self) -> ProcessStatus;
-    /// The policy in force, the one before, and the rules of every method.
+    /// The active policy, the one before it, and the rule of every method.
     fn policy(&self) -> GetPolicyResponse;
 }
 
@@ -62,7 +62,7 @@ impl Observe {
     /// As a tonic service.
     #[must_use]
     pub fn into_server(self) -> ObserveServer<Self> {
-        // Its requests hold a name and a number.
+        // The largest request holds one SPIFFE ID (2048 bytes) and a number.
         ObserveServer::new(self).max_decoding_message_size(16 * 1024)
     }
 
@@ -115,21 +115,21 @@ impl Rpcs for Observe {
         request: Request<WatchRecordsRequest>,
     ) -> Result<Response<Records>, Status> {
         let caller = Caller::of(request.extensions());
-        let place = Streams::enter(&self.streams, caller.name())?;
+        let slot = Streams::enter(&self.streams, caller.name())?;
         let matcher = Matcher::from(&request.into_inner().filter.unwrap_or_default());
         let records = Records {
             recorder: self.recorder.clone(),
             receiver: self.recorder.watch(matcher),
             drain: Box::pin(self.drain.clone().cancelled_owned()),
-            _place: place,
+            _slot: slot,
         };
         Ok(Response::new(records))
     }
 }
 
-/// Leaves out the first, which are the oldest, until the rest fits into an answer.
+/// Leaves out the first messages, which are the oldest, until the rest fits into an answer.
 fn shorten<T>(messages: &mut Vec<T>, size: impl Fn(&T) -> usize) {
-    // With each message go its tag and its length.
+    // Each message is preceded by its tag (1 byte) and its length (5 bytes at most).
     const AROUND: usize = 6;
     let mut total = 0;
     let fit = messages.iter().rev().take_while(|message| {
@@ -140,19 +140,19 @@ fn shorten<T>(messages: &mut Vec<T>, size: impl Fn(&T) -> usize) {
     messages.drain(..too_many);
 }
 
-/// How many streams are open, by caller.
+/// The number of open streams, by caller.
 #[derive(Debug, Default)]
 struct Streams(Mutex<HashMap<String, usize>>);
 
-/// One stream's place.
+/// The slot of one open stream.
 #[derive(Debug)]
-struct Place {
+struct StreamSlot {
     streams: Arc<Streams>,
     caller: String,
 }
 
 impl Streams {
-    fn enter(streams: &Arc<Self>, caller: &str) -> Result<Place, Status> {
+    fn enter(streams: &Arc<Self>, caller: &str) -> Result<StreamSlot, Status> {
         let mut open = streams.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = open.get(caller).copied().unwrap_or_default();
         let all: usize = open.values().sum();
@@ -161,11 +161,11 @@ impl Streams {
             return Err(status(Reason::RateLimited, &message, []));
         }
         open.insert(caller.to_owned(), own + 1);
-        Ok(Place { streams: Arc::clone(streams), caller: caller.to_owned() })
+        Ok(StreamSlot { streams: Arc::clone(streams), caller: caller.to_owned() })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.caller) {
@@ -180,9 +180,9 @@ impl Drop for Place {
 /// Records as they come, until the caller leaves or the process drains.
 pub struct Records {
     recorder: Recorder,
-    receiver: mpsc::Receiver<Seen>,
+    receiver: mpsc::Receiver<WatchedRecord>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Place,
+    _slot: StreamSlot,
 }
 
 impl fmt::Debug for Records {

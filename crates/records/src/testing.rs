@@ -1,10 +1,9 @@
-//! What tests need: peers, calls, a policy.
+//! Fixtures for tests: peers, calls, a policy.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use avouch_authz::{Caller, Methods, Permit, Policy, decide};
-use avouch_spiffe::x509::Leaf;
 use avouch_spiffe::{PeerIdentity, Reason};
 
 use crate::entry::{Caller as Who, Refused, Why};
@@ -15,27 +14,13 @@ pub(crate) fn methods() -> Methods {
     Methods::new(&[crate::contract()]).unwrap()
 }
 
-/// A real certificate's identity: there is no other way to make one.
 pub(crate) fn peer(name: &str) -> Arc<PeerIdentity> {
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let id = format!("spiffe://shop.example/{name}");
-    params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
-    params.is_ca = rcgen::IsCa::ExplicitNoCa;
-    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth, rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    params.serial_number = Some(vec![1_u8; 16].into());
-    params.use_authority_key_identifier_extension = true;
-    let key = rcgen::KeyPair::generate().unwrap();
-    let der = params.self_signed(&key).unwrap();
-    Arc::new(PeerIdentity::from_leaf(&Leaf::parse(der.der()).unwrap(), der.der()))
+    Arc::new(avouch_testkit::ca::peer(&format!("spiffe://shop.example/{name}"), name))
 }
 
 pub(crate) fn permit(peer: &PeerIdentity) -> Permit {
     let text = format!("[roles]\noperator = [\"{}\"]\n", peer.spiffe_id());
-    let policy = Policy::parse("policy.toml", &text, &methods()).unwrap();
+    let policy = Policy::load("policy.toml", &text, &methods()).unwrap();
     decide(&policy, Caller::from(peer), STATUS).unwrap()
 }
 

@@ -1,6 +1,6 @@
-//! Those who follow records as they come: each with its own filter and its own bounded queue.
+//! Watchers of records as they come: each with its own filter and its own bounded queue.
 //!
-//! A watcher too slow to read misses some and is told how many; nobody waits for it.
+//! A watcher that reads too slowly misses records and is told how many; nothing waits for it.
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -8,17 +8,17 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::entry::Entry;
 use crate::filter::Matcher;
 
-/// Records that wait for one watcher: as many as can come in at once.
+/// The most records that wait for one watcher: as many as one collection brings.
 pub(crate) const WAITING: usize = 4096;
 
-/// A record, and how many were missed before it.
-pub(crate) type Seen = (Entry, u64);
+/// A record, and the number of records that were missed before it.
+pub(crate) type WatchedRecord = (Entry, u64);
 
-/// The collector's end.
+/// The collector's side of a watcher.
 #[derive(Debug)]
 struct Watcher {
     matcher: Matcher,
-    sender: mpsc::Sender<Seen>,
+    sender: mpsc::Sender<WatchedRecord>,
     missed: u64,
 }
 
@@ -27,13 +27,13 @@ struct Watcher {
 pub(crate) struct Watchers(Vec<Watcher>);
 
 impl Watchers {
-    pub(crate) fn add(&mut self, matcher: Matcher) -> mpsc::Receiver<Seen> {
+    pub(crate) fn add(&mut self, matcher: Matcher) -> mpsc::Receiver<WatchedRecord> {
         let (sender, receiver) = mpsc::channel(WAITING);
         self.0.push(Watcher { matcher, sender, missed: 0 });
         receiver
     }
 
-    /// Whether somebody wants allowed calls too; forgets those who have gone.
+    /// Whether a watcher wants allowed calls too; removes watchers that have gone.
     pub(crate) fn want_allowed(&mut self) -> bool {
         self.0.retain(|watcher| !watcher.sender.is_closed());
         self.0.iter().any(|watcher| watcher.matcher.wants_allowed())
@@ -47,7 +47,7 @@ impl Watchers {
             match watcher.sender.try_send((entry.clone(), watcher.missed)) {
                 Ok(()) => watcher.missed = 0,
                 Err(TrySendError::Full(_)) => watcher.missed += 1,
-                // Forgotten at the next collection.
+                // Removed at the next collection.
                 Err(TrySendError::Closed(_)) => {}
             }
         }

@@ -10,10 +10,8 @@ use avouch_authz::Methods;
 use avouch_identity::spiffe::{Bundle, BundleSet};
 use avouch_identity::{Identity, IdentityFilter, Publisher, Server, Snapshot, Svid};
 use avouch_records::{Matcher, Recorder, RecordsConfig, alb};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
-};
+use avouch_testkit::ca::{ca_params, leaf_params, year};
+use rcgen::{DnType, Issuer, KeyPair};
 use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -28,22 +26,15 @@ struct Ca {
 impl Ca {
     fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = named(name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let params = ca_params(name, year());
         let root = params.self_signed(&key).unwrap().der().to_vec();
         Self { root, issuer: Issuer::new(params, key) }
     }
 
     /// A workload of this authority that trusts the authority `trusts`.
     fn identity(&self, name: &str, subject: &str, trusts: &Self) -> (Publisher, Identity) {
-        let mut params = named(subject);
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.subject_alt_names =
-            vec![SanType::URI(format!("spiffe://shop.example/{name}").try_into().unwrap())];
+        let mut params = leaf_params(&format!("spiffe://shop.example/{name}"), year());
+        params.distinguished_name.push(DnType::CommonName, subject);
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap().der().clone();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
@@ -51,14 +42,6 @@ impl Ca {
         bundles.insert(Bundle::from_ders("shop.example".parse().unwrap(), &[&trusts.root], 7).unwrap());
         Identity::publisher(Snapshot::new(Svid::new(vec![leaf], &key).unwrap(), bundles))
     }
-}
-
-fn named(name: &str) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.use_authority_key_identifier_extension = true;
-    params
 }
 
 struct World {

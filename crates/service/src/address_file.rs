@@ -1,6 +1,6 @@
-//! The file that tells where a process listens: for starters that let the system choose ports.
+//! The file with the addresses that a process listens on, for launchers that let the system choose ports.
 //!
-//! It appears whole or not at all, and only once the addresses are bound.
+//! It is written atomically, and only once the addresses are bound.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The file has some hundred octets.
 const LIMIT: u64 = 16 * 1024;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Addresses {
     /// The mutual-TLS listener.

@@ -1,13 +1,13 @@
 //! [`App`]: a process with everything a service needs, ready to serve.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+mod serve;
 
-use avouch_authz::{Methods, PolicyHandle};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use avouch_authz::PolicyHandle;
 use avouch_identity::{ChannelBuilder, Identity, IdentityFilter, Server};
 use avouch_records::{Recorder, Source};
-use avouch_telemetry::{Metrics, Telemetry, Tracing};
+use avouch_telemetry::{Metrics, Tracing};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,47 +15,35 @@ use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
-use crate::boot::BootError;
 use crate::config::Config;
-use crate::health::{Health, HealthPort};
-use crate::observe::Observer;
-use crate::phase::Life;
-use crate::serve::{self, ServeError};
-use crate::signals::Stop;
-use crate::status::{Facts, Listening};
+use crate::error::BootError;
+use crate::parts::AppParts;
+use crate::status::{Listening, ProcessStatus};
 use crate::upstream::{self, TracedChannel};
 
-/// What an [`App`] is made of.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) name: &'static str,
-    pub(crate) config: Config,
-    pub(crate) methods: Methods,
-    pub(crate) policy: PolicyHandle,
-    pub(crate) telemetry: Telemetry,
-    pub(crate) stop: Stop,
-    pub(crate) life: Life,
-    pub(crate) health: Health,
-    pub(crate) health_port: HealthPort,
-    pub(crate) socket: Option<std::net::TcpListener>,
-    pub(crate) observer: Observer,
-    pub(crate) state_dir: Option<PathBuf>,
-    pub(crate) started: SystemTime,
-    pub(crate) listening: Arc<OnceLock<Listening>>,
-    pub(crate) identity: Identity,
-}
+pub use self::serve::ServeError;
+pub(crate) use self::serve::TELEMETRY_FLUSH_TIMEOUT;
 
-/// The shell of a service: its configuration, identity, policy, telemetry and health port.
+/// A running service: its configuration, identity, policy, telemetry and health port.
 #[derive(Debug)]
 pub struct App {
-    pub(crate) parts: Parts,
+    pub(crate) parts: AppParts,
+    pub(crate) identity: Identity,
+    /// The listener, once there is one.
+    pub(crate) listening: Arc<OnceLock<Listening>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) descriptors: Mutex<Vec<&'static [u8]>>,
 }
 
 impl App {
-    pub(crate) fn new(parts: Parts) -> Self {
-        Self { parts, tasks: TaskTracker::new(), descriptors: Mutex::default() }
+    pub(crate) fn new(parts: AppParts, identity: Identity) -> Self {
+        Self {
+            parts,
+            identity,
+            listening: Arc::default(),
+            tasks: TaskTracker::new(),
+            descriptors: Mutex::default(),
+        }
     }
 
     /// The service's own configuration section, `[name]`; an absent one counts as empty.
@@ -63,7 +51,7 @@ impl App {
     /// # Errors
     /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
-        self.parts.config.settings()
+        Ok(self.parts.config.settings()?)
     }
 
     /// The process's configuration.
@@ -72,7 +60,8 @@ impl App {
         &self.parts.config
     }
 
-    /// A channel to the upstream described in `[upstreams.NAME]`.
+    /// A channel to the upstream described in `[upstreams.NAME]`. Its default deadline applies to unary calls; RPCs
+    /// that stream, by the contracts that the process was started with, get none.
     ///
     /// # Errors
     /// When there is no such section.
@@ -80,7 +69,7 @@ impl App {
         self.channel_with(name, |builder| builder)
     }
 
-    /// As [`App::channel`], with settings of the caller's, for example no default deadline for an endless stream.
+    /// As [`App::channel`], with settings of the caller's, for example more time to connect.
     ///
     /// # Errors
     /// As [`App::channel`].
@@ -90,14 +79,14 @@ impl App {
         configure: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
     ) -> Result<TracedChannel, BootError> {
         let upstream = self.parts.config.upstream(name)?;
-        let methods = self.parts.methods.iter().map(|method| method.path);
-        upstream::open(upstream, &self.parts.identity, self.tracing(), self.metrics(), methods, configure)
+        let methods = &self.parts.methods;
+        upstream::open(upstream, &self.identity, self.tracing(), self.metrics(), methods, configure)
     }
 
     /// This process's identity.
     #[must_use]
     pub fn identity(&self) -> &Identity {
-        &self.parts.identity
+        &self.identity
     }
 
     /// The policy in force.
@@ -112,16 +101,16 @@ impl App {
         self.parts.telemetry.metrics()
     }
 
-    /// What the process remembers of connections and calls; for a service that refuses calls by itself.
+    /// The recorder of connections and calls; for a service that denies calls by itself.
     #[must_use]
     pub fn records(&self) -> &Recorder {
         self.parts.observer.recorder()
     }
 
-    /// What the process says of itself to those who ask over `avouch.observe.v1`: at each moment, what is known then.
+    /// The status of the process, as `avouch.observe.v1` reports it; each request reads the values of that moment.
     #[must_use]
     pub fn status(&self) -> Arc<dyn Source> {
-        Arc::new(Facts::of(self))
+        Arc::new(ProcessStatus::new(&self.parts, &self.identity, &self.listening))
     }
 
     /// Begins traces for work that no call began.
@@ -136,7 +125,7 @@ impl App {
         self.parts.config.service.address.as_deref()
     }
 
-    /// Where the plain health port listens.
+    /// The address of the plain health port.
     #[must_use]
     pub fn health_address(&self) -> std::net::SocketAddr {
         self.parts.health_port.address
@@ -145,7 +134,7 @@ impl App {
     /// Cancelled when the process is asked to stop; cancel it to stop the process.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
-        self.parts.stop.drain.clone()
+        self.parts.stop.clone()
     }
 
     /// Runs background work that the drain waits for; it should end soon after [`App::stopping`] is cancelled.
@@ -161,7 +150,7 @@ impl App {
         self.parts.health.name(S::NAME);
     }
 
-    /// Lets server reflection (for holders of the `debug` role) tell these descriptors: an encoded
+    /// Lets server reflection (for holders of the `debug` role) serve these descriptors: an encoded
     /// `FileDescriptorSet`, as `avouch-build` writes it.
     pub fn reflect(&self, descriptors: &'static [u8]) {
         self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).push(descriptors);
@@ -170,7 +159,7 @@ impl App {
     /// A second listener's server, for the peers that `filter` admits: with this process's identity, the limits of
     /// `[service.limits]`, and its handshakes counted with the others.
     ///
-    /// It knows nothing of the policy: what it serves has to ask [`App::policy`] itself.
+    /// It does not enforce the policy: what it serves has to ask [`App::policy`] itself.
     #[must_use]
     pub fn server_for(&self, filter: IdentityFilter) -> Server {
         Server::new(self.identity().clone(), filter)
@@ -201,7 +190,7 @@ impl App {
 
     /// Ends a process that serves nothing: waits for [`App::spawn`]ed work within the drain time, delivers telemetry.
     pub async fn finish(self) {
-        self.parts.stop.drain.cancel();
+        self.parts.stop.cancel();
         serve::finish(&self, tokio::time::Instant::now() + self.parts.config.service.drain_timeout).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Layered configuration: defaults < file < `AVOUCH_SECTION__KEY` < `--set`.
+//! Layered configuration: defaults < files, the later over the earlier < `AVOUCH_SECTION__KEY` < `--set`.
 //!
 //! Every section is two types: a serde one that mirrors the file and refuses unknown keys, and the checked one the
 //! process works with. A process knows its common sections, its `[upstreams.NAME]` and the one section called like the
@@ -11,8 +11,8 @@ mod files;
 mod layers;
 mod limits;
 pub(crate) mod origin;
-mod period;
 mod redact;
+mod renamed;
 mod scalar;
 mod sections;
 #[cfg(feature = "test-clock")]
@@ -29,15 +29,14 @@ use serde::de::DeserializeOwned;
 
 pub use error::{ConfigError, ConfigFault};
 pub(crate) use layers::Layers;
-pub use period::Period;
+pub use renamed::Renamed;
 pub use scalar::{Readable, Scalar};
 pub(crate) use sections::{AuthzConfig, ServiceConfig};
 pub(crate) use upstreams::UpstreamConfig;
 
-use crate::boot::BootError;
-use crate::launch::Launch;
+use crate::launch_options::LaunchOptions;
 
-/// Of `[telemetry] sampling_ratio`.
+/// The bounds of `[telemetry] sampling_ratio`.
 const SAMPLING_RATIO: Bounds<f64> = Bounds::new(0.0, 1.0, "it is the share of new traces that are recorded");
 
 /// The checked configuration of a process: everything but the service's own section, which [`Config::settings`] reads.
@@ -56,20 +55,21 @@ pub struct Config {
 
 impl Config {
     /// Reads and checks everything but the service's own section.
-    pub(crate) fn load(name: &'static str, launch: &Launch) -> Result<Self, ConfigError> {
+    pub(crate) fn load(name: &'static str, launch: &LaunchOptions) -> Result<Self, ConfigError> {
         let layers = Layers::read(name, launch)?;
+        renamed::refuse(&layers, renamed::COMMON)?;
         let service: sections::RawService = layers.section("service")?.unwrap_or_default();
         let health: sections::RawHealth = layers.section("health")?.unwrap_or_default();
         let authz: sections::RawAuthz = layers.section("authz")?.unwrap_or_default();
         let records: sections::RawRecords = layers.section("records")?.unwrap_or_default();
         let service = service.check()?;
         let health_listen = health.check()?;
-        if !crate::activation::is_activated(&launch.env) {
+        if !crate::socket_activation::is_activated(&launch.env) {
             addresses::apart(("health.listen", health_listen), ("service.listen", service.listen))?;
         }
         let mut identity = identity(&layers)?;
         advertise(&mut identity, &service);
-        let upstreams = layers.upstreams()?;
+        let upstreams = upstreams::read(&layers)?;
         upstreams::check_trust_domains(identity.as_ref(), &upstreams)?;
         within(&layers, "telemetry", "sampling_ratio", &SAMPLING_RATIO)?;
         Ok(Self {
@@ -89,15 +89,24 @@ impl Config {
     ///
     /// # Errors
     /// When it cannot be read as a `T`, unknown keys included if `T` denies them.
-    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, BootError> {
-        Ok(self.layers.section_or_empty(self.name)?)
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        self.layers.section_or_empty(self.name)
+    }
+
+    /// Refuses the old names of keys that the service has renamed in its own section; to be called before
+    /// [`Config::settings`], which would call them unknown.
+    ///
+    /// # Errors
+    /// When one is there, with its new name.
+    pub fn refuse_renamed(&self, renamed: &[Renamed]) -> Result<(), ConfigError> {
+        Ok(renamed::refuse(&self.layers, renamed)?)
     }
 
     /// Refuses a configuration without `[upstreams.NAME]`, as [`App::channel`](crate::App::channel) would.
     ///
     /// # Errors
     /// When there is no such section.
-    pub fn needs_upstream(&self, name: &str) -> Result<(), BootError> {
+    pub fn needs_upstream(&self, name: &str) -> Result<(), ConfigError> {
         self.upstream(name).map(|_| ())
     }
 
@@ -105,7 +114,7 @@ impl Config {
     ///
     /// # Errors
     /// When it is none, or the port of `[service] listen` or `[health] listen`.
-    pub fn listener(&self, key: &str, text: &str) -> Result<std::net::SocketAddr, BootError> {
+    pub fn listener(&self, key: &str, text: &str) -> Result<std::net::SocketAddr, ConfigError> {
         let address = addresses::listen(key, Some(text))?;
         addresses::apart((key, address), ("service.listen", self.service.listen))?;
         addresses::apart((key, address), ("health.listen", self.health_listen))?;
@@ -116,7 +125,7 @@ impl Config {
     ///
     /// # Errors
     /// When it is a directory, or has none.
-    pub fn writable_file(&self, key: &str, path: &std::path::Path) -> Result<(), BootError> {
+    pub fn writable_file(&self, key: &str, path: &std::path::Path) -> Result<(), ConfigError> {
         Ok(files::writable_file(key, path)?)
     }
 
@@ -124,12 +133,13 @@ impl Config {
     ///
     /// # Errors
     /// When it is a directory, or a part of its path is a file.
-    pub fn file_to_make(&self, key: &str, path: &std::path::Path) -> Result<(), BootError> {
+    pub fn file_to_make(&self, key: &str, path: &std::path::Path) -> Result<(), ConfigError> {
         Ok(files::file_to_make(key, path)?)
     }
 
-    pub(crate) fn upstream(&self, name: &str) -> Result<&UpstreamConfig, BootError> {
-        self.upstreams.get(name).ok_or_else(|| BootError::NoUpstream(name.to_owned()))
+    pub(crate) fn upstream(&self, name: &str) -> Result<&UpstreamConfig, ConfigError> {
+        let missing = || ConfigFault::MissingSection(format!("upstreams.{name}")).into();
+        self.upstreams.get(name).ok_or_else(missing)
     }
 
     /// Refuses a configuration without `[identity]`, as the start would.
@@ -154,9 +164,9 @@ fn no_identity() -> ConfigError {
 
 /// Where the identity comes from, if the configuration says so.
 fn identity(layers: &Layers) -> Result<Option<IdentityConfig>, ConfigFault> {
-    // Before the section is read: its type would refuse what is no number without the key's name.
-    within(layers, "identity", "timeout_ms", &IssuerConfig::TIMEOUT_MS)?;
-    within(layers, "identity", "poll_ms", &FilesConfig::POLL_MS)?;
+    // Before the section is deserialized, whose error for an invalid duration would not name the key.
+    within(layers, "identity", "timeout", &IssuerConfig::TIMEOUT)?;
+    within(layers, "identity", "poll_interval", &FilesConfig::POLL_INTERVAL)?;
     let identity = layers.identity()?;
     if let Some(identity) = &identity {
         identity.check().map_err(ConfigFault::Identity)?;

@@ -1,14 +1,15 @@
 //! The plain health port: `/livez`, `/readyz`, `/metrics` over HTTP/1.1 and `grpc.health.v1` over h2c, on one port.
 //!
-//! For orchestrators and scrapers that have no certificate; on loopback unless configured otherwise. It tells whether
-//! the process lives and is ready, and counts; it names no identity, takes no input and changes nothing. Liveness
-//! depends on nothing but this very answer.
+//! The port is for orchestrators and scrapers that have no certificate; it listens on loopback unless configured
+//! otherwise. It reports liveness, readiness and metrics; it names no identity, takes no input and changes nothing.
+//! Liveness depends on nothing but the port's own answer.
 //!
-//! Anybody may ask, so what asking may cost is bounded by small limits of the port's own: `limits`.
+//! Anybody who reaches the port may send requests, so limits of its own bound their cost: `limits`.
 
 mod activity;
 mod answers;
 mod body;
+mod context;
 mod limits;
 mod port;
 
@@ -22,7 +23,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::phase::Life;
+use crate::lifecycle::Lifecycle;
 use port::Port;
 
 /// The health service, for both ports.
@@ -33,7 +34,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Not serving, until told otherwise.
+    /// A health service that reports NOT_SERVING until a status is set.
     pub(crate) async fn new() -> Self {
         let reporter = HealthReporter::new();
         reporter.set_service_status("", ServingStatus::NotServing).await;
@@ -45,7 +46,7 @@ impl Health {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
-    /// Reports on a service by its full name too.
+    /// Adds a service, by its full name, to those whose status is reported.
     pub(crate) fn name(&self, service: &'static str) {
         self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(service);
     }
@@ -74,12 +75,12 @@ impl std::fmt::Debug for HealthPort {
 }
 
 impl HealthPort {
-    /// Accepts no more, ends streams with UNAVAILABLE, and lets answers under way finish, for half a second at most.
+    /// Stops accepting, ends streams with UNAVAILABLE, and lets answers in progress finish, for half a second at most.
     pub(crate) async fn close(&self) {
         for task in &self.tasks {
             task.abort();
         }
-        self.port.closing.cancel();
+        self.port.shared.closing.cancel();
         self.port.tasks.close();
         self.port.tasks.wait().await;
     }
@@ -90,22 +91,22 @@ impl Drop for HealthPort {
         for task in &self.tasks {
             task.abort();
         }
-        self.port.closing.cancel();
+        self.port.shared.closing.cancel();
     }
 }
 
 /// Binds the port and answers on it.
 pub(crate) async fn open(
     listen: SocketAddr,
-    life: Life,
+    lifecycle: Lifecycle,
     metrics: Metrics,
     health: Health,
 ) -> std::io::Result<HealthPort> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let port = Arc::new(Port::new(life.clone(), metrics, health.server()));
+    let port = Arc::new(Port::new(lifecycle.clone(), metrics, health.server()));
     let serve = tokio::spawn(port.clone().serve(listener));
-    let report = tokio::spawn(life.on_change(move |ready| {
+    let report = tokio::spawn(lifecycle.on_change(move |ready| {
         let health = health.clone();
         async move { health.set(ready).await }
     }));

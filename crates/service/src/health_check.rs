@@ -1,6 +1,7 @@
-//! `--health`: a process asks its running twin whether it is ready. For images without a shell or an HTTP client.
+//! `--health`: asks the running process of the same configuration whether it is ready. For images without a shell or an
+//! HTTP client.
 //!
-//! It reads the twin's configuration to find the plain health port, and nothing else: no policy, no identity, no key.
+//! It reads the configuration to find the plain health port, and nothing else: no policy, no identity, no key.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -9,12 +10,12 @@ use std::time::Duration;
 
 use crate::address_file::Addresses;
 use crate::config::{Config, ConfigError};
-use crate::launch::Launch;
+use crate::launch_options::LaunchOptions;
 
-/// How long the twin may take for each part of its answer.
+/// How long the running process may take for each part of its answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The answer is a line; more than this is none.
+/// The largest answer that is read; a valid one is a single line.
 const LONGEST: u64 = 16 * 1024;
 
 /// Why a process does not count as ready.
@@ -24,7 +25,7 @@ pub(crate) enum HealthCheckError {
     /// The configuration is not good.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The port is chosen by the system and told to nobody.
+    /// The system chooses the port, and no address file tells which one.
     #[error(
         "[health] listen lets the system choose a port: give it one, or name a file with [service] address_file"
     )]
@@ -34,15 +35,15 @@ pub(crate) enum HealthCheckError {
     AddressFile {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Nobody answers.
+    /// The health port does not answer.
     #[error("the health port {address} does not answer")]
     Silent {
-        /// Where.
+        /// The address of the health port.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
     /// The process says that it is not ready, or something else answered.
@@ -51,14 +52,14 @@ pub(crate) enum HealthCheckError {
 }
 
 impl HealthCheckError {
-    /// Whether whoever asked can repair it by what they give.
+    /// Whether the user can fix it by changing flags or configuration.
     pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::Config(_) | Self::NoFixedPort)
     }
 }
 
-/// Asks `/readyz`; the process's own words if it is ready.
-pub(crate) fn ask(name: &'static str, launch: &Launch) -> Result<String, HealthCheckError> {
+/// Asks `/readyz`; returns the text of the answer if the process is ready.
+pub(crate) fn ask(name: &'static str, launch: &LaunchOptions) -> Result<String, HealthCheckError> {
     let address = address(&Config::load(name, launch)?)?;
     let answer = get(address).map_err(|source| HealthCheckError::Silent { address, source })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -71,7 +72,7 @@ pub(crate) fn ask(name: &'static str, launch: &Launch) -> Result<String, HealthC
     }
 }
 
-/// Where the twin's health port can be reached from here.
+/// The address at which the running process's health port can be reached from this host.
 fn address(config: &Config) -> Result<SocketAddr, HealthCheckError> {
     let mut address = config.health_listen;
     if address.port() == 0 {
@@ -103,17 +104,20 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::launch::Flags;
+    use crate::launch_options::Flags;
 
-    fn launch(settings: &[String]) -> Launch {
-        Launch { flags: Flags { set: settings.to_vec(), ..Flags::default() }, ..Launch::default() }
+    fn launch(settings: &[String]) -> LaunchOptions {
+        LaunchOptions {
+            flags: Flags { set: settings.to_vec(), ..Flags::default() },
+            ..LaunchOptions::default()
+        }
     }
 
     fn listen(address: impl std::fmt::Display) -> String {
         format!("health.listen={address}")
     }
 
-    /// Answers one request with `answer`; where it listens.
+    /// Serves `answer` to one request; returns the address.
     fn twin(answer: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The shell of every avouch binary: layered configuration, telemetry, identity, policy, a plain health port, signals
+//! What every avouch program has in common: layered configuration, telemetry, identity, policy, a plain health port, signals
 //! and a bounded drain, so that a service's `main` holds nothing but the service.
 //!
 //! ```no_run
@@ -20,37 +20,39 @@
 //! }
 //! ```
 //!
-//! The boot order is fixed: crypto provider → configuration → telemetry → health port → identity → listener → ready →
+//! The boot order is fixed: crypto provider → configuration → telemetry → signals → health port → identity → listener → ready →
 //! signal → drain. There is no switch that turns authentication or authorization off. Secrets are named by path and
 //! never printed; an unknown configuration key stops the start (exit code 64).
 
-mod activation;
 mod address_file;
 mod app;
 mod boot;
 mod config;
+mod error;
 mod health;
 mod health_check;
-mod launch;
-mod manager;
+mod launch_options;
+mod lifecycle;
 mod observe;
-mod phase;
+mod parts;
 mod run;
-mod serve;
 mod signals;
+mod socket_activation;
 mod status;
+mod systemd;
 mod upstream;
 
-pub use activation::ActivationError;
-pub use app::App;
+pub use app::{App, ServeError};
 pub use avouch_authz as authz;
 pub use avouch_identity as identity;
 pub use avouch_records as records;
 pub use avouch_spiffe::{Bounds, OutOfBounds};
 pub use avouch_telemetry as telemetry;
-pub use boot::{Boot, BootError};
-pub use config::{Config, ConfigError, ConfigFault, Period, Readable, Scalar};
-pub use launch::{Flags, Launch, NoFlags, ShowConfig};
-pub use run::{BoxError, run, run_boot, run_checked, run_with};
-pub use serve::ServeError;
+pub use avouch_time::ConfigDuration;
+pub use boot::Boot;
+pub use config::{Config, ConfigError, ConfigFault, Readable, Renamed, Scalar};
+pub use error::{BootError, BoxError};
+pub use launch_options::{Flags, LaunchOptions, NoFlags, ShowConfig};
+pub use run::{run, run_boot, run_checked, run_with};
+pub use socket_activation::ActivationError;
 pub use upstream::TracedChannel;

@@ -1,21 +1,23 @@
-//! What connections, decisions and renewals tell is counted and recorded here, and noted on the current span.
+//! Observers of connections, decisions and renewals: each event is counted, recorded and noted on the current span.
 //!
-//! Decisions are observed on the call's own path: an allowed, unsampled one costs a few counters, one look and a place
+//! Decisions are observed on the call's own path: an allowed, unsampled one costs a few counters, one check and a slot
 //! in a queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use avouch_authz::Permit;
-use avouch_authz::layer::{DecisionObserver, Refusal};
+use avouch_authz::layer::{DecisionObserver, DeniedCall};
 use avouch_identity::{
     ConnectionClosed, ConnectionEnd, ConnectionObserver, ConnectionRecord, IdentityEvent, IdentityObserver,
-    RequestRefused, Verdict as ConnectionVerdict,
+    RequestRefused, Verdict as ConnectionVerdict, ending_reason, reason,
 };
-use avouch_records::Recorder;
-use avouch_spiffe::clock::SharedClock;
-use avouch_telemetry::{CallToken, CallWatcher, Decision, Metrics, Verdict, record_decision};
+use avouch_records::{BadEnd, Recorder};
+use avouch_spiffe::Reason;
+use avouch_telemetry::{CallEnd, CallToken, CallWatcher, Decision, Metrics, Verdict, record_decision};
+use avouch_time::clock::SharedClock;
 use http::Extensions;
+use tonic::{Code, Status};
 
 /// Counts into a process's metrics, and records. Clones share everything.
 #[derive(Debug, Clone)]
@@ -23,12 +25,12 @@ pub(crate) struct Observer {
     metrics: Metrics,
     recorder: Recorder,
     clock: SharedClock,
-    news: Arc<Mutex<News>>,
+    news: Arc<Mutex<LatestEvents>>,
 }
 
-/// What last happened to the identity.
+/// The latest events of the identity.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct News {
+pub(crate) struct LatestEvents {
     pub(crate) renewal: Option<Renewal>,
     /// Whether the trust stream is up, where there is one.
     pub(crate) trust_stream: Option<bool>,
@@ -52,12 +54,12 @@ impl Observer {
         &self.recorder
     }
 
-    /// What last happened to the identity.
-    pub(crate) fn news(&self) -> News {
+    /// The latest events of the identity.
+    pub(crate) fn news(&self) -> LatestEvents {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn decided_against(&self, refusal: &Refusal<'_>, verdict: Verdict) {
+    fn decided_against(&self, refusal: &DeniedCall<'_>, verdict: Verdict) {
         let reason = refusal.denial.reason().as_str();
         self.metrics.decision(verdict, reason);
         record_decision(|| Decision {
@@ -71,7 +73,7 @@ impl Observer {
         let at = self.clock.now();
         let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            // What lay on disk was not asked for.
+            // A stored SVID was read from disk, not requested.
             IdentityEvent::Issued { how: "stored", .. } => {}
             IdentityEvent::Issued { how, .. } => news.renewal = Some(Renewal { how, at, error: None }),
             IdentityEvent::Failed { how, error } => {
@@ -82,7 +84,7 @@ impl Observer {
                     (Some(problem), renewal) => {
                         *renewal = Some(Renewal { how: "files", at, error: Some(problem.detail.clone()) });
                     }
-                    // What was put back, and so is in use already, brings no new SVID.
+                    // A file that was restored to the content in use causes no new SVID, so the error is cleared here.
                     (None, Some(renewal)) if renewal.how == "files" => renewal.error = None,
                     _ => {}
                 }
@@ -100,12 +102,12 @@ impl DecisionObserver for Observer {
         self.recorder.allowed(permit, extensions);
     }
 
-    fn denied(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+    fn denied(&self, refusal: &DeniedCall<'_>, extensions: &Extensions) {
         self.decided_against(refusal, Verdict::Deny);
         self.recorder.denied(refusal, extensions);
     }
 
-    fn audited(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
+    fn audited(&self, refusal: &DeniedCall<'_>, extensions: &Extensions) {
         self.decided_against(refusal, Verdict::Audit);
         self.recorder.audited(refusal, extensions);
     }
@@ -116,8 +118,26 @@ impl CallWatcher for Observer {
         self.recorder.begun(extensions)
     }
 
-    fn failed(&self, token: &CallToken, method: &'static str, _: tonic::Code, response: Option<&Extensions>) {
-        self.recorder.failed(&**token, method, response);
+    fn failed(&self, token: &CallToken, method: &'static str, end: CallEnd<'_>) {
+        self.recorder.failed(&**token, method, bad_end(&end), end.response);
+    }
+}
+
+/// Classifies a bad end: by the status that was sent, or else by the reason why the call was dropped.
+fn bad_end(end: &CallEnd<'_>) -> BadEnd {
+    let is_retiring = |reason| reason == Some(Reason::ConnectionRetiring);
+    match end.said {
+        // Only for UNAVAILABLE, the one code of a retiring connection: parsing a whole status is costly.
+        Some(said) if end.code == Code::Unavailable => {
+            let status = Status::from_header_map(said);
+            match is_retiring(status.as_ref().and_then(reason)) {
+                true => BadEnd::Retired,
+                false => BadEnd::Failed,
+            }
+        }
+        None if is_retiring(ending_reason()) => BadEnd::Retired,
+        None if end.code == Code::Cancelled && ending_reason().is_none() => BadEnd::Left,
+        _ => BadEnd::Failed,
     }
 }
 
@@ -135,7 +155,7 @@ impl ConnectionObserver for Observer {
         self.metrics.connection_ended(end.reason.as_str());
     }
 
-    /// Counted and not recorded: it is no call, and a record of calls that anybody can fill is none.
+    /// Counted and not recorded: it is no call, and anybody could fill the records of calls with it.
     fn request_refused(&self, refused: &RequestRefused<'_>) {
         self.metrics.request_refused(refused.status);
     }
@@ -148,7 +168,7 @@ impl ConnectionObserver for Observer {
 impl IdentityObserver for Observer {
     fn event(&self, event: &IdentityEvent) {
         match event {
-            // A first SVID, or one that was there at the start, renews nothing.
+            // A first SVID, or one that was stored at the start, is not a renewal.
             IdentityEvent::Issued { how: "renew" | "recover", .. } => self.metrics.svid_renewal(true),
             IdentityEvent::Failed { how: "renew" | "recover", .. } => self.metrics.svid_renewal(false),
             IdentityEvent::TrustStream { up } => self.metrics.trust_stream(*up),
@@ -163,7 +183,7 @@ mod tests {
 
     use avouch_authz::Methods;
     use avouch_records::RecordsConfig;
-    use avouch_spiffe::clock;
+    use avouch_time::clock;
 
     use super::*;
 

@@ -1,6 +1,7 @@
-//! The border of a process: from `main` to an exit code, with every error printed exactly once.
+//! Runs a process: parses its flags, starts it, prints an error exactly once, and returns the exit code.
 //!
-//! Exit codes: 0 success; 64 bad usage, configuration or policy (repair it and start again); 1 anything else.
+//! Exit codes: 0 success; 64 bad usage, configuration or policy (repair it and start again); 1 anything else. A second
+//! SIGTERM or SIGINT ends the process at once, wherever it is, with 128 and the signal's number: 143 or 130.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -13,23 +14,18 @@ use avouch_spiffe::contract::Contract;
 use avouch_text::{clean_lines, hide_secrets};
 use clap::Args;
 
-use crate::app::App;
-use crate::boot::{self, Boot, BootError};
+use crate::app::{App, TELEMETRY_FLUSH_TIMEOUT};
+use crate::boot::{self, Boot};
 use crate::config::{Config, origin};
+use crate::error::{BootError, BoxError};
 use crate::health_check::{self, HealthCheckError};
-use crate::launch::{self, Flags, Launch, NoFlags, ShowConfig};
-
-/// Any error, as a binary passes it up.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use crate::launch_options::{self, Flags, LaunchOptions, NoFlags, ShowConfig};
 
 /// Bad usage or configuration, after sysexits.h.
 const USAGE: u8 = 64;
 
-/// How long telemetry may take to deliver what it has.
-const FLUSH: Duration = Duration::from_secs(2);
-
-/// What is left running when `main` ends gets this long.
-const LEFTOVER: Duration = Duration::from_millis(500);
+/// How long tokio's tasks may still run after `main` has ended.
+const RUNTIME_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The whole `main` of a service: parses the common flags, boots, runs `main`, reports an error once.
 pub fn run<F, R>(name: &'static str, contracts: &[&'static Contract], main: F) -> ExitCode
@@ -61,7 +57,7 @@ where
 ///
 /// fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
 ///     config.settings::<Settings>()?;
-///     config.needs_upstream("inventory")
+///     Ok(config.needs_upstream("inventory")?)
 /// }
 ///
 /// # async fn orders(app: App, _: NoFlags) -> Result<(), BoxError> { Ok(()) }
@@ -95,7 +91,7 @@ where
     C: FnOnce(&Config, &A) -> Result<(), BootError>,
     F: AsyncFnOnce(Boot, A) -> Result<(), BoxError>,
 {
-    let (flags, own) = match launch::parse::<A>(name, std::env::args_os()) {
+    let (flags, own) = match launch_options::parse::<A>(name, std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
@@ -104,7 +100,7 @@ where
     } else if flags.health {
         health(name, flags)
     } else {
-        start(name, contracts, Launch::of_process(flags), own, check, main)
+        start(name, contracts, LaunchOptions::of_process(flags), own, check, main)
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,12 +110,14 @@ where
     }
 }
 
-/// Checks everything, and goes on to start unless it was asked to check only: there is no check that the start leaves out,
-/// and none that it makes later.
+/// The whole life of a process, in the order of every process.
+///
+/// The service's `main` runs between the identity and the end: it hands its routes to [`App::serve`], which takes the
+/// steps from the listener to the drain (`app/serve.rs`).
 fn start<A, C, F>(
     name: &'static str,
     contracts: &[&'static Contract],
-    launch: Launch,
+    launch: LaunchOptions,
     own: A,
     check: C,
     main: F,
@@ -128,35 +126,47 @@ where
     C: FnOnce(&Config, &A) -> Result<(), BootError>,
     F: AsyncFnOnce(Boot, A) -> Result<(), BoxError>,
 {
+    // 1. The crypto provider: reading keys and exporting spans over TLS need it.
+    boot::install_crypto_provider();
+    // 2. Configuration and policy, all of it before anything starts: `--check-config` leaves nothing out that the start
+    //    would refuse.
     let checked = boot::check(name, contracts, &launch)?;
     check(&checked.config, &own)?;
     if launch.flags.check_config {
-        // What telemetry would warn of is told, and is no fault: a process starts all the same.
-        for warning in avouch_telemetry::check(name, &checked.config.telemetry).map_err(BootError::from)? {
-            writeln!(std::io::stderr(), "{name}: warning: {warning}")?;
-        }
-        writeln!(std::io::stdout(), "{name}: the configuration is good")?;
-        return Ok(());
+        return say_checked(name, &checked.config);
     }
     in_runtime(async {
+        // 3. Telemetry first, so that the rest is logged; then signals and the health port, since the identity may take long.
         let boot = Boot::begin(name, checked, &launch).await?;
         let telemetry = boot.telemetry().clone();
+        // 4. The identity (`Boot::start`); 5. the listener, 6. ready, 7. the signal to stop, 8. the drain (`App::serve`).
         let outcome = main(boot, own).await;
-        telemetry.shutdown(FLUSH).await;
+        // 9. The last spans, also those of a start that failed.
+        telemetry.shutdown(TELEMETRY_FLUSH_TIMEOUT).await;
         outcome
     })
+}
+
+/// The end of `--check-config`.
+fn say_checked(name: &str, config: &Config) -> Result<(), BoxError> {
+    // What telemetry would warn of is told, and is no fault: a process starts all the same.
+    for warning in avouch_telemetry::check(name, &config.telemetry).map_err(BootError::from)? {
+        writeln!(std::io::stderr(), "{name}: warning: {warning}")?;
+    }
+    writeln!(std::io::stdout(), "{name}: the configuration is good")?;
+    Ok(())
 }
 
 fn in_runtime(work: impl Future<Output = Result<(), BoxError>>) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(work);
-    runtime.shutdown_timeout(LEFTOVER);
+    runtime.shutdown_timeout(RUNTIME_SHUTDOWN_TIMEOUT);
     outcome
 }
 
 /// `--show-config`.
 fn show(name: &'static str, flags: Flags, form: ShowConfig) -> Result<(), BoxError> {
-    let rows = origin::rows(name, &Launch::of_process(flags)).map_err(BootError::from)?;
+    let rows = origin::rows(name, &LaunchOptions::of_process(flags)).map_err(BootError::from)?;
     let shown = match form {
         ShowConfig::Table => origin::to_text(&rows),
         ShowConfig::Json => origin::to_json(&rows),
@@ -167,7 +177,7 @@ fn show(name: &'static str, flags: Flags, form: ShowConfig) -> Result<(), BoxErr
 
 /// `--health`.
 fn health(name: &'static str, flags: Flags) -> Result<(), BoxError> {
-    let answer = health_check::ask(name, &Launch::of_process(flags))?;
+    let answer = health_check::ask(name, &LaunchOptions::of_process(flags))?;
     writeln!(std::io::stdout(), "{name}: {answer}")?;
     Ok(())
 }
@@ -224,8 +234,8 @@ mod tests {
         assert_eq!(
             text,
             "orders: error: the configuration cannot be used\n  caused by: there is no section [servise]; did you \
-             mean `service`?\n  help: configuration is read from --config FILE, then AVOUCH_SECTION__KEY, then --set \
-             SECTION.KEY=VALUE\n"
+             mean `service`?\n  help: configuration is read from each --config FILE in turn, then AVOUCH_SECTION__KEY, \
+             then --set SECTION.KEY=VALUE\n"
         );
     }
 
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn what_the_starter_can_repair_is_usage_and_the_rest_is_not() {
         assert!(unknown_section().is_usage());
-        assert!(BootError::NoUpstream("ledger".into()).is_usage());
+        assert!(BootError::from(ConfigFault::MissingSection("upstreams.ledger".into())).is_usage());
         assert!(!BootError::Signals(std::io::Error::from(std::io::ErrorKind::Other)).is_usage());
         assert!(!BootError::Stopped.is_usage());
     }

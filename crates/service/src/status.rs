@@ -1,4 +1,4 @@
-//! What a process says of itself when it is asked: gathered at that moment, from where each fact is kept.
+//! The status of a process, read at the moment of a request from where each fact is kept.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -6,23 +6,24 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use avouch_api::observe::v1::{
-    Authority, Disk, GetPolicyResponse, Listener, Policy, PolicyState, Renewal, SourceProblem, Status, Svid,
-    TrustBundle, Upstream,
+    Authority, Disk, GetPolicyResponse, Listener, Policy, PolicyState, Renewal, Share, ShareHolder,
+    SourceProblem, Status, Svid, TrustBundle, Upstream,
 };
-use avouch_authz::{InForce, Methods, PolicyHandle};
-use avouch_identity::{Identity, Server};
-use avouch_records::{Source, text};
-use avouch_spiffe::clock::SharedClock;
-use avouch_spiffe::x509::{self, Facts as CertificateFacts};
+use avouch_authz::{ActivePolicy, Methods, PolicyHandle};
+use avouch_identity::{Holder, Identity, Server, Shares, Usage};
+use avouch_records::Source;
+use avouch_spiffe::x509::{self, CertificateInfo};
+use avouch_time::clock::SharedClock;
+use avouch_time::timestamp;
 
-use crate::app::App;
-use crate::launch::{REVISION, VERSION};
+use crate::launch_options::{REVISION, VERSION};
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::observe::Observer;
-use crate::phase::{Life, Phase};
+use crate::parts::AppParts;
 
-/// Where the facts are.
+/// The parts of a process that its status is made of.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(crate) struct ProcessStatus {
     name: &'static str,
     started: SystemTime,
     clock: SharedClock,
@@ -30,7 +31,7 @@ pub(crate) struct Facts {
     policy: PolicyHandle,
     methods: Methods,
     observer: Observer,
-    life: Life,
+    lifecycle: Lifecycle,
     health: SocketAddr,
     listening: Arc<OnceLock<Listening>>,
     disks: Vec<PathBuf>,
@@ -44,42 +45,46 @@ pub(crate) struct Facts {
 pub(crate) struct Listening {
     address: SocketAddr,
     listener: Listener,
+    shares: Shares,
 }
+
+/// How many holders of each resource are reported.
+const HOLDERS: usize = 5;
 
 impl Listening {
     pub(crate) fn of(address: SocketAddr, server: &Server) -> Self {
-        let offer = server.offer();
+        let offer = server.tls_parameters();
         let listener = Listener {
             tls_versions: offer.versions.into_iter().map(str::to_owned).collect(),
             groups: offer.groups,
             resumption: offer.resumption,
             optional_client_certificate: server.admits_without_certificate(),
         };
-        Self { address, listener }
+        Self { address, listener, shares: server.shares() }
     }
 }
 
-impl Facts {
-    pub(crate) fn of(app: &App) -> Self {
-        let parts = &app.parts;
+impl ProcessStatus {
+    pub(crate) fn new(parts: &AppParts, identity: &Identity, listening: &Arc<OnceLock<Listening>>) -> Self {
         let records = parts.config.records.file.as_ref().and_then(|file| file.path.parent());
         let disks = parts.state_dir.as_deref().into_iter().chain(records).map(Path::to_owned).collect();
+        let own = identity.spiffe_id();
         let upstreams = parts.config.upstreams.iter().map(|(name, upstream)| Upstream {
             name: name.clone(),
             url: upstream.url.clone(),
-            spiffe_id: upstream.id.to_string(),
+            spiffe_id: upstream.id.resolve(own.trust_domain()).map(|id| id.to_string()).unwrap_or_default(),
         });
         Self {
             name: parts.name,
             started: parts.started,
             clock: parts.config.service.clock.clone(),
-            identity: parts.identity.clone(),
+            identity: identity.clone(),
             policy: parts.policy.clone(),
             methods: parts.methods.clone(),
             observer: parts.observer.clone(),
-            life: parts.life.clone(),
+            lifecycle: parts.lifecycle.clone(),
             health: parts.health_port.address,
-            listening: Arc::clone(&parts.listening),
+            listening: Arc::clone(listening),
             disks,
             upstreams: upstreams.collect(),
             unused: Mutex::default(),
@@ -89,19 +94,19 @@ impl Facts {
     fn svid(&self) -> Svid {
         let snapshot = self.identity.snapshot();
         let svid = &snapshot.svid;
-        let signers = svid.chain().iter().skip(1).filter_map(|der| CertificateFacts::parse(der).ok());
+        let signers = svid.chain().iter().skip(1).filter_map(|der| CertificateInfo::parse(der).ok());
         Svid {
             serial: svid.leaf().serial().to_owned(),
-            not_before: text::time(svid.leaf().not_before()),
-            not_after: text::time(svid.not_after()),
+            not_before: timestamp::rfc3339_millis(svid.leaf().not_before()),
+            not_after: timestamp::rfc3339_millis(svid.not_after()),
             key_matches: svid.key_matches(),
             authorities: signers
                 .map(|facts| Authority {
                     subject: facts.subject,
                     key_id: facts.subject_key_id.unwrap_or_default(),
                     fingerprint: facts.sha256,
-                    not_before: text::time(facts.not_before),
-                    not_after: text::time(facts.not_after),
+                    not_before: timestamp::rfc3339_millis(facts.not_before),
+                    not_after: timestamp::rfc3339_millis(facts.not_after),
                 })
                 .collect(),
         }
@@ -118,11 +123,11 @@ impl Facts {
     }
 
     fn policy_state(&self) -> Option<PolicyState> {
-        let current = self.policy.in_force()?;
+        let current = self.policy.active()?;
         Some(PolicyState {
             source: current.policy.source().to_owned(),
             version: current.policy.version().to_owned(),
-            since: text::time(current.since),
+            since: timestamp::rfc3339_millis(current.since),
             problem: self.policy.problem().unwrap_or_default(),
             tests: current.policy.tests().try_into().unwrap_or(u64::MAX),
             unused: self.unused(&current.policy),
@@ -130,7 +135,7 @@ impl Facts {
         })
     }
 
-    /// What of the policy does nothing. Once per policy: it takes a look at everything in it.
+    /// The lines of the policy without any effect. Computed once per policy, since it checks every line.
     fn unused(&self, policy: &avouch_authz::Policy) -> Vec<String> {
         let mut known = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
@@ -149,12 +154,12 @@ fn authority(authority: &x509::Authority) -> Authority {
         subject: authority.subject().to_owned(),
         key_id: authority.key_id().unwrap_or_default().to_owned(),
         fingerprint: authority.fingerprint(),
-        not_before: text::time(authority.not_before()),
-        not_after: text::time(authority.not_after()),
+        not_before: timestamp::rfc3339_millis(authority.not_before()),
+        not_after: timestamp::rfc3339_millis(authority.not_after()),
     }
 }
 
-impl Source for Facts {
+impl Source for ProcessStatus {
     fn status(&self) -> Status {
         let news = self.observer.news();
         let listening = self.listening.get();
@@ -163,12 +168,12 @@ impl Source for Facts {
             service: self.name.to_owned(),
             version: VERSION.to_owned(),
             revision: REVISION.unwrap_or_default().to_owned(),
-            started_at: text::time(self.started),
-            now: text::time(self.clock.now()),
+            started_at: timestamp::rfc3339_millis(self.started),
+            now: timestamp::rfc3339_millis(self.clock.now()),
             spiffe_id: self.identity.spiffe_id().to_string(),
             listen: listening.map(|listening| listening.address.to_string()).unwrap_or_default(),
             health_listen: self.health.to_string(),
-            phase: match self.life.phase() {
+            phase: match self.lifecycle.phase() {
                 Phase::Starting => "starting",
                 Phase::Serving => "serving",
                 Phase::Draining => "draining",
@@ -177,7 +182,7 @@ impl Source for Facts {
             svid: Some(self.svid()),
             last_renewal: news.renewal.map(|renewal| Renewal {
                 how: renewal.how.to_owned(),
-                at: text::time(renewal.at),
+                at: timestamp::rfc3339_millis(renewal.at),
                 error: renewal.error.unwrap_or_default(),
             }),
             bundle: self.bundle(),
@@ -188,23 +193,42 @@ impl Source for Facts {
             }
             .to_owned(),
             clock_ahead_millis: clock.map(|clock| clock.ahead_millis).unwrap_or_default(),
-            issuer_clock_at: clock.map(|clock| text::time(clock.measured_at)).unwrap_or_default(),
+            issuer_clock_at: clock
+                .map(|clock| timestamp::rfc3339_millis(clock.measured_at))
+                .unwrap_or_default(),
             policy: self.policy_state(),
             listener: listening.map(|listening| listening.listener.clone()),
             records: Some(self.observer.recorder().state()),
             disks: self.disks.iter().map(|path| disk(path)).collect(),
             upstreams: self.upstreams.clone(),
+            shares: listening.map(|listening| shares(&listening.shares)).unwrap_or_default(),
             identity_problems: self.identity.source_problems().borrow().iter().map(problem).collect(),
         }
     }
 
     fn policy(&self) -> GetPolicyResponse {
         GetPolicyResponse {
-            current: self.policy.in_force().map(policy),
+            current: self.policy.active().map(policy),
             previous: self.policy.previous().map(policy),
             methods: self.methods.iter().map(avouch_records::method).collect(),
         }
     }
+}
+
+fn shares(of: &Shares) -> Vec<Share> {
+    let holder = |holder: Holder| ShareHolder {
+        spiffe_id: holder.spiffe_id.map(|id| id.to_string()).unwrap_or_default(),
+        network: holder.network.to_string(),
+        held: holder.held,
+    };
+    let share = |usage: Usage| Share {
+        resource: usage.resource.name().to_owned(),
+        used: usage.used,
+        limit: usage.limit,
+        refused: usage.refused,
+        holders: usage.holders.into_iter().map(holder).collect(),
+    };
+    of.usage(HOLDERS).into_iter().map(share).collect()
 }
 
 fn problem(of: &avouch_identity::SourceProblem) -> SourceProblem {
@@ -213,20 +237,20 @@ fn problem(of: &avouch_identity::SourceProblem) -> SourceProblem {
         path: of.path.display().to_string(),
         detail: of.detail.clone(),
         reason: of.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
-        since: text::time(of.since),
+        since: timestamp::rfc3339_millis(of.since),
     }
 }
 
-fn policy(of: InForce) -> Policy {
+fn policy(of: ActivePolicy) -> Policy {
     Policy {
         source: of.policy.source().to_owned(),
         version: of.policy.version().to_owned(),
-        since: text::time(of.since),
+        since: timestamp::rfc3339_millis(of.since),
         text: of.policy.text().to_owned(),
     }
 }
 
-/// How much room there is, and whether the process may write there.
+/// The free space, and whether the process may write there.
 fn disk(path: &Path) -> Disk {
     // The directory of a file without one is where the process runs.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };

@@ -6,9 +6,11 @@ mod support;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use avouch_testkit::program::alone;
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Ca, appears, channel, client, minimal, until};
 use tonic_health::pb::HealthCheckRequest;
@@ -21,12 +23,9 @@ const PASS: &str = "exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS=1; exe
 
 /// `minimal`, started by a shell that runs `script` first, with `descriptor` as its standard input.
 fn passing(script: &str, descriptor: impl Into<OwnedFd>, config: &str) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = alone("sh", Path::new(config).parent().unwrap());
     command.args(["-c", script, "sh"]).arg(minimal()).args(["--config", config]);
-    command.stdin(Stdio::from(descriptor.into())).env_remove("RUST_LOG");
-    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"] {
-        command.env_remove(name);
-    }
+    command.stdin(Stdio::from(descriptor.into()));
     command
 }
 
@@ -199,7 +198,7 @@ fn manager(ca: &Ca) -> UnixDatagram {
 async fn a_manager_hears_of_readiness_of_a_reload_and_its_end_and_of_the_drain() {
     let ca = Ca::new();
     let manager = manager(&ca);
-    let mut command = Command::new(minimal());
+    let mut command = alone(minimal(), ca.directory.path());
     command.args(["--config", &config(&ca, "")]).env("NOTIFY_SOCKET", ca.path("notify"));
     let running = Running::start(command);
     assert_eq!(heard(&manager), "READY=1\n");
@@ -231,7 +230,7 @@ async fn a_reload_before_the_process_serves_is_no_readiness() {
              [health]\nlisten = '{health}'\n[telemetry]\nlog_format = 'off'\n"
         ),
     );
-    let mut command = Command::new(minimal());
+    let mut command = alone(minimal(), ca.directory.path());
     command.arg("--config").arg(config).env("NOTIFY_SOCKET", ca.path("notify"));
     let running = Running::start(command);
     until("the health port", || async { tokio::net::TcpStream::connect(health).await.is_ok() }).await;

@@ -20,13 +20,15 @@ use tonic_health::pb::health_client::HealthClient;
 const HOUR: Duration = Duration::from_secs(3600);
 const CONTRACT: Contract = Contract {
     name: "test",
-    methods: &[MethodRule {
-        path: "/market.ledger.v1.Ledger/Append",
-        rule: Rule::Roles(&["ledger-writer"]),
-        client_streaming: false,
-        server_streaming: false,
-    }],
+    methods: &[
+        method("/market.ledger.v1.Ledger/Append", false),
+        method("/market.ledger.v1.Ledger/Tail", true),
+    ],
 };
+
+const fn method(path: &'static str, server_streaming: bool) -> MethodRule {
+    MethodRule { path, rule: Rule::Roles(&["ledger-writer"]), client_streaming: false, server_streaming }
+}
 
 struct Running {
     grpc: SocketAddr,
@@ -303,7 +305,34 @@ async fn a_channel_exists_only_for_a_configured_upstream() {
     let more = format!("[upstreams.ledger]\nurl = 'https://127.0.0.1:1'\nid = 'spiffe://{DOMAIN}/ledger'\n");
     let app = boot(&ca, &config(&ca, HOUR, &more)).await.unwrap().start().await.unwrap();
     app.channel("ledger").unwrap();
-    assert!(matches!(app.channel("leger"), Err(BootError::NoUpstream(name)) if name == "leger"));
+    let Err(BootError::Config(error)) = app.channel("leger") else { panic!("there is none") };
+    assert_eq!(error.fault.to_string(), "there is no section [upstreams.leger]");
+}
+
+#[tokio::test]
+async fn the_deadline_of_an_upstream_is_for_what_does_not_stream_by_the_contracts_of_the_process() {
+    let ca = Ca::new();
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let more = format!(
+        "[upstreams.ledger]\nurl = 'https://{}'\nid = 'spiffe://{DOMAIN}/ledger'\ntimeout = '200ms'\n",
+        silent.local_addr().unwrap()
+    );
+    let app = boot(&ca, &config(&ca, HOUR, &more)).await.unwrap().start().await.unwrap();
+    let call = async |path: &'static str| {
+        let connect = |channel: avouch_service::identity::ChannelBuilder| {
+            channel.connect_timeout(Duration::from_secs(1))
+        };
+        let mut grpc = tonic::client::Grpc::new(app.channel_with("ledger", connect).unwrap());
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+        let request = tonic::Request::new(HealthCheckRequest::default());
+        grpc.unary(request, path.parse().unwrap(), codec).await.unwrap_err()
+    };
+    let (append, tail) =
+        tokio::join!(call("/market.ledger.v1.Ledger/Append"), call("/market.ledger.v1.Ledger/Tail"));
+    assert_eq!(append.code(), tonic::Code::DeadlineExceeded, "{append:?}");
+    // It waits for its connection, and would go on waiting for its answer.
+    assert_eq!(reason(&tail), Some(Reason::HandshakeTimeout), "{tail:?}");
 }
 
 #[tokio::test]

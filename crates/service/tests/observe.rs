@@ -46,11 +46,16 @@ struct World {
 impl World {
     /// A process called `orders`, whose operator is `operator`.
     async fn new(more: &str) -> Self {
+        Self::with("", more).await
+    }
+
+    /// With more in `[service]`, and more after it.
+    async fn with(service: &str, more: &str) -> Self {
         let ca = Ca::new();
         let (address_file, policy) = (ca.path("address.json"), ca.install("policy.toml", POLICY));
         let more = more.replace("DIR", ca.directory.path().to_str().unwrap());
         let config = format!(
-            "{}[telemetry]\nlog_format = 'off'\n[service]\naddress_file = {address_file:?}\n[authz]\n\
+            "{}[telemetry]\nlog_format = 'off'\n[service]\naddress_file = {address_file:?}\n{service}[authz]\n\
              policy = {policy:?}\nwatch_interval = '50ms'\n{more}",
             ca.svid("orders", HOUR)
         );
@@ -353,7 +358,7 @@ async fn records_are_written_to_a_file_of_ones_own_and_the_last_ones_too() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(path).unwrap();
     let records: Vec<Record> =
-        text.lines().filter_map(|line| avouch_service::records::line::parse(line).unwrap()).collect();
+        text.lines().filter_map(|line| avouch_service::records::json_line::parse(line).unwrap()).collect();
     let written = decisions(records.clone());
     let refused = written.iter().find(|decision| decision.verdict == "refused").unwrap();
     assert!(refusal.message().contains(&refused.id));
@@ -362,4 +367,44 @@ async fn records_are_written_to_a_file_of_ones_own_and_the_last_ones_too() {
     for secret in ["BEGIN", "PRIVATE", "MII"] {
         assert!(!text.contains(secret), "{text}");
     }
+}
+
+#[tokio::test]
+async fn streams_that_are_over_because_a_connection_retired_or_the_caller_left_have_not_failed() {
+    // Connections live for a second; what they carry then has two for its end.
+    let limits = "[service.limits]\nmax_connection_age = '1s'\n";
+    let world = World::with("drain_timeout = '400ms'\n", limits).await;
+    let mut operator = world.ask("operator").await;
+    let mut health = HealthClient::new(channel(&world.identity("caller").await, world.grpc));
+    let watch = async |health: &mut HealthClient<Channel>| {
+        let mut states = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        states.message().await.unwrap().unwrap();
+        states
+    };
+    drop(watch(&mut health).await);
+    let mut states = watch(&mut health).await;
+    let retired = loop {
+        match states.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the stream ended without a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(reason(&retired), Some(Reason::ConnectionRetiring), "{retired:?}");
+    // One that the service itself ends badly.
+    health.check(HealthCheckRequest { service: "absent".into() }).await.unwrap_err();
+    let counted = async |operator: &mut ObserveClient<Channel>, method: &str| {
+        let edges = operator.list_edges(ListEdgesRequest {}).await.unwrap().into_inner().edges;
+        let edge =
+            edges.into_iter().find(|it| it.peer_id.ends_with("/caller") && it.method.ends_with(method));
+        edge.map(|edge| (edge.allowed, edge.retired, edge.failed)).unwrap()
+    };
+    // The one that was dropped is seen to be over a moment later.
+    until("both streams are over", || {
+        let mut operator = operator.clone();
+        async move { counted(&mut operator, "/Watch").await == (2, 2, 0) }
+    })
+    .await;
+    assert_eq!(counted(&mut operator, "/Check").await, (1, 0, 1));
+    world.end().await;
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use avouch_api::observe::v1::observe_client::ObserveClient;
@@ -17,6 +17,7 @@ use avouch_api::observe::v1::{GetStatusRequest, ListRecordsRequest};
 use avouch_attacker::leaks::{Secrets, damaged};
 use avouch_files::write_secret;
 use avouch_spiffe::JoinToken;
+use avouch_testkit::program::alone;
 use support::{Ca, channel, client, minimal};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -38,12 +39,11 @@ impl Case {
         let config = config.replace("DIR", dir.to_str().unwrap());
         fs::write(dir.join("minimal.toml"), config).unwrap();
         let log = fs::File::create(dir.join("log")).unwrap();
-        let child = Command::new(minimal())
+        let child = alone(minimal(), &dir)
             .arg("--config")
             .arg(dir.join("minimal.toml"))
             .env("RUST_LOG", "trace")
             .envs(env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -153,7 +153,7 @@ impl World {
     /// A configuration with an identity from files, whose key is `DIR/key.pem`.
     fn files(&self) -> String {
         format!(
-            "[identity]\nsource = 'files'\ncertificate = {:?}\nkey = 'DIR/key.pem'\nbundle = {:?}\npoll_ms = 20\n\
+            "[identity]\nsource = 'files'\ncertificate = {:?}\nkey = 'DIR/key.pem'\nbundle = {:?}\npoll_interval = '20ms'\n\
              [authz]\npolicy = {:?}\n[service]\naddress_file = 'DIR/address.json'\n[records]\nfile = 'DIR/records.jsonl'\n",
             self.ca.path("minimal.pem"),
             self.ca.path("bundle.pem"),
@@ -323,7 +323,8 @@ fn a_damaged_key_for_the_trace_collector_is_in_nothing_that_a_process_says() {
 
 /// What a process says that ends by itself.
 fn run(args: &[&str], env: &[(&str, &str)]) -> Vec<u8> {
-    let mut command = Command::new(minimal());
+    let temp = tempfile::tempdir().unwrap();
+    let mut command = alone(minimal(), temp.path());
     let output = command.args(args).env("RUST_LOG", "trace").envs(env.iter().copied()).output().unwrap();
     [output.stdout, b"\n".to_vec(), output.stderr].concat()
 }

@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use avouch_testkit::program::alone;
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::PrivateKeyDer;
 use support::{Ca, appears, channel, client, get, minimal, until};
@@ -29,12 +30,8 @@ fn vars<'a>(pairs: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
 
 /// `minimal` with these variables and none other that telemetry reads, but a sampler that takes an argument.
 fn command(config: &str, vars: &Vars<'_>) -> Command {
-    let mut command = Command::new(minimal());
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("OTEL_") || name == "RUST_LOG") {
-            command.env_remove(name);
-        }
-    }
+    let place = Path::new(config).parent().unwrap();
+    let mut command = alone(minimal(), place);
     command
         .args(["--config", config])
         .env("OTEL_TRACES_SAMPLER", "traceidratio")

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-/// What has bounds: a number or a duration.
+/// A kind of value that can have bounds: a number or a duration.
 pub trait Quantity: Copy + PartialOrd {
-    /// What has to be written, in a message.
+    /// The kind of value, in a message.
     const KIND: &'static str;
 
     /// The value in a message; of a duration the form in which it can be written again.
@@ -49,7 +49,7 @@ impl Quantity for Duration {
     }
 }
 
-/// From the least to the most that works, both included, and why not less or more.
+/// Bounds: the least and the most that works, both included, and why not less or more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds<T> {
     least: T,
@@ -66,7 +66,7 @@ pub struct OutOfBounds {
 }
 
 impl<T> Bounds<T> {
-    /// From `least` to `most`, because of `why`.
+    /// Bounds from `least` to `most`, because of `why`.
     pub const fn new(least: T, most: T, why: &'static str) -> Self {
         Self { least, most, why }
     }
@@ -115,7 +115,7 @@ impl<T: Quantity> Bounds<T> {
     }
 }
 
-/// What a message repeats: no control characters, which could rewrite a terminal, and no whole file.
+/// The value as a message repeats it: without control characters, which could rewrite a terminal, and cut.
 fn shown(written: String) -> String {
     const SHOWN: usize = 80;
     if written.chars().count() <= SHOWN && written.chars().all(|c| !c.is_control()) {

@@ -22,14 +22,14 @@ pub struct Bundle {
     refresh_hint: Option<Duration>,
 }
 
-/// Why something is not a bundle.
+/// The error of something that is not a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// More bytes than any bundle has.
+    /// The bundle is larger than the limit.
     #[error("the bundle is larger than {} bytes", json::MAX_BYTES)]
     TooLarge,
-    /// Not a JSON object of the SPIFFE bundle format.
+    /// The text is not a JSON object of the SPIFFE bundle format.
     #[error("the bundle is not a JSON object of the SPIFFE bundle format (line {line}, column {column})")]
     Json {
         /// Line, from 1.
@@ -57,13 +57,13 @@ pub enum BundleError {
     Authority {
         /// The certificate's place in the list, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The clause that it breaks.
         error: AuthorityError,
     },
 }
 
 impl Bundle {
-    /// Makes a bundle of authorities; one that is there twice is kept once.
+    /// Makes a bundle of authorities; duplicates are dropped.
     pub fn new(trust_domain: TrustDomain, authorities: Vec<Authority>, sequence: u64) -> Self {
         let mut unique: Vec<Authority> = Vec::with_capacity(authorities.len());
         for authority in authorities {
@@ -129,7 +129,7 @@ impl Bundle {
         self.sequence
     }
 
-    /// How often the source wants to be asked again.
+    /// The interval at which the source wants to be asked again.
     pub fn refresh_hint(&self) -> Option<Duration> {
         self.refresh_hint
     }
@@ -142,7 +142,7 @@ pub struct BundleSet {
 }
 
 impl BundleSet {
-    /// No bundle: nobody is trusted.
+    /// An empty set: nobody is trusted.
     pub fn new() -> Self {
         Self::default()
     }
@@ -163,7 +163,7 @@ impl BundleSet {
         self.bundles.values()
     }
 
-    /// How many trust domains there are.
+    /// The number of trust domains.
     pub fn len(&self) -> usize {
         self.bundles.len()
     }

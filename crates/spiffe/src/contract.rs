@@ -1,7 +1,7 @@
-//! Who may call which RPC, as `avouch-build` writes it into the generated code: plain constants, so that a contract
-//! costs nothing at start and cannot change while a process runs.
+//! Contracts: the rule of each RPC, as `avouch-build` writes it into the generated code. They are plain constants, so
+//! that a contract costs nothing at start and cannot change while a process runs.
 
-/// Who may call an RPC, as its `.proto` declares.
+/// The rule of an RPC, as its `.proto` declares it: who may call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// A peer that holds at least one of these roles.
@@ -19,7 +19,7 @@ pub enum Rule {
 pub struct MethodRule {
     /// The gRPC path, `/package.Service/Method`.
     pub path: &'static str,
-    /// Who may call it.
+    /// The rule: who may call it.
     pub rule: Rule,
     /// Whether the client sends a stream.
     pub client_streaming: bool,

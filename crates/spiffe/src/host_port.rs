@@ -1,12 +1,12 @@
-//! `HOST:PORT`: where somebody can be reached.
+//! `HOST:PORT`: an address to connect to.
 //!
 //! One grammar for configurations, command lines and what workloads advertise: an IPv4 address, an IPv6 address in
 //! brackets (RFC 3986 §3.2.2, with a zone after `%` if it has one), or a name, and a port from 1 to 65535. A name is
 //! letters, digits, `-`, `_` (container names have it) and dots; one of other alphabets is written in its ASCII form
-//! (`xn--…`, RFC 5890). Refuses an IPv6 address without brackets, since nobody can tell where its port begins, and a
-//! number that only old resolvers take for an address (`127.1`, `0`), since others read it differently.
+//! (`xn--…`, RFC 5890). Refuses an IPv6 address without brackets, since its port cannot be told from its last group, and
+//! a number that only old resolvers take for an address (`127.1`, `0`), since others read it differently.
 //!
-//! Parsing says nothing about whether the address can be used by somebody else; [`HostPort::usable`] does.
+//! Parsing does not check whether a client could connect to the address; [`HostPort::usable`] does.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,29 +22,29 @@ const MAX_ZONE: usize = 64;
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostPort {
-    /// Without the brackets of an IPv6 address.
+    /// The host, without the brackets of an IPv6 address.
     host: String,
     ip: Option<IpAddr>,
     port: u16,
 }
 
-/// Why a text is no `HOST:PORT`, or one that nobody could use.
+/// The error of a text that is no `HOST:PORT`, or one that nobody could connect to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostPortError {
-    /// There is no port.
+    /// The text has no port.
     #[error("must be HOST:PORT, and has no port")]
     NoPort,
     /// The port is no number from 1 to 65535.
     #[error("must be HOST:PORT with a port from 1 to 65535")]
     Port,
-    /// There is nothing before the port.
+    /// The text has no host before the port.
     #[error("must be HOST:PORT, and has no host")]
     NoHost,
     /// An IPv6 address without brackets.
-    #[error("an IPv6 address needs brackets, or nobody can tell where its port begins: write {0}")]
+    #[error("an IPv6 address needs brackets before its port: write {0}")]
     Unbracketed(String),
-    /// What stands in brackets is no IPv6 address.
+    /// The text in brackets is not an IPv6 address.
     #[error("only an IPv6 address stands in brackets, like [::1]:7001")]
     Brackets,
     /// A number that is no IPv4 address.
@@ -60,10 +60,10 @@ pub enum HostPortError {
     #[error("a name has parts of 1 to 63 characters, and 253 altogether")]
     NameLength,
     /// The address stands for every address of a machine.
-    #[error("{0} stands for every address of a machine, and others cannot connect to it: name one")]
+    #[error("{0} stands for every address of a machine, and nobody can connect to it: name one address")]
     Unspecified(IpAddr),
     /// The address of a group.
-    #[error("{0} is the address of a group (multicast or broadcast), and TCP knows none")]
+    #[error("{0} is the address of a group (multicast or broadcast), and TCP does not connect to one")]
     Group(IpAddr),
 }
 
@@ -86,7 +86,13 @@ impl HostPort {
         self.ip
     }
 
-    /// Refuses an address that nobody could connect to: one that stands for all, or for a group.
+    /// Whether the host is a loopback address, or the name `localhost`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.ip.map_or(self.host == "localhost", |ip| ip.to_canonical().is_loopback())
+    }
+
+    /// Rejects an address that nobody could connect to: one that stands for all, or for a group.
     ///
     /// # Errors
     /// [`HostPortError::Unspecified`] and [`HostPortError::Group`].
@@ -108,7 +114,7 @@ pub fn is_group(ip: IpAddr) -> bool {
     }
 }
 
-/// What was meant by an IPv6 address without brackets, with or without a port; nothing for any other text.
+/// The spelling that was meant by an IPv6 address without brackets, with or without a port; `None` for any other text.
 #[must_use]
 pub fn with_brackets(text: &str) -> Option<String> {
     // As it stands, the last group is the port. Where nothing is left of an address then, there is none.

@@ -5,6 +5,8 @@
 //! supported. *Enforced here*: all of it, and the 2048 bytes as an upper limit. Upper case in the scheme or the trust
 //! domain is refused, not folded, so that equal identities are equal bytes.
 
+pub(crate) mod error;
+
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt::{self, Debug, Display};
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::error::SpiffeIdError;
 use crate::trust_domain::{self, TrustDomain};
 
 /// The longest SPIFFE ID, in bytes, scheme included.
@@ -21,74 +24,17 @@ pub const MAX_SPIFFE_ID_BYTES: usize = 2048;
 
 const SCHEME: &str = "spiffe://";
 
-/// The first path segment that avouch keeps for itself.
+/// The path under which avouch keeps all identities for itself.
 const RESERVED: &str = "/avouch";
+
+/// The path of an issuer.
+const ISSUER: &str = "/avouch/issuer";
 
 /// A SPIFFE ID. Cheap to clone; equality, order and hash are those of its text.
 #[derive(Clone)]
 pub struct SpiffeId {
     text: Arc<str>,
     trust_domain: TrustDomain,
-}
-
-/// Why a text is not a SPIFFE ID or not a trust domain name: one variant per clause of the grammar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpiffeIdError {
-    /// The text is empty.
-    #[error("a SPIFFE ID must not be empty")]
-    Empty,
-    /// The ID is longer than 2048 bytes.
-    #[error("a SPIFFE ID must not be longer than 2048 bytes")]
-    TooLong,
-    /// The text does not start with `spiffe://`.
-    #[error("a SPIFFE ID must start with spiffe://")]
-    WrongScheme,
-    /// The scheme is `spiffe`, but not in lower case.
-    #[error("the scheme of a SPIFFE ID must be written in lower case")]
-    SchemeNotLowerCase,
-    /// The trust domain is empty.
-    #[error("the trust domain must not be empty")]
-    TrustDomainEmpty,
-    /// The trust domain is longer than 255 bytes.
-    #[error("a trust domain must not be longer than 255 bytes")]
-    TrustDomainTooLong,
-    /// The trust domain has an upper-case letter.
-    #[error("a trust domain must be written in lower case")]
-    TrustDomainNotLowerCase,
-    /// The trust domain has a character outside its alphabet.
-    #[error("the character {0:?} is not allowed in a trust domain: only a-z, 0-9, '.', '-' and '_' are")]
-    TrustDomainCharacter(char),
-    /// User info (`user@`) before the trust domain.
-    #[error("a SPIFFE ID must not have user info")]
-    UserInfo,
-    /// A port after the trust domain.
-    #[error("a SPIFFE ID must not have a port")]
-    Port,
-    /// Percent-encoding anywhere.
-    #[error("a SPIFFE ID must not use percent-encoding")]
-    PercentEncoding,
-    /// A query component.
-    #[error("a SPIFFE ID must not have a query")]
-    Query,
-    /// A fragment component.
-    #[error("a SPIFFE ID must not have a fragment")]
-    Fragment,
-    /// A path given on its own does not start with a slash.
-    #[error("a path must start with '/'")]
-    PathNotAbsolute,
-    /// An empty path segment.
-    #[error("a path must not have an empty segment")]
-    EmptySegment,
-    /// A path segment `.` or `..`.
-    #[error("a path must not have the segments '.' or '..'")]
-    DotSegment,
-    /// The path ends in a slash.
-    #[error("a path must not end in '/'")]
-    TrailingSlash,
-    /// The path has a character outside its alphabet.
-    #[error("the character {0:?} is not allowed in a path: only a-z, A-Z, 0-9, '.', '-' and '_' are")]
-    PathCharacter(char),
 }
 
 impl SpiffeId {
@@ -104,10 +50,6 @@ impl SpiffeId {
             return Err(SpiffeIdError::TooLong);
         }
         Ok(Self { text: text.into(), trust_domain: trust_domain.clone() })
-    }
-
-    pub(crate) fn root_of(trust_domain: &TrustDomain) -> Self {
-        Self { text: format!("{SCHEME}{trust_domain}").into(), trust_domain: trust_domain.clone() }
     }
 
     /// The whole ID.
@@ -134,6 +76,18 @@ impl SpiffeId {
     /// Whether the path is `/avouch` or below it: kept for avouch's own processes, never given to an entry.
     pub fn is_reserved(&self) -> bool {
         self.path().strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl TrustDomain {
+    /// The SPIFFE ID of the trust domain itself: the one that has no path.
+    pub fn id(&self) -> SpiffeId {
+        SpiffeId { text: format!("{SCHEME}{self}").into(), trust_domain: self.clone() }
+    }
+
+    /// The SPIFFE ID of every issuer of the trust domain: the longest name leaves room for its path.
+    pub fn issuer_id(&self) -> SpiffeId {
+        SpiffeId { text: format!("{SCHEME}{self}{ISSUER}").into(), trust_domain: self.clone() }
     }
 }
 

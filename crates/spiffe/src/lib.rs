@@ -9,16 +9,11 @@
 
 pub mod bounds;
 mod bundle;
-pub mod clock;
 pub mod contract;
-pub mod hex;
 pub mod host_port;
 mod id;
-mod network;
 mod peer;
 mod reason;
-pub mod span;
-pub mod throttle;
 mod token;
 mod trust_domain;
 pub mod x509;
@@ -27,7 +22,6 @@ pub use bounds::{Bounds, OutOfBounds};
 pub use bundle::{Bundle, BundleError, BundleSet};
 pub use host_port::{HostPort, HostPortError};
 pub use id::{MAX_SPIFFE_ID_BYTES, SpiffeId, SpiffeIdError};
-pub use network::Network;
 pub use peer::PeerIdentity;
 pub use reason::{Code, ERROR_DOMAIN, Reason, UnknownReason};
 pub use token::{JoinToken, JoinTokenError};

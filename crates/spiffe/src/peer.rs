@@ -1,14 +1,14 @@
-//! Who is at the other end of a connection, computed once when its handshake has succeeded.
+//! The verified identity of a peer, computed once when its handshake has succeeded.
 
 use std::time::SystemTime;
 
-use crate::hex;
 use crate::id::SpiffeId;
 use crate::x509::{self, Leaf};
+use avouch_text::hex;
 
-/// A verified peer: what authorization, records and handlers need of its certificate.
+/// The identity of a verified peer: what authorization, records and handlers need of its certificate.
 ///
-/// The value does not verify anything by itself; it is made from a [`Leaf`] by whoever has verified the path.
+/// The value verifies nothing by itself; it is made from a [`Leaf`] by whoever has verified the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerIdentity {
     spiffe_id: SpiffeId,
@@ -24,7 +24,7 @@ pub struct PeerIdentity {
 }
 
 impl PeerIdentity {
-    /// Takes the identity from a leaf and its DER.
+    /// The identity in a leaf and its DER.
     pub fn from_leaf(leaf: &Leaf, der: &[u8]) -> Self {
         Self {
             spiffe_id: leaf.spiffe_id().clone(),
@@ -40,8 +40,8 @@ impl PeerIdentity {
         }
     }
 
-    /// Notes the key identifier of the authority whose key the leaf's signature was verified with. A leaf's own word for
-    /// it (its authority key identifier) is no proof: no path validator compares it.
+    /// Notes the key identifier of the authority whose key the leaf's signature was verified with. The authority key
+    /// identifier in the leaf itself is no proof, since no path validator compares it.
     #[must_use]
     pub fn signed_by(mut self, key_id: Option<String>) -> Self {
         self.issuer_key_id = key_id;

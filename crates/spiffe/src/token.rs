@@ -1,4 +1,4 @@
-//! Join tokens as one string: `avjt1.` and base64url of a small JSON object.
+//! Join tokens (ADR 3) as one string: `avjt1.` and base64url of a small JSON object.
 //!
 //! The string holds everything a workload needs for first contact: the secret, the issuer's SPIFFE ID (and so the
 //! trust domain) and the SHA-256 of each root certificate. There is no token without a pin, hence no trust on first use.
@@ -16,7 +16,9 @@ use crate::id::SpiffeId;
 use crate::trust_domain::TrustDomain;
 
 const PREFIX: &str = "avjt1.";
+/// The most bytes of a token: sixteen pins and the longest SPIFFE ID fit.
 const MAX_BYTES: usize = 8192;
+/// The most roots that a token pins.
 const MAX_PINS: usize = 16;
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=256;
 
@@ -28,7 +30,7 @@ pub struct JoinToken {
     root_pins: Vec<[u8; 32]>,
 }
 
-/// Why a text is not a join token. No variant carries text of the token.
+/// The error of a text that is not a join token. No variant carries text of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinTokenError {
@@ -50,7 +52,7 @@ pub enum JoinTokenError {
     /// The issuer's SPIFFE ID has no path.
     #[error("the join token's issuer must be a SPIFFE ID with a path")]
     Issuer,
-    /// There is no pin, or there are too many.
+    /// The token has no pin, or too many.
     #[error("the join token must pin between one and 16 roots")]
     Pins,
 }
@@ -106,7 +108,7 @@ impl JoinToken {
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(&*json))
     }
 
-    /// The part that proves the right to join.
+    /// The secret that proves the right to join.
     pub fn secret(&self) -> &str {
         &self.secret
     }

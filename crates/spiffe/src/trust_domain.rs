@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::id::{SpiffeId, SpiffeIdError};
+use crate::id::error::SpiffeIdError;
 
 /// The longest trust domain name, in bytes.
 pub const MAX_TRUST_DOMAIN_BYTES: usize = 255;
@@ -25,11 +25,6 @@ impl TrustDomain {
     /// The name, without scheme.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The SPIFFE ID of the trust domain itself: the one that has no path.
-    pub fn id(&self) -> SpiffeId {
-        SpiffeId::root_of(self)
     }
 }
 
@@ -56,7 +51,7 @@ pub(crate) fn check(name: &str) -> Result<(), SpiffeIdError> {
 impl FromStr for TrustDomain {
     type Err = SpiffeIdError;
 
-    /// Parses a name. A SPIFFE ID is not a name: use [`SpiffeId::trust_domain`].
+    /// Parses a name. A SPIFFE ID is not a name: use [`SpiffeId::trust_domain`](crate::SpiffeId::trust_domain).
     fn from_str(name: &str) -> Result<Self, SpiffeIdError> {
         check(name)?;
         Ok(Self(Arc::from(name)))

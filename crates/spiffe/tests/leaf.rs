@@ -12,7 +12,7 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use avouch_spiffe::x509::{Facts, KeyAlgorithm, KeyRefused, Leaf, MalformedCertificate, SvidError};
+use avouch_spiffe::x509::{CertificateInfo, KeyAlgorithm, KeyRefused, Leaf, MalformedCertificate, SvidError};
 use avouch_spiffe::{PeerIdentity, Reason, SpiffeIdError};
 use rcgen::{DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber};
 use support::{
@@ -52,7 +52,7 @@ fn a_right_leaf_gives_its_facts() {
     assert_eq!(peer.spiffe_id(), leaf.spiffe_id());
     assert_eq!((peer.serial(), peer.issuer()), (leaf.serial(), leaf.issuer()));
     assert_eq!((peer.not_before(), peer.not_after()), (leaf.not_before(), leaf.not_after()));
-    assert_eq!(peer.fingerprint(), Facts::parse(&der).unwrap().sha256);
+    assert_eq!(peer.fingerprint(), CertificateInfo::parse(&der).unwrap().sha256);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn weak_oversized_and_unknown_keys_are_refused_by_name() {
         let error = Leaf::parse(&der).unwrap_err();
         assert_eq!(error, SvidError::Key(KeyRefused { algorithm: algorithm.to_owned() }));
         assert_eq!((error.reason(), error.clause()), (Reason::CertAlgorithmRefused, "key-algorithm"));
-        assert!(!Facts::parse(&der).unwrap().key_accepted);
+        assert!(!CertificateInfo::parse(&der).unwrap().key_accepted);
     }
 }
 
@@ -262,16 +262,16 @@ fn a_certificate_of_version_1_is_no_svid_and_yet_has_facts() {
         parts.extensions.clear();
     });
     assert_eq!(Leaf::parse(&der), Err(malformed(MalformedCertificate::NotVersion3)));
-    assert_eq!(Facts::parse(&der), Err(MalformedCertificate::NotVersion3));
-    let facts = Facts::parse_any_version(&der).unwrap();
-    assert_eq!((facts.version, facts.serial.as_str(), facts.ca), (1, "01", false));
-    assert_eq!(facts.not_after.duration_since(facts.not_before).unwrap(), Duration::from_secs(3_600));
-    assert!(facts.uris.is_empty() && facts.key_usage.is_empty());
+    assert_eq!(CertificateInfo::parse(&der), Err(MalformedCertificate::NotVersion3));
+    let info = CertificateInfo::parse_any_version(&der).unwrap();
+    assert_eq!((info.version, info.serial.as_str(), info.ca), (1, "01", false));
+    assert_eq!(info.not_after.duration_since(info.not_before).unwrap(), Duration::from_secs(3_600));
+    assert!(info.uris.is_empty() && info.key_usage.is_empty());
     let good = sign(&leaf());
-    assert_eq!(Facts::parse_any_version(&good), Facts::parse(&good));
-    assert_eq!(Facts::parse(&good).unwrap().version, 3);
+    assert_eq!(CertificateInfo::parse_any_version(&good), CertificateInfo::parse(&good));
+    assert_eq!(CertificateInfo::parse(&good).unwrap().version, 3);
     let trailing = [&der[..], &[0]].concat();
-    assert_eq!(Facts::parse_any_version(&trailing), Err(MalformedCertificate::TrailingData));
+    assert_eq!(CertificateInfo::parse_any_version(&trailing), Err(MalformedCertificate::TrailingData));
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn an_unknown_critical_extension_is_refused_and_an_uncritical_one_ignored() {
     params.custom_extensions = vec![extension(private, false, vec![5, 0])];
     assert!(Leaf::parse(&sign(&params)).is_ok());
     params.custom_extensions = vec![extension(private, true, vec![5, 0])];
-    assert_eq!(Facts::parse(&sign(&params)).unwrap().unknown_critical, [oid]);
+    assert_eq!(CertificateInfo::parse(&sign(&params)).unwrap().unknown_critical, [oid]);
 }
 
 #[test]
@@ -350,13 +350,13 @@ fn facts_tell_about_certificates_that_are_not_svids() {
     params.distinguished_name.push(DnType::OrganizationName, " a, b=c\n#");
     params.subject_alt_names.push(SanType::IpAddress("10.0.0.1".parse().unwrap()));
     params.subject_alt_names.push(SanType::IpAddress("::1".parse().unwrap()));
-    let facts = Facts::parse(&sign(&params)).unwrap();
-    assert_eq!(facts.subject, "O=\\ a\\, b\\=c\\0a#,CN=market.example root");
-    assert_eq!(facts.ips, ["10.0.0.1", "::1"]);
-    assert!(facts.ca && facts.path_len.is_none());
-    assert_eq!((facts.key_algorithm.as_str(), facts.key_bits), ("ECDSA P-256", Some(256)));
-    assert_eq!(facts.key_usage, ["keyCertSign", "cRLSign"]);
-    let weak = Facts::parse(&by_hand(|parts| parts.spki = rsa_spki(1024))).unwrap();
+    let info = CertificateInfo::parse(&sign(&params)).unwrap();
+    assert_eq!(info.subject, "O=\\ a\\, b\\=c\\0a#,CN=market.example root");
+    assert_eq!(info.ips, ["10.0.0.1", "::1"]);
+    assert!(info.ca && info.path_len.is_none());
+    assert_eq!((info.key_algorithm.as_str(), info.key_bits), ("ECDSA P-256", Some(256)));
+    assert_eq!(info.key_usage, ["keyCertSign", "cRLSign"]);
+    let weak = CertificateInfo::parse(&by_hand(|parts| parts.spki = rsa_spki(1024))).unwrap();
     assert_eq!((weak.key_algorithm.as_str(), weak.key_bits), ("RSA 1024", Some(1024)));
 }
 
@@ -365,9 +365,9 @@ fn names_for_people_hold_no_control_characters() {
     let mut params = leaf();
     params.subject_alt_names =
         vec![uri("spiffe://market.example/a\nforged"), SanType::DnsName("a\u{1b}[31m".try_into().unwrap())];
-    let facts = Facts::parse(&sign(&params)).unwrap();
-    assert_eq!(facts.uris, ["spiffe://market.example/a\\0aforged"]);
-    assert_eq!(facts.dns, ["a\\1b[31m"]);
+    let info = CertificateInfo::parse(&sign(&params)).unwrap();
+    assert_eq!(info.uris, ["spiffe://market.example/a\\0aforged"]);
+    assert_eq!(info.dns, ["a\\1b[31m"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@
 
 mod support;
 
-use avouch_spiffe::x509::{Authority, Facts, KeyAlgorithm, Leaf};
+use avouch_spiffe::x509::{Authority, CertificateInfo, KeyAlgorithm, Leaf};
 use avouch_spiffe::{Bundle, JoinToken};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -22,15 +22,15 @@ fn all(der: &[u8]) {
         assert!(!leaf.spiffe_id().is_root());
         assert!(leaf.not_before() <= leaf.not_after());
         assert!(leaf.serial().len() <= 40 && leaf.serial().chars().any(|c| c != '0'));
-        assert!(!Facts::parse(der).unwrap().ca);
+        assert!(!CertificateInfo::parse(der).unwrap().ca);
     }
     if let Ok(authority) = Authority::parse(der) {
-        assert!(Facts::parse(der).unwrap().ca);
+        assert!(CertificateInfo::parse(der).unwrap().ca);
         let bundle = Bundle::new("market.example".parse().unwrap(), vec![authority], 1);
         let json = bundle.to_json();
         assert_eq!(Bundle::from_json("market.example".parse().unwrap(), json.as_bytes()), Ok(bundle));
     }
-    let _ = Facts::parse(der);
+    let _ = CertificateInfo::parse(der);
     let _ = KeyAlgorithm::of_spki(der);
 }
 

@@ -1,6 +1,6 @@
-//! How many spans wait, for how long, and how large they grow: `OTEL_BSP_*` and the limits of a span.
+//! The settings of the batch span processor (`OTEL_BSP_*`), and the limits of a span.
 //!
-//! Read here and not by the SDK, which passes over what it cannot parse, allocates the whole queue at once whatever its
+//! They are read here because the SDK ignores what it cannot parse, allocates the whole queue at once whatever its
 //! size, and spins when the delay is 0.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::environment::{Environment, number};
 /// Spans that may wait for the exporter, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise.
 const QUEUE: usize = 16_384;
 
-/// The longest queue: its memory, about 100 MB, is taken at the start.
+/// The longest queue: its memory, about 100 MB, is allocated at the start.
 const MAX_QUEUE: u64 = 1 << 18;
 
 /// Spans in one request, by the specification.
@@ -44,7 +44,7 @@ impl Batch {
             number(1, most),
         );
         let delay = env.read_or_ignore("OTEL_BSP_SCHEDULE_DELAY", "5000 ms is used", number(1, MAX));
-        // Exports are one after the other here, and OTEL_EXPORTER_OTLP_TIMEOUT ends each.
+        // Exports run one after the other here, and OTEL_EXPORTER_OTLP_TIMEOUT bounds each.
         env.read_or_ignore("OTEL_BSP_EXPORT_TIMEOUT", "it has no effect here anyway", number(0, MAX));
         Self {
             queue,

@@ -1,4 +1,4 @@
-//! Where the collector is: the endpoint of OTLP over gRPC.
+//! The collector's address: the endpoint of OTLP over gRPC.
 //!
 //! Specification: OTLP exporter, "Endpoint (OTLP/gRPC)" and "Insecure". gRPC fixes the path of a call, so that a path in
 //! the endpoint has no meaning. No text from here repeats a user, a password or a query.
@@ -94,7 +94,7 @@ fn tcp(authority: &str, tls: bool) -> Result<Uri, String> {
     if authority.contains('@') {
         return Err("holds a user or a password: credentials go into OTEL_EXPORTER_OTLP_HEADERS".to_owned());
     }
-    // An empty port is the scheme's.
+    // An empty port means the scheme's default port.
     let authority = authority.strip_suffix(':').unwrap_or(authority);
     if authority.is_empty() {
         return Err("names no host".to_owned());

@@ -1,4 +1,5 @@
-//! The environment as telemetry reads it: every variable by one rule, every one that cannot be used noted once.
+//! The environment as telemetry reads it: all variables by the same rules, and one warning for each that cannot be
+//! used.
 //!
 //! Specification: OpenTelemetry environment variables. An empty value counts as an absent one. What cannot be parsed is
 //! reported and ignored; which settings turn the export off instead is decided by their readers.
@@ -11,6 +12,9 @@ use crate::warning::{Warning, shown};
 /// A setting is there and cannot be used; the warning is noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Broken;
+
+/// What follows when a setting of the export cannot be used.
+pub(crate) const NO_EXPORT: &str = "no traces are exported";
 
 /// Looks a variable up.
 type Variable<'a> = Box<dyn Fn(&str) -> Option<OsString> + 'a>;
@@ -44,7 +48,7 @@ impl<'a> Environment<'a> {
         self.warnings
     }
 
-    /// A variable as `parse` reads it. `parse` answers with a predicate of the variable, as in "names no host".
+    /// Reads a variable with `parse`, whose error is a predicate of the variable, as in "names no host".
     pub(crate) fn read<T>(
         &mut self,
         name: &str,

@@ -1,8 +1,8 @@
-//! The way of spans to the collector: OTLP over gRPC, a bounded queue, and an exporter that says once when the
-//! collector is gone and once when it is back, instead of once per batch.
+//! Export of spans to the collector: OTLP over gRPC, a bounded queue, and an exporter that logs once when the collector
+//! becomes unreachable and once when it is back, instead of once per batch.
 //!
-//! Spans that find the queue full are dropped, those that cannot be delivered are dropped and counted; no call ever
-//! waits for a collector.
+//! Spans are dropped when the queue is full, and dropped and counted when they cannot be delivered; no call ever waits
+//! for a collector.
 
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,8 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, SpanData, 
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use crate::otlp::{Export, NO_EXPORT};
+use crate::environment::NO_EXPORT;
+use crate::otlp::Export;
 use crate::resource::Described;
 use crate::{Metrics, Tracing, Warning};
 
@@ -50,8 +51,8 @@ pub(crate) fn provider(
         .build())
 }
 
-/// Sends `metadata` with each request, in place of what the exporter read from the environment by rules of its own; of
-/// that only its name is kept, unless `metadata` has another.
+/// Sends `metadata` with each request, in place of the headers that the exporter read from the environment by its own
+/// rules; the exporter's `user-agent` is kept, unless `metadata` has one.
 fn only(
     metadata: MetadataMap,
 ) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone + Send + Sync + use<> {
@@ -66,7 +67,7 @@ fn only(
     }
 }
 
-/// Counts what is delivered and what is lost, and reports changes of the collector's health only.
+/// An exporter that counts delivered and lost spans, and logs only changes of the collector's health.
 pub(crate) struct Reporting<E> {
     inner: E,
     metrics: Metrics,

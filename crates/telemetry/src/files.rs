@@ -8,7 +8,7 @@ use avouch_files::pem::{self, PemError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-/// Far more than any bundle of CAs: 1 MiB.
+/// The largest file that is read, 1 MiB: far more than any CA bundle.
 const MAX: u64 = 1 << 20;
 
 /// Reads a regular file of at most 1 MiB. Never waits for a writer.

@@ -1,8 +1,9 @@
 //! The log filter, in the syntax of `RUST_LOG`.
 //!
-//! A word that is meant as a level and is none would be read as the name of a target, and silence everything else. It
-//! is refused here, as is what the syntax does not know; the filter is then [`DEFAULT`], so that the warning is seen.
+//! A misspelt level would be read as the name of a target, and silence everything else. It is refused here, as is
+//! invalid syntax; the filter is then [`DEFAULT`], so that the warning is seen.
 
+use avouch_text::suggest_within;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -27,7 +28,7 @@ pub(crate) const TRANSPORT: &[&str] = &[
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 
-/// Levels of other loggers, which no crate is called by.
+/// Level names of other loggers; no crate has such a name.
 const FOREIGN: &[(&str, &str)] = &[
     ("warning", "warn"),
     ("err", "error"),
@@ -80,11 +81,9 @@ fn meant_level(word: &str) -> Option<&'static str> {
     if word.bytes().all(|c| c.is_ascii_digit()) {
         return Some("trace");
     }
-    // One slip of the finger; of `off`, whose neighbours are words, only a swap.
-    LEVELS.iter().copied().find(|level| {
-        let swapped = word.len() == level.len();
-        (level.len() > 3 || swapped) && strsim::damerau_levenshtein(&word, level) == 1
-    })
+    // One typo away; for `off`, whose neighbours are words, only a transposition.
+    let possible = LEVELS.iter().copied().filter(|level| level.len() > 3 || word.len() == level.len());
+    suggest_within(1, &word, possible)
 }
 
 #[cfg(test)]

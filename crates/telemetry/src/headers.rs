@@ -1,4 +1,4 @@
-//! What is sent along with every batch of spans: `OTEL_EXPORTER_OTLP_HEADERS`.
+//! The headers sent with every batch of spans: `OTEL_EXPORTER_OTLP_HEADERS`.
 //!
 //! Specification: OTLP exporter, "Specifying headers via environment variables", in the format of W3C Baggage without
 //! properties; values are percent-decoded. Values are credentials as a rule: they are marked sensitive, and no fault
@@ -8,7 +8,7 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, BinaryMetadataKey, M
 
 use crate::list::{Pair, pairs, percent_decoded};
 
-/// Headers that are HTTP/2's or gRPC's own. Those that begin with `grpc-` are as well.
+/// Headers that are reserved by HTTP/2 or gRPC. Those that begin with `grpc-` are as well.
 const RESERVED: &[&str] = &[
     "connection",
     "content-length",
@@ -21,10 +21,10 @@ const RESERVED: &[&str] = &[
     "upgrade",
 ];
 
-/// More headers than any collector asks for. A header map panics when it is full, at 24576 of them.
+/// The most headers, far more than a collector needs. A header map panics when it is full, at 24576 of them.
 const MOST: usize = 64;
 
-/// Reads the list. Keys are lower-cased; what a `-bin` key carries are any octets. The error is a predicate of the
+/// Reads the list. Keys are lower-cased; the value of a `-bin` key may be any octets. The error is a predicate of the
 /// setting it came from.
 pub(crate) fn parse(text: &str) -> Result<MetadataMap, String> {
     let mut metadata = MetadataMap::new();

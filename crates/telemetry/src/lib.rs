@@ -8,9 +8,9 @@
 //!   observation, and takes no lock.
 //! * [`Metrics`] holds every series the plain `/metrics` page shows; its label sets are bounded by construction.
 //!
-//! This crate refuses to know identities, policies or certificates: what a span says about a peer comes through
-//! functions of the caller ([`ServerLayer::peer`], [`ServerLayer::decision`]). It never propagates baggage (it is
-//! untrusted across trust domains) and never takes part in a decision about a caller.
+//! This crate knows no identities, policies or certificates: what a span says about a peer comes through functions of
+//! the caller ([`ServerLayer::peer`], [`ServerLayer::decision`]). It never propagates baggage (it is untrusted across
+//! trust domains) and never takes part in a decision about a caller.
 
 mod batch;
 mod config;
@@ -30,21 +30,24 @@ mod propagation;
 mod resource;
 mod rpc;
 mod sampling;
+mod settings;
 mod setup;
+mod subscriber;
 mod tls;
 mod tracer;
 mod warning;
 
 pub use config::{LogFormat, TelemetryConfig};
 pub use error::TelemetryError;
-pub use metrics::{Metrics, Verdict};
+pub use metrics::{Metrics, ShareReading, Verdict};
 pub use opentelemetry;
 pub use prometheus;
 pub use propagation::{context_from_env, inject_current, parse_traceparent};
 pub use rpc::{
-    CallToken, CallWatcher, ClientLayer, Decision, OpenCall, ServerLayer, TracedBody, TracedClient,
+    CallEnd, CallToken, CallWatcher, ClientLayer, Decision, OpenCall, ServerLayer, TracedBody, TracedClient,
     TracedFuture, TracedServer, current_trace_id, record_decision,
 };
-pub use setup::{Telemetry, check, init, span_layer};
+pub use setup::{Telemetry, check, init};
+pub use subscriber::span_layer;
 pub use tracer::{Tracing, in_current_context};
 pub use warning::Warning;

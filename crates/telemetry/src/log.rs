@@ -26,7 +26,7 @@ pub(crate) struct Text;
 #[derive(Debug, Default)]
 pub(crate) struct Json;
 
-/// Whether every character shows as itself, at the cost of a glance: nearly every line is so.
+/// Whether all characters are printable ASCII and need no escaping: a cheap check, and true for nearly every line.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|octet| matches!(octet, b' '..=b'~'))
 }
@@ -94,7 +94,7 @@ where
             line.push("trace_id", &Value::from(trace));
             line.push("span_id", &Value::from(span));
         }
-        // Names and texts of strangers are in it, and people read logs on terminals.
+        // The line contains names and texts from peers, and people read logs on terminals.
         let text =
             if is_plain(&line.text) { Cow::Borrowed(&*line.text) } else { escape_json(&line.text).into() };
         writeln!(out, "{text}}}")
@@ -119,7 +119,7 @@ impl Line {
     fn field(&mut self, field: &Field, value: Value) {
         match field.name() {
             "message" => self.message = Some(value),
-            // Names of ours keep their meaning: an event's own field of that name steps aside.
+            // Reserved names keep their meaning: an event's own field of that name gets the prefix `field_`.
             name @ ("timestamp" | "level" | "target" | "trace_id" | "span_id") => {
                 self.push(&format!("field_{name}"), &value);
             }
@@ -160,35 +160,11 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
-
-    use tracing_subscriber::fmt::MakeWriter;
+    use avouch_testkit::log::Log;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
     use crate::parse_traceparent;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
 
     fn logged<E>(format: E, work: impl FnOnce()) -> String
     where
@@ -197,12 +173,11 @@ mod tests {
             + Sync
             + 'static,
     {
-        let lines = Lines::default();
+        let log = Log::default();
         let layer =
-            tracing_subscriber::fmt::layer().with_ansi(false).event_format(format).with_writer(lines.clone());
+            tracing_subscriber::fmt::layer().with_ansi(false).event_format(format).with_writer(log.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        log.text()
     }
 
     fn in_trace(work: impl FnOnce()) {

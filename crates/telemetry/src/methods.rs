@@ -1,8 +1,8 @@
 //! The table of known RPC methods: per method its name and its duration histograms, one per gRPC status.
 //!
-//! A histogram is resolved the first time a method ends with a status and costs one atomic load afterwards; series
-//! that never happened are never shown. Paths outside the table share the name `_OTHER`, so that nobody can grow the
-//! label set from outside.
+//! A histogram is resolved the first time a method ends with a status and costs one atomic load afterwards; a series
+//! without observations is not exported. Paths outside the table share the name `_OTHER`, so that clients cannot add
+//! label values.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -12,17 +12,14 @@ use tonic::transport::Endpoint;
 use crate::batch::{self, Batch};
 use crate::config::TelemetryConfig;
 use crate::endpoint::Target;
-use crate::environment::{Broken, Environment, number, switch};
+use crate::environment::{Broken, Environment, NO_EXPORT, number, switch};
 use crate::warning::shown;
 use crate::{headers, tls};
-
-/// What follows when the export's settings cannot be used.
-pub(crate) const NO_EXPORT: &str = "no traces are exported";
 
 /// How long an export may take, by the specification.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may take at most, however long an export may.
+/// The longest time for a connection attempt, however long an export may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The largest number of milliseconds; stands for no limit as well.
@@ -40,8 +37,8 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// What `env` and `config` ask for; `None` when that is nothing, or cannot be used. All settings are judged, so
-    /// that every fault is told at once.
+    /// The export that `env` and `config` ask for; `None` when they ask for none, or for one that cannot be used. All
+    /// settings are checked, so that every fault is reported at once.
     pub(crate) fn read(env: &mut Environment<'_>, config: &TelemetryConfig) -> Option<Self> {
         if is_disabled(env) || !exporter_is_otlp(env) {
             return None;
@@ -104,7 +101,7 @@ fn target(env: &mut Environment<'_>, config: &TelemetryConfig) -> Option<Result<
     }))
 }
 
-/// OTLP over HTTP is not spoken here: whoever asks for it named a collector that does not speak gRPC.
+/// OTLP over HTTP is not implemented: a setting that asks for it names a collector that does not speak gRPC.
 fn protocol(env: &mut Environment<'_>) -> Result<(), Broken> {
     let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
         "grpc" => Ok(true),
@@ -123,7 +120,7 @@ fn protocol(env: &mut Environment<'_>) -> Result<(), Broken> {
 fn timeout(env: &mut Environment<'_>) -> Duration {
     let given = env.otlp_or_ignore("TIMEOUT", "10000 ms is used", number(0, MAX_MILLIS));
     match given {
-        // Specification: 0 is no limit, for which a very long time may stand.
+        // Specification: 0 means no limit; a very long time stands for it.
         Some((_, 0)) => Duration::from_millis(MAX_MILLIS),
         Some((_, millis)) => Duration::from_millis(millis),
         None => TIMEOUT,
@@ -155,7 +152,7 @@ fn connection(
             None
         }
         Ok(_) => Some(tls::config(env, tls::Ca::Needed)?),
-        // Whether TLS was meant is not known: the files are judged if there are any.
+        // Whether TLS was meant is unknown: the files are checked if any are named.
         Err(Broken) => Some(tls::config(env, tls::Ca::IfGiven)?),
     };
     let (setting, target) = target?;
@@ -165,7 +162,7 @@ fn connection(
         (Some(endpoint), Some(tls)) => endpoint.tls_config(tls.timeout(connect)).ok(),
         (endpoint, _) => endpoint,
     };
-    // The files are judged by now: what is left is a host that no certificate can be for.
+    // The files have been checked: what can still fail is a host that no certificate can be for.
     endpoint.map(|endpoint| (endpoint, target)).ok_or_else(|| {
         env.warn(setting, "names a host that cannot be connected to", NO_EXPORT);
         Broken

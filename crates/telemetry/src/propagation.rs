@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Length of a version 00 `traceparent`.
 const LENGTH: usize = 55;
@@ -65,14 +65,14 @@ pub(crate) fn extract(headers: &HeaderMap) -> Option<SpanContext> {
 pub(crate) fn inject(headers: &mut HeaderMap, context: &SpanContext) {
     let Ok(mut value) = HeaderValue::from_maybe_shared(format(context)) else { return };
     value.set_sensitive(true);
-    headers.insert(TRACEPARENT, value);
+    headers.insert(&TRACEPARENT, value);
     headers.remove(&TRACESTATE);
     if context.trace_state() == &TraceState::NONE {
         return;
     }
     if let Ok(mut state) = HeaderValue::from_str(&context.trace_state().header()) {
         state.set_sensitive(true);
-        headers.insert(TRACESTATE, state);
+        headers.insert(&TRACESTATE, state);
     }
 }
 
@@ -87,7 +87,7 @@ pub fn inject_current(headers: &mut HeaderMap) {
     });
 }
 
-/// The boot parent a starter hands over in the `TRACEPARENT` environment variable, as a context to run boot in.
+/// The parent context of the boot, from the `TRACEPARENT` environment variable that whoever starts the process may set.
 #[must_use]
 pub fn context_from_env() -> Option<Context> {
     let value = std::env::var("TRACEPARENT").ok()?;
@@ -174,33 +174,33 @@ mod tests {
     #[test]
     fn two_traceparent_headers_are_no_context() {
         let mut headers = HeaderMap::new();
-        headers.append(TRACEPARENT, HeaderValue::from_static(GOOD));
-        headers.append(TRACEPARENT, HeaderValue::from_static(GOOD));
+        headers.append(&TRACEPARENT, HeaderValue::from_static(GOOD));
+        headers.append(&TRACEPARENT, HeaderValue::from_static(GOOD));
         assert!(extract(&headers).is_none());
     }
 
     #[test]
     fn injecting_replaces_and_marks_the_value_sensitive() {
         let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, HeaderValue::from_static("old"));
-        headers.insert(TRACESTATE, HeaderValue::from_static("old=1"));
+        headers.insert(&TRACEPARENT, HeaderValue::from_static("old"));
+        headers.insert(&TRACESTATE, HeaderValue::from_static("old=1"));
         inject(&mut headers, &parse_traceparent(GOOD.as_bytes()).unwrap());
-        assert_eq!(headers.get(TRACEPARENT).unwrap(), GOOD);
-        assert!(headers.get(TRACEPARENT).unwrap().is_sensitive());
-        assert!(headers.get(TRACESTATE).is_none());
+        assert_eq!(headers.get(&TRACEPARENT).unwrap(), GOOD);
+        assert!(headers.get(&TRACEPARENT).unwrap().is_sensitive());
+        assert!(headers.get(&TRACESTATE).is_none());
     }
 
     #[test]
     fn tracestate_travels_and_a_bad_one_is_dropped_alone() {
         let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, HeaderValue::from_static(GOOD));
-        headers.insert(TRACESTATE, HeaderValue::from_static("vendor=a,other=b"));
+        headers.insert(&TRACEPARENT, HeaderValue::from_static(GOOD));
+        headers.insert(&TRACESTATE, HeaderValue::from_static("vendor=a,other=b"));
         let context = extract(&headers).unwrap();
         let mut out = HeaderMap::new();
         inject(&mut out, &context);
-        assert_eq!(out.get(TRACESTATE).unwrap(), "vendor=a,other=b");
+        assert_eq!(out.get(&TRACESTATE).unwrap(), "vendor=a,other=b");
 
-        headers.insert(TRACESTATE, HeaderValue::from_static("no equals sign"));
+        headers.insert(&TRACESTATE, HeaderValue::from_static("no equals sign"));
         assert_eq!(extract(&headers).unwrap().trace_state(), &TraceState::NONE);
     }
 

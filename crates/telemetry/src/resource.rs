@@ -1,4 +1,4 @@
-//! What a process says about itself with its spans: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
+//! The resource attributes that go with a process's spans: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 //!
 //! Specification: Resource SDK, "Specifying resource information via an environment variable": keys and values are
 //! percent-decoded, and on any error the whole variable is discarded. The SDK's own reader does neither. A service's
@@ -30,7 +30,7 @@ impl Described {
         Self { service_name: given.unwrap_or(fallback), attributes }
     }
 
-    /// As the SDK takes it. Its reader of the environment has no part in it.
+    /// The resource in the SDK's form. The SDK's own reader of the environment is not used.
     pub(crate) fn resource(&self) -> Resource {
         let given = self.attributes.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
         Resource::builder_empty()

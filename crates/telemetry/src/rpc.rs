@@ -10,7 +10,8 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use http::{Extensions, HeaderMap};
+use avouch_time::grpc_timeout;
+use http::{HeaderMap, HeaderName};
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tonic::Code;
 
 pub use body::TracedBody;
 pub use client::{ClientLayer, TracedClient};
-pub use outcome::{CallToken, CallWatcher};
+pub use outcome::{CallEnd, CallToken, CallWatcher};
 pub use server::{OpenCall, ServerLayer, TracedServer};
 
 use self::outcome::Watched;
@@ -82,9 +83,9 @@ struct Call {
     started: Instant,
     /// The context the call runs in; absent when there is nothing to carry.
     context: Option<Context>,
-    /// The time the caller gave the call, of a served one.
+    /// The caller's timeout, of a served call.
     timeout: Option<Duration>,
-    /// To be told of a bad end.
+    /// The watcher to notify of a bad end.
     watched: Option<Watched>,
     open: bool,
 }
@@ -95,7 +96,7 @@ impl Call {
         Self { side, method, started: Instant::now(), context, timeout, watched: None, open: true }
     }
 
-    /// Makes the call's context the current one. A made call that is not sampled already runs in its caller's.
+    /// Makes the call's context the current one. An outgoing call that is not sampled already runs in its caller's.
     fn enter(&self) -> Option<ContextGuard> {
         let context = match self.side {
             Side::Server => self.context.as_ref(),
@@ -108,12 +109,13 @@ impl Call {
         self.context.as_ref().filter(|cx| cx.span().span_context().is_sampled())
     }
 
+    /// Ends the call with a code alone: no headers or trailers carried a status.
     fn end(&mut self, code: Code) {
-        self.end_with(code, None);
+        self.end_with(CallEnd { code, said: None, response: None });
     }
 
-    /// The end, with the extensions of a response that was nothing but its status.
-    fn end_with(&mut self, code: Code, response: Option<&Extensions>) {
+    fn end_with(&mut self, end: CallEnd<'_>) {
+        let code = end.code;
         if !std::mem::take(&mut self.open) {
             return;
         }
@@ -121,7 +123,7 @@ impl Call {
         if code != Code::Ok
             && let Some(Watched { watcher, token }) = &self.watched
         {
-            watcher.failed(token, self.method.name, code, response);
+            watcher.failed(token, self.method.name, end);
         }
         let Some(context) = self.sampled() else { return };
         let span = context.span();
@@ -133,7 +135,7 @@ impl Call {
         span.end();
     }
 
-    /// On a server span only what the server did wrong is an error: a refusal is the server doing its work.
+    /// On a server span only the server's own failures are errors: a denial is intended behaviour.
     fn is_error(&self, code: Code) -> bool {
         match self.side {
             Side::Client => code != Code::Ok,
@@ -152,34 +154,28 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // A server that ends a call at its deadline drops it, as it does with one whose caller is gone.
+        // A server that ends a call at its deadline drops it, as it does when the caller is gone; the time tells which
+        // it was.
         let late = self.timeout.is_some_and(|timeout| self.started.elapsed() + TIMER >= timeout);
         self.end(if late { Code::DeadlineExceeded } else { Code::Cancelled });
     }
 }
 
-/// How much earlier than by our own clock a timer may have fired.
+/// The tolerance for timers: how much before the deadline, by our own clock, one may fire.
 const TIMER: Duration = Duration::from_millis(2);
 
-/// The time a caller gives, from `grpc-timeout`: at most eight digits and a unit.
+/// Headers that each call looks for, parsed once.
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// The caller's timeout, from `grpc-timeout`.
 fn timeout_in(headers: &HeaderMap) -> Option<Duration> {
-    let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
-    let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() <= 8)?;
-    let amount = digits.parse().ok()?;
-    match unit {
-        b'H' => Some(Duration::from_secs(amount * 3600)),
-        b'M' => Some(Duration::from_secs(amount * 60)),
-        b'S' => Some(Duration::from_secs(amount)),
-        b'm' => Some(Duration::from_millis(amount)),
-        b'u' => Some(Duration::from_micros(amount)),
-        b'n' => Some(Duration::from_nanos(amount)),
-        _ => None,
-    }
+    grpc_timeout::parse(headers.get(&GRPC_TIMEOUT)?.as_bytes())
 }
 
 /// The status in `grpc-status`, of a trailers-only response or of trailers.
 fn status_in(headers: &HeaderMap) -> Option<Code> {
-    headers.get("grpc-status").map(|value| Code::from_bytes(value.as_bytes()))
+    headers.get(&GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }
 
 /// The status of a service's own error type, which is `tonic::Status` for our channels.
@@ -214,7 +210,7 @@ mod future {
     use opentelemetry::trace::TraceContextExt;
     use pin_project_lite::pin_project;
 
-    use super::{Call, Decision, TracedBody, decision_attributes, status_in, status_of};
+    use super::{Call, CallEnd, Decision, TracedBody, decision_attributes, status_in, status_of};
 
     pin_project! {
         /// Response future of both RPC layers.
@@ -269,7 +265,8 @@ mod future {
             if let Some(code) = status_in(response.headers())
                 && let Some(mut call) = call.take()
             {
-                call.end_with(code, Some(response.extensions()));
+                let (said, response) = (Some(response.headers()), Some(response.extensions()));
+                call.end_with(CallEnd { code, said, response });
             }
             Poll::Ready(Ok(response.map(|body| TracedBody::new(body, call))))
         }

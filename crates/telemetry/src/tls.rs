@@ -1,6 +1,6 @@
 //! TLS towards the collector, from the standard variables.
 //!
-//! There is no fallback to the machine's certificate store: who runs a collector over TLS names its CA.
+//! There is no fallback to the machine's certificate store: the CA of a collector over TLS must be configured.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, RootCertStore};
 use tonic::transport::{ClientTlsConfig, Identity};
 
-use crate::environment::{Broken, Environment};
+use crate::environment::{Broken, Environment, NO_EXPORT};
 use crate::files;
-use crate::otlp::NO_EXPORT;
 
 /// The variables of TLS, without their prefix.
 const NAMES: [&str; 3] = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"];
@@ -26,7 +25,7 @@ pub(crate) enum Ca {
     IfGiven,
 }
 
-/// What TLS to the collector needs. All files are read and judged, so that each fault is told at once.
+/// The TLS settings for the collector. All files are read and checked, so that every fault is reported at once.
 pub(crate) fn config(env: &mut Environment<'_>, ca: Ca) -> Result<ClientTlsConfig, Broken> {
     provider();
     let roots = roots(env, ca);
@@ -38,7 +37,7 @@ pub(crate) fn config(env: &mut Environment<'_>, ca: Ca) -> Result<ClientTlsConfi
     })
 }
 
-/// Says that the variables of TLS are not used, when there are any.
+/// Warns that the TLS variables are not used, when there are any.
 ///
 /// Specification: the certificate file "should only be used for a secure connection".
 pub(crate) fn is_unused(env: &mut Environment<'_>) {
@@ -57,7 +56,7 @@ pub(crate) fn is_unused(env: &mut Environment<'_>) {
 /// that are compiled in, and panics when it cannot.
 fn provider() -> Arc<CryptoProvider> {
     if CryptoProvider::get_default().is_none() {
-        // Who was faster installed one too.
+        // Harmless race: another thread may have installed one meanwhile, which is used then.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     CryptoProvider::get_default()

@@ -1,4 +1,4 @@
-//! [`Tracing`]: what the layers and the rest of a process start spans with.
+//! [`Tracing`]: the handle by which the RPC layers and the rest of a process start spans.
 //!
 //! Spans of handlers come from `tracing` and find their parent in the current OpenTelemetry context. A new trace is
 //! only ever begun here (and in the RPC layers), where the sampling decision is taken first.
@@ -62,7 +62,7 @@ impl Tracing {
             .with_id_generator(DecidedIds::default())
     }
 
-    /// Records nothing, and hands on what comes in.
+    /// A handle that records nothing, and propagates the incoming context.
     #[must_use]
     pub fn off() -> Self {
         Self::new(None, Sampling { root: sampling::Root::Never, parent_based: true }, true)
@@ -119,7 +119,8 @@ impl Tracing {
             if remote.is_sampled() {
                 return Some(build(parent));
             }
-            // The sampler overrules the caller's "no": the SDK's own parent-based sampler must see a yes.
+            // The sampler overrules the caller's cleared sampled flag: the SDK's own parent-based sampler must see it
+            // set.
             let yes = SpanContext::new(
                 remote.trace_id(),
                 remote.span_id(),

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 
 /// The error and its causes, `: ` between them; a cause that the text before it ends with already is left out, since
-/// transparent errors say what is below them as their own. Line ends and what a terminal would obey are shown as `�`;
-/// with `{:#}` line ends stay, for errors that list several things.
+/// transparent errors say what is below them as their own. Line ends and characters that a terminal would interpret are
+/// shown as `�`; with `{:#}` line ends stay, for errors that list several things.
 pub fn with_causes<'a>(error: &'a (dyn Error + 'a)) -> WithCauses<'a> {
     WithCauses(error)
 }

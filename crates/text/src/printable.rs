@@ -1,7 +1,10 @@
 //! Which characters show as themselves, and what is shown in place of the others.
 
-/// The most characters of one text of a stranger that [`shorten`] shows; no honest name is longer.
+/// The most characters of one untrusted text that [`shorten`] shows; no legitimate name is longer.
 pub const LONGEST_SHOWN: usize = 400;
+/// The most characters that are shown of a longer text that may be untrusted: advice with a path in it, a list of
+/// names.
+pub const LONGEST_TEXT: usize = 2_000;
 
 /// Whether a character shows as itself, and only as itself: it is no control character, no line end, and none that hides
 /// or reorders the characters around it (Unicode bidirectional controls, zero-width characters, tags).
@@ -41,7 +44,8 @@ pub fn shorten(text: &str) -> String {
     shorten_to(text, LONGEST_SHOWN)
 }
 
-/// As [`shorten`], cut after `most` characters: for texts that are honest when longer, such as advice with a command.
+/// As [`shorten`], cut after `most` characters: for texts that may legitimately be longer, such as advice with a
+/// command.
 #[must_use]
 pub fn shorten_to(text: &str, most: usize) -> String {
     match text.char_indices().nth(most).and_then(|(at, _)| text.split_at_checked(at)) {
@@ -50,8 +54,15 @@ pub fn shorten_to(text: &str, most: usize) -> String {
     }
 }
 
-/// JSON text whose strings hold no character that is not printable: JSON leaves only the first 32 characters unsaid,
-/// terminals obey more. Means the same to a JSON reader (RFC 8259 §7). The line ends between values stay.
+/// The path as [`shorten`] shows a text: whatever its name, on one line.
+#[must_use]
+pub fn shorten_path(path: &std::path::Path) -> String {
+    shorten(&path.display().to_string())
+}
+
+/// JSON text whose strings hold no character that is not printable: JSON requires escapes for the first 32 characters
+/// only, and terminals interpret more. Means the same to a JSON reader (RFC 8259 §7). The line ends between values
+/// stay.
 #[must_use]
 pub fn escape_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());

@@ -3,7 +3,7 @@
 //! It is judged as it is, against a root that is fixed, and again with its content signed by live authorities. Whatever
 //! is accepted must be an SVID by a second reading and lead, signature by signature, to a root of its own trust domain.
 
-use avouch_identity::spiffe::x509::{Authority, Facts};
+use avouch_identity::spiffe::x509::{Authority, CertificateInfo};
 use rustls::pki_types::CertificateDer;
 
 use super::Outcome;
@@ -113,7 +113,7 @@ fn has_path(
 
 /// What messages and bundles make of a certificate.
 fn look_at(der: &[u8]) {
-    if let Ok(facts) = Facts::parse(der) {
+    if let Ok(facts) = CertificateInfo::parse(der) {
         let printed = [&facts.subject, &facts.issuer, &facts.serial, &facts.key_algorithm];
         let mut printed = printed.into_iter().chain(&facts.uris).chain(&facts.dns).chain(&facts.ips);
         assert!(printed.all(|text| !text.contains(char::is_control)), "{facts:?}");

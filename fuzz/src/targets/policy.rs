@@ -94,7 +94,7 @@ fn methods() -> &'static Methods {
 
 pub(super) fn run(data: &[u8]) -> Outcome {
     let Ok(text) = std::str::from_utf8(data) else { return Outcome::Refused };
-    let parsed = Policy::parse("policy.toml", text, methods());
+    let parsed = Policy::load("policy.toml", text, methods());
     match &parsed {
         Ok(policy) => {
             assert!(!says_nothing(text), "no policy was taken for one:\n{text}");
@@ -122,11 +122,11 @@ fn names_places(error: &PolicyError, text: &str) {
     let nothing = error.problems().iter().any(|problem| matches!(problem.fault, PolicyFault::NoPolicy(_)));
     assert!(!nothing || says_nothing(text), "a policy was taken for none:\n{text}");
     for problem in error.problems() {
-        let line = problem.place.line.unwrap_or_default();
+        let line = problem.location.line.unwrap_or_default();
         assert!(line >= last && (1..=lines.len()).contains(&line), "{problem} of {} lines", lines.len());
         last = line;
         let length = lines.get(line - 1).map_or(0, |line| line.chars().count());
-        let column = problem.place.column.unwrap_or(1);
+        let column = problem.location.column.unwrap_or(1);
         assert!((1..=length + 1).contains(&column), "{problem} in a line of {length} characters");
     }
 }

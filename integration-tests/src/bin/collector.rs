@@ -94,5 +94,5 @@ fn print(resource: &ResourceSpans) -> io::Result<()> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    avouch_spiffe::hex::encode(bytes)
+    avouch_text::hex::encode(bytes)
 }

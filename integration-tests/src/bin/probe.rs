@@ -1,5 +1,5 @@
-//! The smallest peer there is: listens, or dials another container by its name and reads one line. Standard library
-//! only, so that a failure says something about the engine or the image, never about avouch.
+//! A minimal network peer: listens, or dials another container by name and reads one line. Standard library only, so
+//! that a failure points to the container engine or the image, never to avouch.
 //!
 //!     probe listen PORT LINE     answers every connection with LINE
 //!     probe dial HOST:PORT       prints what it is answered, and as whom it runs
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a disk gives out at a time: less than this is never left of a full one.
+/// The allocation unit of the file system: a full disk never has less than this left over.
 const BLOCK: usize = 4_096;
 
 fn main() -> ExitCode {

@@ -1,4 +1,5 @@
-//! A wire that can be made bad: passes TCP on, and delays it, loses parts of it, or cuts it when told to.
+//! A TCP proxy for fault injection: forwards connections, and delays them, simulates packet loss, or cuts them when
+//! told to.
 //!
 //! ```text
 //! proxy pass PORT HOST:PORT      passes connections to PORT on to HOST:PORT
@@ -104,7 +105,7 @@ async fn pass(port: u16, target: &str) -> Result<(), Error> {
             connection = listener.accept() => {
                 let (client, target, faults) = (connection?.0, Arc::clone(&target), faults.clone());
                 tokio::spawn(async move {
-                    // Who talks through a bad wire hears of it by its end.
+                    // The peers learn of the error when their connection ends.
                     let _ = connect(client, &target, faults).await;
                 });
             }

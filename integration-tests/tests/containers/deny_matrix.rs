@@ -70,7 +70,7 @@ fn every_rpc_of_the_market_and_of_its_issuer_answers_exactly_those_whom_the_poli
 fn of_the_market() -> Outcome<Vec<Case>> {
     let methods = Methods::new(&[&market_api::CONTRACT])?;
     let file = root().join("deploy/demo/policy.toml");
-    let table = matrix(&Policy::parse("policy.toml", &std::fs::read_to_string(file)?, &methods)?);
+    let table = matrix(&Policy::load("policy.toml", &std::fs::read_to_string(file)?, &methods)?);
     let callers: Vec<&str> = names(&table);
     let mut cases = Vec::new();
     for (column, path) in table.methods.iter().copied().enumerate() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::books::Books;
-use crate::harness::{Node, NodeSpec, Outcome, World, ensure, root, scenario};
+use crate::harness::{Failure, Node, NodeSpec, Outcome, World, ensure, root, scenario};
 use crate::market::{self, Market, url};
 
 /// A signing authority is replaced at half of its life, ± 10 %; an SVID is renewed at half of its own.
@@ -27,7 +27,6 @@ async fn replace_under_load(world: &Arc<World>) -> Outcome {
     let market = Market::behind(world, issuer(world)?.start().await?).await?;
     let [ledger] = market.start(["ledger"]).await?;
     let old = OldChain::begin(&market).await?;
-    let mut seen = market.issuer.records().await?.len();
     let [inventory, payments, orders] = market.start(["inventory", "payments", "orders"]).await?;
 
     let ordering = ["orders", &url(&orders), LOAD_SECONDS, "2", "rotation"];
@@ -35,10 +34,10 @@ async fn replace_under_load(world: &Arc<World>) -> Outcome {
     let reading = ["reads", &url(&ledger), LOAD_SECONDS, "1"];
     let reading = market.caller("reader", "auditor", &reading).await?;
 
-    market.issuer.record_after(seen, "a new signing authority", replaced).await?;
-    seen = market.issuer.records().await?.len();
-    old.is_taken_to_its_end(&ledger).await?;
-    market.issuer.record_after(seen, "another new signing authority", replaced).await?;
+    // By when things happened, not by when somebody looked: where containers start slowly they have happened by now.
+    let next = market.issuer.record("a new signing authority", |it| replaced(it, &old.issued)).await?;
+    old.is_taken_to_its_end(&ledger, &time(&next)).await?;
+    market.issuer.record("another new signing authority", |it| replaced(it, &time(&next))).await?;
 
     let end = Duration::from_secs(90);
     let ordered: Value = serde_json::from_str(&ordering.finished(end).await?.success("ordering")?)?;
@@ -68,13 +67,20 @@ fn issuer(world: &World) -> Outcome<NodeSpec<'_>> {
     Ok(issuer.file("signing-authority.toml", short))
 }
 
-fn replaced(record: &Value) -> bool {
-    record["message"] == "the signing authority has been renewed"
+/// When a record was made; all containers have one clock, and write times that sort as texts.
+fn time(record: &Value) -> String {
+    record["timestamp"].as_str().unwrap_or_default().to_owned()
+}
+
+fn replaced(record: &Value, after: &str) -> bool {
+    record["message"] == "the signing authority has been renewed" && *time(record) > *after
 }
 
 /// A workload that the first authority has signed for and the next one will not: its entry is gone.
 struct OldChain {
     serial: Value,
+    /// When it was issued.
+    issued: String,
 }
 
 impl OldChain {
@@ -84,17 +90,23 @@ impl OldChain {
         market.issuer.exec(&add).await?.success("adding an entry")?;
         let reports = market.service("reports").start().await?;
         market.issuer.exec(&["/usr/bin/avouch", "entry", "rm", id]).await?.success("removing the entry")?;
-        let first = reports.record("its certificate", |record| record["message"] == "SVID in use").await?;
-        Ok(Self { serial: first["serial"].clone() })
+        // It may have renewed before its entry was gone; after that there is no other.
+        let records = market.issuer.records().await?;
+        let issued = |it: &&Value| it["message"] == "certificate issued" && it["spiffe_id"] == id;
+        let last =
+            records.iter().rfind(issued).ok_or_else(|| Failure::new("nothing was issued to 'reports'"))?;
+        let in_use = |it: &Value| it["message"] == "SVID in use" && it["serial"] == last["serial"];
+        reports.record("its certificate", in_use).await?;
+        Ok(Self { serial: last["serial"].clone(), issued: time(last) })
     }
 
-    /// From here on the ledger takes new connections with it, until it has ended.
-    async fn is_taken_to_its_end(&self, ledger: &Node) -> Outcome {
-        let seen = ledger.records().await?.len();
-        let taken = |it: &Value| it["message"] == "connection accepted" && it["serial"] == self.serial;
-        ledger.record_after(seen, "a connection with a chain of the former authority", taken).await?;
-        let refused = |it: &Value| it["message"] == "connection refused" && it["reason"] == "CERT_EXPIRED";
-        let refusal = ledger.record_after(seen, "its end", refused).await?;
+    /// After the time `since` the ledger has taken new connections with it, until it has ended.
+    async fn is_taken_to_its_end(&self, ledger: &Node, since: &str) -> Outcome {
+        let later = |it: &Value, message: &str| it["message"] == message && *time(it) > *since;
+        let taken = |it: &Value| later(it, "connection accepted") && it["serial"] == self.serial;
+        ledger.record("a connection with a chain of the former authority", taken).await?;
+        let refused = |it: &Value| later(it, "connection refused") && it["reason"] == "CERT_EXPIRED";
+        let refusal = ledger.record("its end", refused).await?;
         let named =
             refusal["detail"].as_str().is_some_and(|detail| detail.contains("market.example/reports"));
         ensure(named, format!("somebody else's has ended: {refusal}"))

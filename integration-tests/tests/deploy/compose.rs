@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests and their helpers")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,19 +31,19 @@ fn strings(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// A configuration file of one of the folders below `deploy/`.
-pub(crate) fn configuration(folder: &str, name: &str) -> toml::Table {
-    let path = crate::deploy().join(folder).join(format!("{name}.toml"));
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+/// The configuration of a program in one of the places below `deploy/`.
+pub(crate) fn configuration(place: &str, name: &str) -> toml::Table {
+    let own = if name == "issuer" { "issuer.toml" } else { "services.toml" };
+    crate::configuration(&[&format!("config/{name}.toml"), &format!("{place}/{own}")])
 }
 
 /// Who calls whom in the demo, by the configuration that the demo runs with.
 pub(crate) fn calls() -> BTreeSet<Pair> {
-    let upstreams = |name: &str| match configuration("config", name).get("upstreams") {
-        Some(toml::Value::Table(table)) => table.keys().cloned().collect(),
-        _ => Vec::new(),
-    };
+    let upstreams =
+        |name: &str| match crate::configuration(&[&format!("config/{name}.toml")]).get("upstreams") {
+            Some(toml::Value::Table(table)) => table.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
     SERVICES.iter().flat_map(|name| upstreams(name).into_iter().map(|to| ((*name).to_owned(), to))).collect()
 }
 
@@ -59,21 +59,82 @@ fn flat(table: &toml::Table, prefix: &str, found: &mut BTreeMap<String, String>)
     }
 }
 
-/// A configuration for containers says what the demo's says, but for where things are and what the demo alone wants.
-pub(crate) fn assert_as_in_the_demo(folder: &str, name: &str) {
-    let read = |folder: &str| {
+/// A configuration for containers says what the demo's says, but for where things are.
+pub(crate) fn assert_as_in_the_demo(place: &str, name: &str) {
+    let read = |place: &str| {
         let mut found = BTreeMap::new();
-        flat(&configuration(folder, name), "", &mut found);
-        found.retain(|key, _| key != "identity.join_token_file" && !key.starts_with("storefront."));
-        for (key, value) in &mut found {
-            let place = ["listen", "address", "database", "stock", "policy", "url"];
-            if place.contains(&key.rsplit('.').next().unwrap_or(key)) || value.contains('/') {
-                *value = "…".to_owned();
-            }
-        }
+        flat(&configuration(place, name), "", &mut found);
+        let where_it_is = ["listen", "address", "join_token_file", "policy"];
+        found.retain(|key, _| !where_it_is.contains(&key.rsplit('.').next().unwrap_or(key)));
         found
     };
-    assert_eq!(read(folder), read("config"), "{folder}/{name}.toml and config/{name}.toml");
+    assert_eq!(read(place), read("demo"), "{place}: {name}");
+}
+
+/// Runs a program of the market in `folder` with `environment`, and expects it to call its configuration good.
+pub(crate) fn assert_configured(name: &str, environment: &BTreeMap<String, String>, folder: &Path) {
+    let program = if name == "issuer" { "avouch-issuer".to_owned() } else { format!("market-{name}") };
+    let mut command = avouch_testkit::program::alone(crate::host::built().join(program), folder);
+    command.current_dir(folder).envs(environment).arg("--check-config");
+    if name == "issuer" {
+        command.args(["--set", &format!("issuer.admin_socket={:?}", folder.join("run/admin.sock"))]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The variables that Compose reads from beside its file.
+fn dotenv() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(folder().join(".env")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split_once('=').unwrap()).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+#[test]
+fn every_program_takes_the_configuration_of_its_container() {
+    let (file, variables) = (compose(), dotenv());
+    assert_eq!(variables.keys().collect::<Vec<_>>(), ["AVOUCH_TRUST_DOMAIN"]);
+    let mut tried = 0;
+    for (name, service) in services(&file) {
+        let Some(environment) = service["environment"].as_object() else { continue };
+        let deploy = crate::deploy().canonicalize().unwrap().display().to_string();
+        let here = |value: &str| {
+            value
+                .replace("/etc/avouch/config/", &format!("{deploy}/config/"))
+                .replace("/etc/avouch/place/", &format!("{deploy}/compose/place/"))
+                .replace("/etc/avouch/demo/", &format!("{deploy}/demo/"))
+                .replace("${AVOUCH_TRUST_DOMAIN}", &variables["AVOUCH_TRUST_DOMAIN"])
+        };
+        let mut environment: BTreeMap<String, String> =
+            environment.iter().map(|(name, value)| (name.clone(), here(value.as_str().unwrap()))).collect();
+        let program = if name == "shopper" { "storefront" } else { name };
+        if program != "issuer" {
+            environment.insert("AVOUCH_AUTHZ__POLICY".to_owned(), format!("{deploy}/demo/policy.toml"));
+        }
+        assert_configured(program, &environment, tempfile::tempdir().unwrap().path());
+        tried += 1;
+    }
+    assert_eq!(tried, SERVICES.len() + 2, "the issuer and the shopper, too");
+}
+
+#[test]
+fn the_trust_domain_stands_in_one_line_of_each_place() {
+    let lines = |file: &str| {
+        let text = std::fs::read_to_string(crate::deploy().join(file)).unwrap();
+        text.lines().filter(|line| line.contains("market.example")).count()
+    };
+    for place in [
+        &["compose/.env", "compose/compose.yaml", "compose/place/issuer.toml", "compose/place/services.toml"]
+            [..],
+        &["kubernetes/base/issuer.toml", "kubernetes/base/services.toml", "kubernetes/join.sh"],
+        &["demo/issuer.toml", "demo/services.toml"],
+    ] {
+        assert_eq!(place.iter().map(|file| lines(file)).sum::<usize>(), 1, "{place:?}");
+    }
+    let programs = SERVICES.into_iter().chain(["issuer"]);
+    let base: usize = programs.clone().map(|name| lines(&format!("config/{name}.toml"))).sum();
+    let host: usize = programs.map(|name| lines(&format!("systemd/config/{name}.toml"))).sum();
+    assert_eq!((base, host + lines("systemd/install")), (0, 1));
 }
 
 #[test]
@@ -131,7 +192,10 @@ fn every_container_is_kept_small() {
             strings(&service["volumes"]).into_iter().filter(|mount| mount.starts_with(['.', '/', '~']))
         {
             assert!(mount.ends_with(":ro"), "{name} may write to the host: {mount}");
-            assert!(mount.starts_with("./config:") || mount.starts_with("../demo:"), "{name}: {mount}");
+            assert!(
+                ["./place:", "../config:", "../demo:"].iter().any(|from| mount.starts_with(from)),
+                "{name}: {mount}"
+            );
         }
     }
 }
@@ -244,14 +308,15 @@ fn processes_are_checked_drained_and_started_after_what_they_need() {
         }
         assert_eq!(strings(&service["healthcheck"]["test"]), ["CMD", "/entrypoint", "--health"], "{name}");
         assert_eq!(service["restart"], "unless-stopped", "{name}");
-        let configured = configuration("compose/config", name);
+        let configured = configuration("compose/place", name);
         assert_eq!(configured["health"]["listen"].as_str(), Some("127.0.0.1:8080"), "{name}");
         let drain = seconds(configured["service"]["drain_timeout"].as_str().unwrap());
         assert!(
             seconds(service["stop_grace_period"].as_str().unwrap()) >= drain + Duration::from_secs(5),
             "{name}"
         );
-        let config = format!("/etc/avouch/config/{name}.toml");
+        let own = if name == "issuer" { "issuer.toml" } else { "services.toml" };
+        let config = format!("/etc/avouch/config/{name}.toml:/etc/avouch/place/{own}");
         assert_eq!(service["environment"]["AVOUCH_CONFIG"], config.as_str(), "{name}");
         if name != "issuer" {
             assert_eq!(depends(&format!("join-{name}")), Some("service_completed_successfully"));
@@ -275,7 +340,7 @@ fn each_service_tells_the_issuer_its_name_in_its_networks_and_the_port_it_listen
             assert_eq!(told, None, "{name} serves nobody that asks for it by the issuer's list");
             continue;
         }
-        let listen = configuration("compose/config", name)["service"]["listen"].as_str().map(str::to_owned);
+        let listen = configuration("compose/place", name)["service"]["listen"].as_str().map(str::to_owned);
         let port = listen.as_deref().and_then(|listen| listen.strip_prefix("0.0.0.0:"));
         assert_eq!(told, port.map(|port| format!("{name}:{port}")).as_deref(), "{name}");
     }
@@ -285,7 +350,7 @@ fn each_service_tells_the_issuer_its_name_in_its_networks_and_the_port_it_listen
 fn the_operator_is_registered_by_a_container_whose_token_ends_with_it() {
     let file = compose();
     let join = &file["services"]["join-operator"];
-    assert_eq!(strings(&join["command"]), ["spiffe://market.example/operator"]);
+    assert_eq!(strings(&join["command"]), ["spiffe://${AVOUCH_TRUST_DOMAIN}/operator"]);
     assert_eq!(strings(&join["volumes"]), ["admin:/run/avouch/admin:ro"]);
     let kept = strings(&join["tmpfs"]).into_iter().find_map(|place| place.strip_prefix("/run/avouch/join:"));
     assert_eq!(kept, Some("size=64k,mode=0700,uid=65532,gid=65532"), "its token goes into memory");
@@ -294,5 +359,5 @@ fn the_operator_is_registered_by_a_container_whose_token_ends_with_it() {
 
 #[test]
 fn containers_are_configured_as_the_demo_is() {
-    SERVICES.iter().for_each(|name| assert_as_in_the_demo("compose/config", name));
+    SERVICES.iter().for_each(|name| assert_as_in_the_demo("compose/place", name));
 }

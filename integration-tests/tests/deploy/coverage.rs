@@ -5,11 +5,15 @@
 use std::path::{Path, PathBuf};
 
 /// Which test reads a file of `deploy/`. A star stands for the name of one of many that are read alike.
-const READ_BY: [(&str, &str); 29] = [
+const READ_BY: [(&str, &str); 35] = [
     (
         "config/*.toml",
-        "the programs themselves: crates/market/*/tests/config.rs, crates/issuer/tests/config.rs",
+        "the programs themselves: crates/market/*/tests/config.rs, crates/issuer/tests/config.rs, and in every place",
     ),
+    ("config/kustomization.yaml", "kubernetes.rs, by kustomize"),
+    ("demo/issuer.toml", "crates/issuer/tests/config.rs"),
+    ("demo/services.toml", "crates/market/*/tests/config.rs"),
+    ("demo/kustomization.yaml", "kubernetes.rs, by kustomize"),
     ("demo/expected.json", "crates/demo, and containers/happy_path.rs"),
     ("demo/matrix.txt", "crates/market/api/tests/matrix.rs"),
     ("demo/order.json", "crates/demo"),
@@ -26,12 +30,14 @@ const READ_BY: [(&str, &str); 29] = [
     ("docker/Dockerfile.source", "docker.rs"),
     ("docker/build-images.sh", "docker.rs, and the container ring"),
     ("docker/images", "docker.rs, and the container ring"),
+    ("docker/programs/Cargo.toml", "docker.rs, and the container ring"),
     ("compose/compose", "containers/compose.rs"),
     ("compose/compose.yaml", "compose.rs"),
-    ("compose/config/*.toml", "compose.rs"),
+    ("compose/.env", "compose.rs, and Compose"),
+    ("compose/place/*.toml", "compose.rs, by the programs themselves"),
     ("kubernetes/README.md", "people"),
     ("kubernetes/join.sh", "kubernetes.rs"),
-    ("kubernetes/base/config/*.toml", "kubernetes.rs"),
+    ("kubernetes/base/*.toml", "kubernetes.rs, by the programs themselves"),
     ("kubernetes/base/*.yaml", "kubernetes.rs, by kustomize and the published schemas"),
     ("kubernetes/overlays/*.yaml", "kubernetes.rs, by kustomize and the published schemas"),
     ("prometheus/*.yml", "prometheus.rs, by promtool"),

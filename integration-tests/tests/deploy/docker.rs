@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests and their helpers")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::process::Command;
 
 fn read(name: &str) -> String {
@@ -59,20 +60,21 @@ fn a_build_from_source_runs_the_script_by_options_that_it_has() {
 }
 
 #[test]
-fn every_program_of_the_table_is_one_that_its_packages_build() {
+fn every_program_of_the_table_is_linked_from_the_source_of_the_package_it_is_at_home_in() {
+    let programs = programs();
     for row in read("images").lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         let columns: Vec<&str> = row.split_whitespace().collect();
-        let [_, programs, packages, kind] = columns[..] else { panic!("other columns: {row}") };
+        let [_, wanted, kind] = columns[..] else { panic!("other columns: {row}") };
         assert!(["service", "test-clock", "peers"].contains(&kind), "{row}");
-        let built: BTreeSet<String> = packages.split(',').flat_map(binaries).collect();
-        for program in programs.split(',') {
-            assert!(built.contains(program), "{row}: {program} is none of {built:?}");
+        for program in wanted.split(',') {
+            let linked = programs.get(&format!("static-{program}"));
+            assert!(linked.is_some() && linked == programs.get(program), "{row}: {program}");
         }
     }
 }
 
-/// Names of the programs that cargo builds of a package.
-fn binaries(package: &str) -> Vec<String> {
+/// The programs of the workspace, and the source file of each.
+fn programs() -> BTreeMap<String, PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--no-deps", "--offline", "--manifest-path"])
@@ -80,10 +82,11 @@ fn binaries(package: &str) -> Vec<String> {
         .output()
         .unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
-    let package =
-        packages.iter().find(|it| it["name"] == package).unwrap_or_else(|| panic!("no package {package}"));
-    let targets = package["targets"].as_array().unwrap().iter();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let targets = packages.flat_map(|package| package["targets"].as_array().unwrap());
     let programs = targets.filter(|target| target["kind"][0] == "bin");
-    programs.map(|target| target["name"].as_str().unwrap().to_owned()).collect()
+    let text = |target: &serde_json::Value, key: &str| target[key].as_str().unwrap().to_owned();
+    programs
+        .map(|program| (text(program, "name"), std::fs::canonicalize(text(program, "src_path")).unwrap()))
+        .collect()
 }

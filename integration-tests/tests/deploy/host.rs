@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use avouch_testkit::program::alone;
+
 /// Nothing here takes longer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -177,14 +179,12 @@ impl Host {
             for (written, real) in &ports {
                 text = text.replace(written, real);
             }
-            let lines: Vec<_> = text
-                .lines()
-                .map(|line| match line.split_once("listen = ") {
-                    Some((key, _)) => format!("{key}listen = \"127.0.0.1:0\""),
-                    None => line.to_owned(),
-                })
-                .collect();
-            std::fs::write(path, lines.join("\n")).unwrap();
+            std::fs::write(path, on_free_ports(&text)).unwrap();
+        }
+        // What all hosts have in common names no path and no other service's port.
+        for file in std::fs::read_dir(self.path("/usr/local/share/avouch")).unwrap() {
+            let path = file.unwrap().path();
+            std::fs::write(&path, on_free_ports(&std::fs::read_to_string(&path).unwrap())).unwrap();
         }
         sockets
     }
@@ -259,7 +259,7 @@ impl Host {
 
     /// Runs the operator's command against the issuer of this host.
     pub(crate) fn avouch(&self, arguments: &[&str]) {
-        let output = Command::new(self.path("/usr/local/bin/avouch"))
+        let output = alone(self.path("/usr/local/bin/avouch"), self.root.path())
             .args(arguments)
             .env("AVOUCH_ADMIN_SOCKET", self.path("/run/avouch-issuer/admin.sock"))
             .output()
@@ -274,6 +274,15 @@ impl Host {
         self.avouch(&["token", "create", &id, "--register", "--out", path.to_str().unwrap()]);
         path
     }
+}
+
+/// A configuration whose listeners are where the system chooses.
+fn on_free_ports(text: &str) -> String {
+    let line = |line: &str| match line.split_once("listen = ") {
+        Some((key, _)) => format!("{key}listen = \"127.0.0.1:0\""),
+        None => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A connection to where somebody will listen soon.

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::compose::{SERVICES, assert_as_in_the_demo, calls, configuration};
+use crate::compose::{SERVICES, assert_as_in_the_demo, assert_configured, calls, configuration};
 
 const OVERLAYS: [&str; 2] = ["demo", "production"];
 
@@ -279,7 +279,7 @@ fn services_lead_to_their_pods_and_probes_to_the_health_port() {
                 let found = list(&container["ports"]).iter().find(|port| port["name"] == *named);
                 found.unwrap_or_else(|| panic!("{at}: no port {named}"))["containerPort"].as_u64().unwrap()
             };
-            let configured = configuration("kubernetes/base/config", name);
+            let configured = configuration("kubernetes/base", name);
             let listens = |section: &str, key: &str, at: u64| {
                 assert_eq!(configured[section][key].as_str(), Some(&*format!("0.0.0.0:{at}")), "{name}");
             };
@@ -288,7 +288,10 @@ fn services_lead_to_their_pods_and_probes_to_the_health_port() {
             for offered in list(&services[name]["spec"]["ports"]) {
                 let to = port(&offered["targetPort"]);
                 match name {
-                    "storefront" => listens("storefront", "ingress_listen", to),
+                    "storefront" => {
+                        let listen = environment(set)["AVOUCH_STOREFRONT__INGRESS_LISTEN"].clone();
+                        assert_eq!(listen, format!("0.0.0.0:{to}"), "{at}");
+                    }
                     _ => assert_eq!((&offered["port"], to), (&7000.into(), 7000), "{at}"),
                 }
             }
@@ -325,26 +328,54 @@ fn stores_have_one_writer_and_a_budget_is_for_those_with_replicas() {
 
 #[test]
 fn pods_are_configured_as_the_demo_is() {
-    SERVICES.iter().for_each(|name| assert_as_in_the_demo("kubernetes/base/config", name));
-    for shared in ["policy.toml", "stock.toml"] {
-        let read = |folder: &str| std::fs::read_to_string(crate::deploy().join(folder).join(shared)).unwrap();
-        assert_eq!(
-            read("kubernetes/base/config"),
-            read("demo"),
-            "kustomize reads no file outside: copy {shared}"
-        );
-    }
+    SERVICES.iter().for_each(|name| assert_as_in_the_demo("kubernetes/base", name));
     each_overlay(|overlay, documents| {
         let maps = of_kind(documents, "ConfigMap");
         for (name, set) in of_kind(documents, "StatefulSet") {
             let pod = &set["spec"]["template"]["spec"];
-            let config = format!("/etc/avouch/config/{name}.toml");
+            let own = if name == "issuer" { "place.toml" } else { "services.toml" };
+            let config = format!("/etc/avouch/config/{name}.toml:/etc/avouch/config/{own}");
             assert_eq!(pod["containers"][0]["env"][0], json!({ "name": "AVOUCH_CONFIG", "value": config }));
             let volume = list(&pod["volumes"]).iter().find(|volume| volume["name"] == "config").unwrap();
             let map = maps[volume["configMap"]["name"].as_str().unwrap()];
             assert!(map["data"][format!("{name}.toml")].is_string(), "{overlay}: {name}");
+            takes_its_configuration(name, pod, &maps, environment(set));
         }
     });
+}
+
+/// The variables of a pod's container; those that Kubernetes fills in are empty.
+fn environment(set: &Value) -> BTreeMap<String, String> {
+    let variables = list(&set["spec"]["template"]["spec"]["containers"][0]["env"]).iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    variables.map(|variable| (text(&variable["name"]), text(&variable["value"]))).collect()
+}
+
+/// Lays the pod's ConfigMaps out as it mounts them, and lets the program look.
+fn takes_its_configuration(
+    name: &str,
+    pod: &Value,
+    maps: &BTreeMap<&str, &Value>,
+    mut environment: BTreeMap<String, String>,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    for mount in list(&pod["containers"][0]["volumeMounts"]) {
+        let volume = list(&pod["volumes"]).iter().find(|volume| volume["name"] == mount["name"]);
+        let Some(map) = volume.and_then(|volume| volume["configMap"]["name"].as_str()) else { continue };
+        let at = folder.path().join(mount["mountPath"].as_str().unwrap().trim_start_matches('/'));
+        std::fs::create_dir_all(&at).unwrap();
+        for (file, text) in maps[map]["data"].as_object().unwrap() {
+            std::fs::write(at.join(file), text.as_str().unwrap()).unwrap();
+        }
+    }
+    let etc = folder.path().join("etc").display().to_string();
+    for value in environment.values_mut() {
+        *value = value.replace("/etc", &etc).replace("$(POD_IP)", "192.0.2.1");
+    }
+    if name != "issuer" {
+        environment.insert("AVOUCH_AUTHZ__POLICY".to_owned(), format!("{etc}/avouch/policy/policy.toml"));
+    }
+    assert_configured(name, &environment, folder.path());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::systemd::{ISSUER, Market, SERVICES, configuration};
+use avouch_testkit::program::alone;
 
 /// What Prometheus itself adds.
 const ADDED: [&str; 4] = ["up", "job", "instance", "workload"];
@@ -105,8 +106,9 @@ fn every_avouch_command_of_an_alert_is_one_that_avouch_takes() {
         let commands = rule["annotations"]["command"].as_str().unwrap().split(';').map(str::trim);
         for words in commands.filter_map(|command| command.strip_prefix("avouch ")) {
             asked += 1;
-            let output =
-                Command::new(&program).args(words.split_whitespace()).arg("--help").output().unwrap();
+            let temp = tempfile::tempdir().unwrap();
+            let mut command = alone(&program, temp.path());
+            let output = command.args(words.split_whitespace()).arg("--help").output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{}: avouch {words}: {said}", rule["alert"]);
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig, Publisher, Snapshot, Svid};
-use avouch_spiffe::clock::{Clock, SystemClock};
 use avouch_spiffe::{Bundle, SpiffeId};
+use avouch_time::clock::{Clock, SystemClock};
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
 use rustls_pki_types::pem::PemObject as _;
@@ -85,7 +85,7 @@ fn config(world: &World, name: &str, life: Option<&str>, state: Option<&Path>) -
         join_token_file: Some(world.token(name, life)),
         state_dir: state.map(Path::to_path_buf),
         addresses: Vec::new(),
-        timeout_ms: 5_000,
+        timeout: Duration::from_secs(5),
     })
 }
 

@@ -2,11 +2,11 @@
 //! is found by their address.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use crate::caller::Caller;
 use crate::person::{asks, asks_of};
 use crate::world::World;
+use avouch_testkit::program::alone;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_where_nobody_listens_is_told_from_a_server_that_refuses() {
@@ -46,7 +46,8 @@ fn a_client_without_a_certificate_is_found_by_its_address() {
 
 /// The one line that curl prints when it fails, and the address that it came from.
 fn curl(arguments: &[&str]) -> (String, SocketAddr) {
-    let output = Command::new("curl")
+    let temp = tempfile::tempdir().unwrap();
+    let output = alone("curl", temp.path())
         .args([
             "--silent",
             "--show-error",

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use crate::process::{Process, Spec, built};
+use avouch_testkit::program::alone;
 
 const POLICY: &str = r#"[roles]
 ledger-writer = ["spiffe://market.example/payments"]
@@ -188,11 +188,8 @@ impl World {
 
     /// What a person gets who runs `avouch` on the issuer's host.
     pub(crate) fn avouch(&self, words: &[&str]) -> Said {
-        let output = Command::new(built("avouch"))
+        let output = alone(built("avouch"), self.dir.path())
             .args(words)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("NO_COLOR", "1")
             .env("AVOUCH_ADMIN_SOCKET", self.path("admin.sock"))
             .output()
             .unwrap();

@@ -55,7 +55,7 @@ fn a_lost_issuer_comes_back_with_its_root_and_its_entries() {
 fn a_second_issuer_on_the_same_directory_is_refused() {
     let stage = Stage::with(&[]);
     let second = stage.run(
-        "! timeout 20 avouch-issuer --config /etc/avouch/issuer.toml \
+        "! timeout 20 avouch-issuer --config /usr/local/share/avouch/issuer.toml --config /etc/avouch/issuer.toml \
          --set service.listen=127.0.0.1:0 --set health.listen=127.0.0.1:0 --set issuer.admin_socket=/run/avouch-issuer/other.sock 2>&1",
     );
     assert!(second.contains("another process uses"), "{second}");

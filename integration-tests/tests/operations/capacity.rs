@@ -102,7 +102,7 @@ fn memory_per_connection(stage: &Stage) -> f64 {
             join_token_file: Some(stage.host.path("/etc/avouch/tokens/auditor")),
             state_dir: None,
             addresses: Vec::new(),
-            timeout_ms: 5_000,
+            timeout: Duration::from_secs(5),
         }))
         .await
         .unwrap();

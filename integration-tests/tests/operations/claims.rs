@@ -181,9 +181,7 @@ fn every_alert_has_its_runbook_and_every_runbook_its_parts() {
     }
     for section in runbooks.split("\n## ").skip(1) {
         let name = section.lines().next().unwrap();
-        for part in
-            ["**What one sees.**", "**What shows more.**", "**What to do", "**How one knows it is over.**"]
-        {
+        for part in ["**Symptoms.**", "**Diagnosis.**", "**Action", "**Verification.**"] {
             assert!(section.contains(part), "{name} lacks {part}");
         }
     }

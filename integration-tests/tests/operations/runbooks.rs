@@ -38,7 +38,7 @@ fn denied() {
         systemctl stop avouch-market@inventory.service
         rm -r /var/lib/avouch-market/inventory/identity
         ! AVOUCH_IDENTITY__JOIN_TOKEN_FILE=/etc/avouch/tokens/inventory timeout 20 \
-            market-inventory --config /etc/avouch/inventory.toml --set service.listen=127.0.0.1:0";
+            market-inventory --config /usr/local/share/avouch/inventory.toml --config /etc/avouch/inventory.toml --set service.listen=127.0.0.1:0";
     stage.run(stolen);
 
     let journal = stage.until(&blocks[1]);

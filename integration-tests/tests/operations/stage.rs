@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::host::{Host, Service, built};
+use avouch_testkit::program::alone;
 
 /// Begins with what stands on the pages.
 const PLACES: [&str; 5] = ["/etc/avouch", "/var/lib", "/var/backups", "/run/avouch-issuer", "/usr/local"];
@@ -213,7 +214,7 @@ impl Stage {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let path: OsString = std::env::join_paths(path.chain(std::env::split_paths(&inherited))).unwrap();
         let real = crate::deploy().join("../target/tools/kubernetes/bin/kubectl");
-        let output = Command::new("sh")
+        let output = alone("sh", self.checkout.path())
             .args(["-euc", &text])
             .current_dir(self.checkout.path())
             .env("PATH", path)

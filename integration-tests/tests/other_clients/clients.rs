@@ -9,6 +9,7 @@ use serde_json::Value;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::server::{Ca, Made, Served, Shown, uri};
+use avouch_testkit::program::alone;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Client {
@@ -93,7 +94,9 @@ impl Client {
         let said = match self {
             Self::Tonic => tonic(port, shown, method, files).await,
             Self::Grpcio => {
-                let mut command = Command::new(python());
+                let mut command = alone(python(), files.dir.path());
+                // Its packages may be the user's own.
+                command.envs(std::env::var_os("HOME").map(|home| ("HOME", home)));
                 command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/other_clients/grpcio_client.py"));
                 command.args([&format!("localhost:{port}"), method]);
                 if shown != Shown::Plaintext {
@@ -130,8 +133,7 @@ fn said(command: &mut Command) -> Option<String> {
 
 /// Output, errors and exit status.
 async fn run(mut command: Command) -> (String, String, i32) {
-    let output =
-        tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output()).await.unwrap().unwrap();
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (text(output.stdout), text(output.stderr), output.status.code().unwrap_or(-1))
 }
@@ -160,7 +162,7 @@ async fn tonic(port: u16, shown: Shown, method: &'static str, files: &Files) -> 
 }
 
 async fn curl(port: u16, shown: Shown, version: Option<&str>, method: &str, files: &Files) -> String {
-    let mut command = Command::new("curl");
+    let mut command = alone("curl", files.dir.path());
     command.args([
         "-sS",
         "-i",

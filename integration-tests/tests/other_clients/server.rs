@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use avouch_authz::layer::{AuthzLayer, DecisionObserver, Refusal};
+use avouch_authz::layer::{AuthzLayer, DecisionObserver, DeniedCall};
 use avouch_authz::{Methods, Policy, PolicyHandle};
 use avouch_identity::{
     ConnectionObserver, ConnectionRecord, Identity, IdentityFilter, Publisher, Server, Snapshot, Svid,
 };
-use avouch_spiffe::clock::{Clock, SystemClock};
 use avouch_spiffe::{Bundle, BundleSet};
+use avouch_time::clock::{Clock, SystemClock};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -101,7 +101,7 @@ impl ConnectionObserver for Reasons {
 }
 
 impl DecisionObserver for Reasons {
-    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
+    fn denied(&self, refusal: &DeniedCall<'_>, _: &http::Extensions) {
         self.0.lock().unwrap().push(refusal.denial.reason().to_string());
     }
 }

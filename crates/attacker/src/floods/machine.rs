@@ -1,4 +1,4 @@
-//! What an attack leaves of the machine, for those who measure it from inside the same process (Linux).
+//! Measures how much of the machine an attack takes, from inside the same process (Linux).
 
 use std::fs::read_to_string;
 
@@ -21,8 +21,8 @@ fn numbers(line: &str) -> impl Iterator<Item = u64> {
     line.split_ascii_whitespace().skip(1).map(|word| word.parse().unwrap_or_default())
 }
 
-/// The share of their work that a flood has to leave to the honest. On a machine that others use as well, chance takes its
-/// part: the suite asserts the half, and `./just floods`, which has the machine to itself, sets another.
+/// The share of their throughput that normal clients must keep during a flood. Measurements on a shared machine are
+/// noisy, so the suite asserts one half; `./just floods`, which has the machine to itself, sets another.
 #[must_use]
 pub fn least_share() -> f64 {
     std::env::var("AVOUCH_FLOOD_SHARE").ok().and_then(|share| share.parse().ok()).unwrap_or(0.5)

@@ -1,18 +1,18 @@
-//! A client of HTTP/2 without manners: frames out as they are given, frames in counted.
+//! An HTTP/2 client without any rules: it sends frames as they are given, and counts those that it receives.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::frames::{self, kind};
 use crate::tls::Connection;
 
-/// What the server has said so far.
+/// The frames that the server has sent so far.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Its goodbye: error code and debug data.
+    /// The GOAWAY that was received: error code and debug data.
     pub goaway: Option<(u32, String)>,
     /// Header frames: answers, or their trailers.
     pub headers: usize,
@@ -20,15 +20,17 @@ pub struct Seen {
     pub resets: usize,
     /// Pings and settings it acknowledged.
     pub acks: usize,
+    /// How much the server takes on the connection beyond the 65,535 octets that everybody may send (RFC 9113 §6.9.2).
+    pub window: u64,
     /// Whether the connection has ended.
     pub ended: bool,
 }
 
-/// A connection that is up.
+/// An established connection.
 #[derive(Debug)]
 pub struct Peer {
     out: WriteHalf<Connection>,
-    seen: Arc<Mutex<Seen>>,
+    seen: watch::Sender<Seen>,
     reader: Option<JoinHandle<()>>,
     unread: Option<ReadHalf<Connection>>,
     next: u32,
@@ -45,11 +47,11 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    /// Says the preface and no more than it must.
+    /// Sends the connection preface and only the frames that the protocol requires.
     pub async fn start(connection: Connection) -> Self {
         let mut peer = Self::deaf(connection).await;
         if let Some(read) = peer.unread.take() {
-            peer.reader = Some(tokio::spawn(listen(read, Arc::clone(&peer.seen))));
+            peer.reader = Some(tokio::spawn(listen(read, peer.seen.clone())));
         }
         peer
     }
@@ -57,7 +59,7 @@ impl Peer {
     /// Like [`Peer::start`], and never reads.
     pub async fn deaf(connection: Connection) -> Self {
         let (read, out) = split(connection);
-        let seen = Arc::default();
+        let seen = watch::Sender::default();
         let mut peer = Self { out, seen, reader: None, unread: Some(read), next: 1, written: 0 };
         let hello = [
             frames::PREFACE.to_vec(),
@@ -88,13 +90,20 @@ impl Peer {
         sent && !self.seen().ended
     }
 
-    /// What came back so far.
+    /// What was received so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.borrow().clone()
     }
 
-    /// What came back until the connection ended, or until patience did.
+    /// Waits until the server has sent GOAWAY or the connection has ended. Never returns for a peer that does not read.
+    pub async fn dismissed(&self) {
+        let mut seen = self.seen.subscribe();
+        // This holds the other end of the channel.
+        let _ = seen.wait_for(|seen| seen.goaway.is_some() || seen.ended).await;
+    }
+
+    /// What was received until the connection ended or the timeout passed.
     pub async fn outcome(&mut self, patience: Duration) -> Seen {
         if let Some(reader) = &mut self.reader {
             let _ = tokio::time::timeout(patience, reader).await;
@@ -184,7 +193,7 @@ impl Peer {
     }
 }
 
-async fn listen(read: impl AsyncRead + Unpin, seen: Arc<Mutex<Seen>>) {
+async fn listen(read: impl AsyncRead + Unpin, seen: watch::Sender<Seen>) {
     let mut read = BufReader::new(read);
     let mut payload = Vec::new();
     while let Ok(head) = head(&mut read).await {
@@ -193,22 +202,23 @@ async fn listen(read: impl AsyncRead + Unpin, seen: Arc<Mutex<Seen>>) {
         if more.is_err() {
             break;
         }
-        note(&mut seen.lock().unwrap_or_else(PoisonError::into_inner), &head, &payload);
+        seen.send_modify(|seen| note(seen, &head, &payload));
     }
-    seen.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+    seen.send_modify(|seen| seen.ended = true);
 }
 
 struct Head {
     length: u32,
     kind: u8,
     flags: u8,
+    stream: u32,
 }
 
 async fn head(read: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Head> {
     let first = read.read_u32().await?;
     let flags = read.read_u8().await?;
-    read.read_u32().await?;
-    Ok(Head { length: first >> 8, kind: first.to_be_bytes()[3], flags })
+    let stream = read.read_u32().await?;
+    Ok(Head { length: first >> 8, kind: first.to_be_bytes()[3], flags, stream })
 }
 
 fn note(seen: &mut Seen, head: &Head, payload: &[u8]) {
@@ -216,6 +226,10 @@ fn note(seen: &mut Seen, head: &Head, payload: &[u8]) {
         kind::HEADERS => seen.headers += 1,
         kind::RST_STREAM => seen.resets += 1,
         kind::SETTINGS | kind::PING if head.flags & frames::ACK != 0 => seen.acks += 1,
+        kind::WINDOW_UPDATE if head.stream == 0 => {
+            let more = payload.try_into().map_or(0, u32::from_be_bytes);
+            seen.window += u64::from(more);
+        }
         kind::GOAWAY => {
             let code = payload.get(4..8).and_then(|octets| octets.try_into().ok());
             let debug = String::from_utf8_lossy(payload.get(8..).unwrap_or_default()).into_owned();

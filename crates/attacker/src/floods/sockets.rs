@@ -1,4 +1,4 @@
-//! Places taken before TLS has said who comes.
+//! Connections that are held before the TLS handshake has named a peer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub fn hello_of(length: u16) -> Vec<u8> {
     hello
 }
 
-/// Handshakes kept under way, each begun anew when it ends. All end when this is dropped.
+/// Unfinished handshakes, each begun again when it ends. All end when this is dropped.
 #[derive(Debug)]
 pub struct HalfOpen {
     begun: Arc<AtomicU64>,
@@ -31,7 +31,7 @@ pub struct HalfOpen {
 }
 
 impl HalfOpen {
-    /// Keeps `count` connections open on which only `first` is ever said. At most one is begun per `pace`, over all.
+    /// Keeps `count` connections open on which only `first` is ever sent. At most one is opened per `pace`, over all.
     #[must_use]
     pub fn keep(
         target: SocketAddr,
@@ -66,8 +66,8 @@ impl HalfOpen {
     }
 }
 
-/// Says it and waits for the end, which is a reset: a flood that had to wait for its own ports to be free again would
-/// be a slow one.
+/// Sends `first` and waits for the end of the connection. It is closed with RST, since TIME_WAIT would use up the local
+/// ports and slow the flood down.
 async fn hold(mut tcp: TcpStream, first: &[u8]) {
     let _ = tcp.set_zero_linger();
     if tcp.write_all(first).await.is_err() {
@@ -77,7 +77,8 @@ async fn hold(mut tcp: TcpStream, first: &[u8]) {
     while matches!(tcp.read(&mut scratch).await, Ok(1..)) {}
 }
 
-/// Says one octet after the other with a pause between, until somebody has enough; says how many went out.
+/// Sends one octet after the other with a pause between, until the server closes the connection; returns the number
+/// sent.
 pub async fn drip(mut tcp: TcpStream, octets: &[u8], pause: Duration) -> usize {
     let mut said = 0;
     for octet in octets {

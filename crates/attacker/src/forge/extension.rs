@@ -61,7 +61,7 @@ impl Extension {
         Self { oid: vec![0x55, 0x1d, last], critical, value }
     }
 
-    /// One that nobody has ever heard of.
+    /// An extension with an unknown object identifier.
     #[must_use]
     pub fn unheard_of(critical: bool, size: usize) -> Self {
         Self { oid: vec![0x2b, 6, 1, 4, 1, 0x86, 0x8d, 0x1f, 7], critical, value: tlv(0x04, &vec![7; size]) }

@@ -1,4 +1,4 @@
-//! What becomes of the file of a key or a token on its way from hand to hand.
+//! The ways in which the file of a key or a token gets damaged when it is copied.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

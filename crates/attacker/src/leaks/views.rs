@@ -1,4 +1,4 @@
-//! What a line says, read as text with escapes, as base64, as hexadecimal and as decimal numbers.
+//! The readings of a line: as text with escapes, as base64, as hexadecimal and as decimal numbers.
 
 /// The first reading of a line in which `found` finds something.
 pub(super) fn of(line: &str, found: &mut impl FnMut(&[u8]) -> bool) -> Option<&'static str> {

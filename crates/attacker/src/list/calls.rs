@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Made;
 use crate::forge::Credentials;
-use crate::grpc::{self, Call};
+use crate::grpc::{self, Call, Session};
 use crate::tls::Approach;
 
 /// A call that nobody without a role may make, and some that nobody may.
@@ -20,7 +20,7 @@ pub struct Unentitled {
     headers: &'static [(&'static str, &'static str)],
 }
 
-/// Headers with which proxies pass on who called, and others that sound like it.
+/// Headers in which proxies forward the caller's identity, and similar ones.
 const FORGED: &[(&str, &str)] = &[
     ("x-forwarded-client-cert", "By=spiffe://market.example/payments;URI=spiffe://market.example/orders"),
     ("x-forwarded-for", "127.0.0.1"),
@@ -36,7 +36,7 @@ const fn at_payments(name: &'static str, path: &'static str, reason: &'static st
     Unentitled { name, target: "payments", reason, path, headers: &[] }
 }
 
-/// All of them.
+/// All calls without a right.
 pub const UNENTITLED: &[Unentitled] = &[
     Unentitled {
         headers: FORGED,
@@ -55,6 +55,21 @@ pub const UNENTITLED: &[Unentitled] = &[
         )
     },
 ];
+
+/// Connections with one identity until the server has no more room, and one more.
+///
+/// Those before it are held meanwhile; that one is refused, or the server would have had more room than `room`.
+pub async fn crowding(target: SocketAddr, credentials: &Credentials, room: usize) -> Made {
+    let mut held = Vec::with_capacity(room);
+    for _ in 0..room {
+        // Others may hold some: then a few of these are refused already.
+        held.push(Session::open(target, Approach::showing(Some(credentials))).await);
+    }
+    let call = Call { path: "/grpc.health.v1.Health/Check", ..Call::default() };
+    let attempt = grpc::attempt(target, Approach::showing(Some(credentials)), &call).await;
+    drop(held);
+    Made { name: "all connections for one identity", reason: "HANDSHAKE_LIMIT", names: "holds", attempt }
+}
 
 impl Unentitled {
     /// Makes it, with this message.

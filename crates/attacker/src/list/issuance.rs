@@ -1,4 +1,4 @@
-//! Attacks on the issuer: tokens that are not one's own, requests for somebody else, recoveries without a right.
+//! Attacks on the issuer: stolen tokens, requests for other identities, recoveries without a right.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::forge::{Credentials, Key};
 use crate::grpc::{Attempt, Outcome};
 use crate::issuer::{self, Recovery};
 
-/// What the attacks are made with.
+/// The material of the attacks.
 #[derive(Debug)]
 pub struct Loot {
     /// The trust domain.

@@ -1,4 +1,4 @@
-//! Peers that show nothing, or speak something else.
+//! Peers without a certificate, or with another protocol.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::grpc::{self, Attempt, Call, Outcome};
 use crate::hello::{STRANGE_GROUPS, STRANGE_SUITES, TLS_1_2};
 use crate::tls::{self, Approach, PATIENCE};
 
-/// All of them, at a service that is to take `call`. `right` are credentials without fault, which do not help.
+/// All strangers, at a service that is to take `call`. `right` are credentials without fault, which do not help.
 pub async fn strangers(right: &Credentials, target: SocketAddr, call: &Call<'_>) -> Vec<Made> {
     let nothing = grpc::attempt(target, Approach::showing(None), call).await;
     let plain = grpc::attempt_in_plaintext(target, call).await;
@@ -33,7 +33,7 @@ pub async fn strangers(right: &Credentials, target: SocketAddr, call: &Call<'_>)
     ])
 }
 
-/// What a listener does with bytes that are no TLS of ours.
+/// The reactions of a listener to bytes that are not TLS, or not a handshake that it accepts.
 ///
 /// # Errors
 /// When nobody listens, or the listener neither answers nor ends the connection.

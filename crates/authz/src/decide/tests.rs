@@ -38,7 +38,7 @@ fn a_caller_without_the_role_is_refused_with_what_it_has_and_what_it_needs() {
     assert_eq!(denial.reason(), Reason::RoleMissing);
     assert_eq!(denial.need(), ["ledger-writer"]);
     assert_eq!(denial.have(), ["debug", "staff"]);
-    assert_eq!(denial.place().unwrap().to_string(), "policy.toml:2");
+    assert_eq!(denial.location().unwrap().to_string(), "policy.toml:2");
     assert!(denial.holds_debug_role());
     assert!(
         denial.help().contains("avouch entry show spiffe://shop.example/staff/olga"),
@@ -75,7 +75,7 @@ fn an_unknown_method_is_refused_to_everybody() {
 fn a_deny_rule_wins_over_a_role() {
     let denial = peer_refused("spiffe://shop.example/staff/mallory", "/shop.v1.Ledger/Post");
     assert_eq!(denial.reason(), Reason::DenyRuleMatched);
-    assert_eq!(denial.place().unwrap().to_string(), "policy.toml:7");
+    assert_eq!(denial.location().unwrap().to_string(), "policy.toml:7");
     let denial = peer_refused("spiffe://shop.example/staff/mallory", "/shop.v1.Ledger/Read");
     assert_eq!(denial.reason(), Reason::DenyRuleMatched);
 }

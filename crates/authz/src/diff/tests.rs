@@ -124,8 +124,8 @@ fn the_table_of_everybody_has_a_row_for_each_class_and_kind() {
         ]
     );
     let post = table.methods.iter().position(|method| *method == POST).unwrap();
-    assert_eq!(table.rows[2].outcomes[post], Outcome::Allowed);
-    assert_eq!(table.rows[3].outcomes[post], Outcome::Refused(Reason::RoleMissing));
+    assert_eq!(table.rows[2].outcomes[post], CallOutcome::Allowed);
+    assert_eq!(table.rows[3].outcomes[post], CallOutcome::Denied(Reason::RoleMissing));
 }
 
 #[test]
@@ -245,8 +245,8 @@ proptest! {
     // Each case asks some thousand times.
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whoever calls, with whatever certificate: somebody of the same class, with one of the kinds of certificates, is
-    /// answered the same by both policies on every method. So nothing that is not among the classes can differ.
+    /// For every caller and certificate, some caller of the same class, with one of the kinds of certificates, gets the
+    /// same answer from both policies on every method. So nothing that is not among the classes can differ.
     #[test]
     fn everybody_is_answered_like_a_representative(
         before in policies(),
@@ -257,7 +257,7 @@ proptest! {
         let classes = classes(&[&a, &b]).unwrap();
         let paths: Vec<_> = a.methods().iter().map(|method| method.path).collect();
         let answers = |caller: Caller<'_>| -> Vec<_> {
-            let of = |policy| paths.iter().map(|path| Outcome::of(policy, caller, path)).collect::<Vec<_>>();
+            let of = |policy| paths.iter().map(|path| CallOutcome::of(policy, caller, path)).collect::<Vec<_>>();
             vec![of(&a), of(&b)]
         };
         for id in &callers {
@@ -300,7 +300,7 @@ proptest! {
                     issuer_key_id: issuer,
                     ..Certificate::default()
                 });
-                let of = |policy| Outcome::of(policy, caller, method.path);
+                let of = |policy| CallOutcome::of(policy, caller, method.path);
                 if of(&a).goes_through() != of(&b).goes_through() {
                     changed.insert((of(&a), of(&b)));
                 }

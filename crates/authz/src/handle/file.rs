@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use avouch_spiffe::clock::{Clock, SystemClock};
+use avouch_time::clock::{Clock, SystemClock};
 use aws_lc_rs::digest;
 
-use super::settled::{FileId, Hash, STABLE, Sight};
-use crate::policy::{MAX_POLICY_BYTES, Place, PolicyError, PolicyFault, PolicyProblem};
+use super::stability::{FileId, Hash, Observation, STABLE_FOR};
+use crate::methods::Methods;
+use crate::policy::{MAX_POLICY_BYTES, Policy, PolicyError, PolicyFault, PolicyProblem, SourceLocation};
 
 /// A policy file as one look found it.
 #[derive(Debug)]
@@ -18,20 +19,31 @@ pub(super) struct Content {
     pub(super) text: String,
     pub(super) hash: Hash,
     pub(super) file: FileId,
-    /// Whether the last thing that happened to the file was no write.
+    /// Whether the last thing that happened to the file was not a write.
     finished: bool,
-    /// For how long nothing has happened to it.
+    /// How long ago the last thing happened to the file.
     quiet: Duration,
 }
 
 impl Content {
-    pub(super) fn sight(&self) -> Sight {
-        Sight::Content { hash: self.hash, file: self.file, finished: self.finished, quiet: self.quiet }
+    pub(super) fn observed(&self) -> Observation {
+        Observation::Content { hash: self.hash, file: self.file, finished: self.finished, quiet: self.quiet }
     }
 
     /// Whether nothing has happened to the file for as long as its content has to stay the same.
     pub(super) fn is_quiet(&self) -> bool {
-        self.quiet >= STABLE
+        self.quiet >= STABLE_FOR
+    }
+}
+
+impl Policy {
+    /// Reads and checks a file as it is at this moment, finished or not: for a check, not for activating it
+    /// ([`PolicyHandle::load`](crate::PolicyHandle::load)).
+    ///
+    /// # Errors
+    /// If it cannot be read or is not good.
+    pub fn read(path: &Path, methods: &Methods) -> Result<Self, PolicyError> {
+        Self::load(&path.display().to_string(), &read_policy(path)?, methods)
     }
 }
 
@@ -43,13 +55,13 @@ pub fn read_policy(path: &Path) -> Result<String, PolicyError> {
     read(path).map(|content| content.text)
 }
 
-/// [`read_policy`], with what tells the file from others and its content from what is still being written.
+/// [`read_policy`], with the file's identity and the times that tell whether its content is still being written.
 pub(super) fn read(path: &Path) -> Result<Content, PolicyError> {
     let unreadable = |cause| PolicyError::Unreadable { path: path.to_owned(), cause };
     let file = avouch_files::open_regular(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let bytes = limited(&file).map_err(unreadable)?;
-    // Asked for after the content: a write during the read shows.
+    // The metadata is read after the content, so that it shows a write during the read.
     let found = file.metadata().map_err(unreadable)?;
     let hash = digest::digest(&digest::SHA256, &bytes).as_ref().try_into().unwrap_or_default();
     let text = policy_text(&path.display().to_string(), bytes, length)?;
@@ -72,20 +84,20 @@ pub fn read_policy_from(source_name: &str, from: impl Read) -> Result<String, Po
     policy_text(source_name, limited(from).map_err(unreadable)?, 0)
 }
 
-/// Of what is larger than a policy may be no more than shows that it is: one octet.
+/// Reads one octet more than a policy may have, which is enough to tell that it is too large.
 fn limited(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(MAX_POLICY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// `length`: what the file is said to have, which may be more than was read.
+/// The text of `bytes`. `length` is the size of the whole file, which may be more than was read.
 fn policy_text(source: &str, bytes: Vec<u8>, length: u64) -> Result<String, PolicyError> {
     let invalid = |line, column, fault| {
-        let place = Place { source: Arc::from(source), line: Some(line), column: Some(column) };
-        PolicyError::Invalid(vec![PolicyProblem { place, fault }])
+        let location = SourceLocation { source: Arc::from(source), line: Some(line), column: Some(column) };
+        PolicyError::Invalid(vec![PolicyProblem { location, fault }])
     };
-    // First: the cut may have gone through a character.
+    // Before the check of UTF-8: the cut may have gone through a character.
     if bytes.len() > MAX_POLICY_BYTES {
         let got = usize::try_from(length).unwrap_or(usize::MAX).max(bytes.len());
         return Err(invalid(1, 1, PolicyFault::TooLarge { got, allowed: MAX_POLICY_BYTES }));
@@ -100,7 +112,7 @@ fn policy_text(source: &str, bytes: Vec<u8>, length: u64) -> Result<String, Poli
     })
 }
 
-/// How long ago a time of a file is, by the clock that sets it; nothing if it is still to come.
+/// How long ago a time of a file is, by the clock that sets it; zero if it lies in the future.
 fn since((seconds, nanoseconds): (i64, i64)) -> Duration {
     let time = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
     let time = time.and_then(|(seconds, nanoseconds)| {

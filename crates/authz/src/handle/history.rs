@@ -1,30 +1,30 @@
-//! What was in force, since when, and what is wrong with the file now: for operators who ask.
+//! The active policy, the one before it, and the current problem with the file: for operators who ask.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::policy::Policy;
 
-/// A policy that is or was in force.
+/// A policy that is or was active.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct InForce {
+pub struct ActivePolicy {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// Since when it is (or was) in force, by the handle's clock.
+    /// The time at which it became active, by the handle's clock.
     pub since: SystemTime,
 }
 
-/// The policy in force, the one before it, and the last problem with the file.
+/// The active policy, the one before it, and the last problem with the file.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    pub(super) current: Option<InForce>,
-    pub(super) previous: Option<InForce>,
+    pub(super) current: Option<ActivePolicy>,
+    pub(super) previous: Option<ActivePolicy>,
     pub(super) problem: Option<String>,
 }
 
 impl History {
-    pub(super) fn replace(&mut self, next: InForce) {
+    pub(super) fn replace(&mut self, next: ActivePolicy) {
         self.previous = self.current.replace(next);
     }
 }

@@ -1,7 +1,7 @@
-//! How a policy file comes into force: at the start, when somebody asks for it, and by itself when it changes.
+//! How the content of a policy file becomes the active policy: at the start, on request, and by itself when it changes.
 //!
-//! The three go by one rule, that of [`settled`](super::settled). At the start and when asked the file's own change time
-//! counts for looks that nobody took: nobody waits for a file that has long been finished.
+//! The three go by one rule, that of [`stability`](super::stability). At the start and on request the file's own change time
+//! stands in for the looks that were not taken: nobody waits for a file that has long been finished.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,47 +9,48 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use avouch_spiffe::clock::{self, SharedClock};
+use avouch_time::clock::{self, SharedClock};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::file::{self, Content};
-use super::history::InForce;
-use super::settled::{Hash, Sight, Standing};
+use super::history::ActivePolicy;
+use super::stability::{FileState, Hash, Observation};
 use super::{File, PolicyHandle};
 use crate::methods::Methods;
 use crate::policy::{Policy, PolicyError};
 
-/// Time between two looks at a file that is not settled.
-const AGAIN: Duration = Duration::from_millis(250);
+/// Time between two looks at a file that is still changing: a fraction of [`STABLE_FOR`](super::stability::STABLE_FOR), so
+/// that a settled file waits little longer than that.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// A start or a reload does not wait longer for a file that keeps changing.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that a start or a reload waits for a file that keeps changing.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A read that takes longer counts as failed: a mount whose server is away.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A file that has kept changing for so long is worth a warning.
-const RESTLESS: Duration = Duration::from_secs(30);
+/// A file that has kept changing for this long is worth a warning.
+const WARN_AFTER: Duration = Duration::from_secs(30);
 
-/// What a reload found.
+/// The result of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloaded {
-    /// The content is that of the policy in force.
+    /// The content is that of the active policy.
     Unchanged,
-    /// A new policy is in force.
+    /// A new policy is active.
     Changed {
-        /// Its version.
+        /// The new policy's version.
         version: String,
     },
 }
 
-/// What came of one look; what is not good is an error, once.
+/// The result of one look at the file; content that is not good is an error, once.
 #[derive(Debug)]
 enum Look {
-    InForce,
+    Active,
     Changed { version: String },
-    Moving { since: Instant },
-    Known,
+    Changing { since: Instant },
+    AlreadyRejected,
 }
 
 impl PolicyHandle {
@@ -62,7 +63,7 @@ impl PolicyHandle {
         Self::load_by(clock::system(), path, methods)
     }
 
-    /// [`load`](Self::load), with the clock that tells since when a policy is in force and how old certificates are.
+    /// [`load`](Self::load), with the clock that tells since when a policy is active and how old certificates are.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -75,7 +76,7 @@ impl PolicyHandle {
         let handle = Self::new(clock, None, Some(file.clone()));
         // Not tokio's clock, which tests stop: this waits for a file.
         let now = || Instant::from_std(std::time::Instant::now());
-        let deadline = now() + PATIENCE;
+        let deadline = now() + SETTLE_TIMEOUT;
         let mut parsed: Option<(Hash, Policy)> = None;
         loop {
             let began = now();
@@ -83,45 +84,45 @@ impl PolicyHandle {
             // A bad file ends the start at once, finished or not.
             let policy = match parsed.take() {
                 Some((hash, policy)) if hash == content.hash => policy,
-                _ => file.parse(&content)?,
+                _ => file.load(&content)?,
             };
-            let standing = handle.settling().look(&content.sight(), (began, now()), true);
-            match standing {
-                Standing::Settled => {
-                    handle.put_in_force(&content, policy);
+            let state = handle.stability().look(&content.observed(), (began, now()), true);
+            match state {
+                FileState::Settled => {
+                    handle.activate(&content, policy);
                     return Ok(handle);
                 }
                 _ if now() >= deadline => return Err(PolicyError::Unsettled { path: file.path }),
                 // A file that is known to be finished is read a second time all the same, but not waited for.
-                Standing::Moving { .. } if content.is_quiet() => {}
-                _ => thread::sleep(AGAIN),
+                FileState::Changing { .. } if content.is_quiet() => {}
+                _ => thread::sleep(LOOK_AGAIN_AFTER),
             }
             parsed = Some((content.hash, policy));
         }
     }
 
-    /// Reads the file again now and, if its content is another and good, puts it in force. The caller need not wait for
-    /// what has not been touched for 2 s; for what has, this waits until it is settled.
+    /// Reads the file again now and, if its content has changed and is good, activates it. A file that has been touched
+    /// within the last 2 s is waited for until it has settled.
     ///
     /// # Errors
-    /// If it cannot be read or is not good, or keeps changing for 10 s; the policy in force stays.
+    /// If it cannot be read or is not good, or keeps changing for 10 s; the active policy stays.
     pub async fn reload(&self) -> Result<Reloaded, PolicyError> {
         let file = self.0.file.as_ref().ok_or(PolicyError::NoFile)?;
         let before = self.version();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
         loop {
             match self.look(file, true).await? {
                 Look::Changed { version } => return Ok(Reloaded::Changed { version }),
-                Look::InForce => {
-                    // Somebody else, who watches, may have been faster.
+                Look::Active => {
+                    // The task that watches the file may have been faster.
                     let version = self.version().filter(|version| Some(version) != before.as_ref());
                     return Ok(version.map_or(Reloaded::Unchanged, |version| Reloaded::Changed { version }));
                 }
-                Look::Moving { .. } | Look::Known => {
+                Look::Changing { .. } | Look::AlreadyRejected => {
                     if Instant::now() >= deadline {
                         return Err(PolicyError::Unsettled { path: file.path.clone() });
                     }
-                    sleep(AGAIN).await;
+                    sleep(LOOK_AGAIN_AFTER).await;
                 }
             }
         }
@@ -136,20 +137,20 @@ impl PolicyHandle {
     /// logged once.
     pub async fn watch(self, interval: Duration) {
         let Some(file) = self.0.file.as_ref() else { return };
-        // Without a pause at all it would do nothing else.
+        // An interval of zero would make this a busy loop.
         let interval = interval.max(Duration::from_millis(1));
         let mut warned = false;
         loop {
             let mut pause = interval;
             match self.look(file, false).await {
-                Ok(Look::InForce | Look::Known) => warned = false,
+                Ok(Look::Active | Look::AlreadyRejected) => warned = false,
                 Ok(Look::Changed { version }) => {
                     warned = false;
                     tracing::info!(policy_version = %version, "a new policy is in force");
                 }
-                Ok(Look::Moving { since }) => {
-                    pause = interval.min(AGAIN);
-                    if !warned && since.elapsed() >= RESTLESS {
+                Ok(Look::Changing { since }) => {
+                    pause = interval.min(LOOK_AGAIN_AFTER);
+                    if !warned && since.elapsed() >= WARN_AFTER {
                         warned = true;
                         let error = PolicyError::Unsettled { path: file.path.clone() };
                         self.history().problem = Some(error.to_string());
@@ -170,13 +171,14 @@ impl PolicyHandle {
         }
     }
 
-    async fn look(&self, file: &File, asked: bool) -> Result<Look, PolicyError> {
-        let looking = Arc::clone(&self.0.looking);
+    async fn look(&self, file: &File, on_request: bool) -> Result<Look, PolicyError> {
+        let lock = Arc::clone(&self.0.look_lock);
         let path = file.path.clone();
         let read = async {
-            let alone = looking.lock_owned().await;
+            let alone = lock.lock_owned().await;
             let began = Instant::now();
-            // The lock goes with the thread: if nobody waits for it any more, nobody starts a second one either.
+            // The lock is moved into the thread: after a timeout the read may still hang, and no second one is started
+            // then.
             let read = move || (alone, began, file::read(&path));
             tokio::task::spawn_blocking(read).await.map_err(io::Error::other)
         };
@@ -187,32 +189,36 @@ impl PolicyHandle {
         let unreadable = |cause| PolicyError::Unreadable { path: file.path.clone(), cause };
         let (_alone, began, read) = match read {
             Ok((alone, began, read)) => (Some(alone), began, read),
-            // Known from its end on.
+            // A read that failed counts from its end on.
             Err(cause) => (None, Instant::now(), Err(unreadable(cause))),
         };
-        let sight = match &read {
-            Ok(content) => content.sight(),
-            Err(error) => Sight::Nothing(error.to_string()),
+        let observed = match &read {
+            Ok(content) => content.observed(),
+            Err(error) => Observation::Unreadable(error.to_string()),
         };
-        let standing = self.settling().look(&sight, (began, Instant::now()), asked);
-        match standing {
-            Standing::InForce => {
+        let state = self.stability().look(&observed, (began, Instant::now()), on_request);
+        match state {
+            FileState::Active => {
                 self.history().problem = None;
-                Ok(Look::InForce)
+                Ok(Look::Active)
             }
-            Standing::Moving { since } => Ok(Look::Moving { since }),
-            Standing::Known => Ok(Look::Known),
-            Standing::Settled => self.judge(file, read).await,
+            FileState::Changing { since } => Ok(Look::Changing { since }),
+            FileState::AlreadyRejected => Ok(Look::AlreadyRejected),
+            FileState::Settled => self.activate_if_good(file, read).await,
         }
     }
 
-    /// Puts in force what has settled, if it is good.
-    async fn judge(&self, file: &File, read: Result<Content, PolicyError>) -> Result<Look, PolicyError> {
+    /// Activates content that has settled, if it is good.
+    async fn activate_if_good(
+        &self,
+        file: &File,
+        read: Result<Content, PolicyError>,
+    ) -> Result<Look, PolicyError> {
         let outcome = match read {
             Ok(content) => {
                 let file = file.clone();
                 let parsed = tokio::task::spawn_blocking(move || {
-                    let policy = file.parse(&content)?;
+                    let policy = file.load(&content)?;
                     Ok((content, policy))
                 });
                 let unreadable = |cause| PolicyError::Unreadable {
@@ -226,30 +232,30 @@ impl PolicyHandle {
         match outcome {
             Ok((content, policy)) => {
                 let version = policy.version().to_owned();
-                self.put_in_force(&content, policy);
+                self.activate(&content, policy);
                 Ok(Look::Changed { version })
             }
             Err(error) => {
-                self.settling().is_not_good();
+                self.stability().reject();
                 self.history().problem = Some(error.to_string());
                 Err(error)
             }
         }
     }
 
-    pub(super) fn put_in_force(&self, content: &Content, policy: Policy) {
+    pub(super) fn activate(&self, content: &Content, policy: Policy) {
         let policy = Arc::new(policy);
         self.0.current.store(Some(Arc::clone(&policy)));
-        self.settling().is_in_force(content.hash, content.file);
+        self.stability().accept(content.hash, content.file);
         let mut history = self.history();
         history.problem = None;
-        history.replace(InForce { policy, since: self.0.clock.now() });
+        history.replace(ActivePolicy { policy, since: self.0.clock.now() });
     }
 }
 
 impl File {
-    fn parse(&self, content: &Content) -> Result<Policy, PolicyError> {
-        Policy::parse(&self.path.display().to_string(), &content.text, &self.methods)
+    fn load(&self, content: &Content) -> Result<Policy, PolicyError> {
+        Policy::load(&self.path.display().to_string(), &content.text, &self.methods)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Names for refusals, by which the caller's error finds the server's record.
+//! The ids of denied calls, by which the caller's error finds the server's record.
 //!
 //! An id is a correlator, not a secret: it need not be unguessable, only never repeat.
 
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The name of one refusal: `d-` and 16 hex digits.
+/// The id of one denied call: `d-` and 16 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DecisionId(u64);
 
@@ -38,7 +38,7 @@ impl FromStr for DecisionId {
 pub struct DecisionIds(Arc<AtomicU64>);
 
 impl DecisionIds {
-    /// A sequence that starts at a place of the operating system's choosing.
+    /// A sequence with a random start, from the operating system.
     #[must_use]
     pub fn random() -> Self {
         Self::seeded(RandomState::new().hash_one("decision ids"))

@@ -4,7 +4,7 @@ use avouch_spiffe::Reason;
 use tonic::{Request, Status};
 
 use crate::decide::Permit;
-use crate::layer::refusal;
+use crate::layer::denied_call;
 
 impl Permit {
     /// The permit under which `request` arrived.
@@ -14,7 +14,7 @@ impl Permit {
     /// [`AuthzLayer`](crate::layer::AuthzLayer).
     pub fn of<T>(request: &Request<T>) -> Result<Self, Status> {
         request.extensions().get::<Self>().cloned().ok_or_else(|| {
-            refusal::status(
+            denied_call::status(
                 Reason::NoAllowRule,
                 "no policy has allowed this call: the service has no authorization layer".to_owned(),
                 Default::default(),

@@ -1,4 +1,4 @@
-//! Who wants to hear of decisions: metrics, records, a report, a test.
+//! Observers of decisions: metrics, records, a report, a test.
 
 use http::Extensions;
 
@@ -6,37 +6,38 @@ use crate::decide::Permit;
 use crate::denial::Denial;
 use crate::layer::DecisionId;
 
-/// Hears of every decision, on the call's own thread: it must neither block nor fail. `extensions` are the request's:
-/// who calls, over which connection.
+/// An observer of every decision, called on the call's own thread: it must neither block nor fail. `extensions` are the
+/// request's: who calls, over which connection.
 pub trait DecisionObserver: Send + Sync {
     /// A call was allowed.
     fn allowed(&self, permit: &Permit, extensions: &Extensions) {
         let _ = (permit, extensions);
     }
 
-    /// A call was refused.
-    fn denied(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
-        let _ = (refusal, extensions);
+    /// A call was denied.
+    fn denied(&self, call: &DeniedCall<'_>, extensions: &Extensions) {
+        let _ = (call, extensions);
     }
 
-    /// A call was decided against and let through, since the policy is in audit mode there. `allowed` is not told too.
-    fn audited(&self, refusal: &Refusal<'_>, extensions: &Extensions) {
-        let _ = (refusal, extensions);
+    /// A call was decided against and let through, since the policy is in audit mode there. `allowed` is not called as
+    /// well.
+    fn audited(&self, call: &DeniedCall<'_>, extensions: &Extensions) {
+        let _ = (call, extensions);
     }
 }
 
-/// Nobody.
+/// No observer.
 impl DecisionObserver for () {}
 
-/// A refused call, or one that audit mode let through.
+/// A denied call, or one that audit mode let through.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Refusal<'a> {
-    /// What the caller and the record call it.
+pub struct DeniedCall<'a> {
+    /// The id by which the caller's error finds the record.
     pub decision_id: DecisionId,
-    /// Why, in full. `denial.method()` is the index for metrics.
+    /// The denial in full. `denial.method()` is the index for metrics.
     pub denial: &'a Denial,
-    /// Whether it is to be recorded, and then how many like it were not before it: of the same caller from the same
-    /// network for the same reason only so many are.
+    /// `None` if the call is not to be recorded, because too many of the same caller, network and reason were; else the
+    /// number of calls that were left out before it.
     pub suppressed: Option<u64>,
 }

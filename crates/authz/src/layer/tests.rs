@@ -1,14 +1,14 @@
-//! The layer around a service that would answer anybody: what reaches it, and what the refused see.
+//! The layer around a service that would answer anybody: which calls reach it, and what denied callers see.
 
 use std::convert::Infallible;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use avouch_testkit::log::Log;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::ServiceExt;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::decide::Permit;
@@ -17,22 +17,8 @@ use crate::testing::{POLICY, methods, policy, rename_into_place};
 
 const POST: &str = "/shop.v1.Ledger/Post";
 
-/// A real certificate's identity: there is no other way to make one.
 fn peer(id: &str) -> Arc<PeerIdentity> {
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, "x");
-    params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
-    params.is_ca = rcgen::IsCa::ExplicitNoCa;
-    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth, rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    params.serial_number = Some(vec![1_u8; 16].into());
-    params.use_authority_key_identifier_extension = true;
-    let key = rcgen::KeyPair::generate().unwrap();
-    let der = params.self_signed(&key).unwrap();
-    let leaf = avouch_spiffe::x509::Leaf::parse(der.der()).unwrap();
-    Arc::new(PeerIdentity::from_leaf(&leaf, der.der()))
+    Arc::new(avouch_testkit::ca::peer(id, "x"))
 }
 
 #[derive(Default)]
@@ -47,15 +33,15 @@ impl DecisionObserver for Counter {
         self.allowed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn audited(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
-        let index = refusal.denial.method().map(crate::MethodIndex::index);
-        self.audited.lock().unwrap().push((index, refusal.decision_id.to_string()));
+    fn audited(&self, call: &DeniedCall<'_>, _: &http::Extensions) {
+        let index = call.denial.method().map(crate::MethodIndex::index);
+        self.audited.lock().unwrap().push((index, call.decision_id.to_string()));
     }
 
-    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
-        let index = refusal.denial.method().map(crate::MethodIndex::index);
-        let reason = refusal.denial.reason().to_string();
-        self.denied.lock().unwrap().push((index, reason, refusal.decision_id.to_string()));
+    fn denied(&self, call: &DeniedCall<'_>, _: &http::Extensions) {
+        let index = call.denial.method().map(crate::MethodIndex::index);
+        let reason = call.denial.reason().to_string();
+        self.denied.lock().unwrap().push((index, reason, call.decision_id.to_string()));
     }
 }
 
@@ -239,45 +225,21 @@ async fn the_layer_fits_around_tonics_routes() {
     let service = layer.layer(tonic::service::Routes::default());
     let ask = |path: &str| service.clone().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap());
     let code = |response: Response<Body>| Status::from_header_map(response.headers()).unwrap().code();
-    // What is allowed reaches the routes, which have nothing to answer it with; the rest does not get that far.
+    // An allowed call reaches the routes, which have no service for it; a denied one does not.
     assert_eq!(code(ask("/shop.v1.Shop/Knock").await.unwrap()), Code::Unimplemented);
     assert_eq!(code(ask("/shop.v1.Shop/Look").await.unwrap()), Code::Unauthenticated);
     assert_eq!(code(ask("/shop.v1.Shop/Nothing").await.unwrap()), Code::PermissionDenied);
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn a_refusal_is_logged_once_with_who_what_why_and_the_command_that_shows_more() {
-    let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::of_thread();
     let (layer, _) = shop();
     let layer = layer.connection_id(|_| Some("conn-7".to_owned()));
     call_as(&layer, POST, "spiffe://shop.example/payments").await;
     call_as(&layer, POST, "spiffe://shop.example/orders").await;
     drop(guard);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 1, "{text}");
     for part in [
@@ -299,9 +261,7 @@ async fn a_refusal_is_logged_once_with_who_what_why_and_the_command_that_shows_m
 
 #[tokio::test]
 async fn a_flood_of_refusals_is_a_bounded_number_of_lines_and_hides_nobody_elses() {
-    let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::of_thread();
     let (layer, _) = shop();
     for _ in 0..1_000 {
         call_as(&layer, POST, "spiffe://shop.example/orders").await;
@@ -309,7 +269,7 @@ async fn a_flood_of_refusals_is_a_bounded_number_of_lines_and_hides_nobody_elses
     call_as(&layer, POST, "spiffe://shop.example/other").await;
     call_as(&layer, "/shop.v1.Shop/Nothing", "spiffe://shop.example/orders").await;
     drop(guard);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     // Sixty, and one per ten seconds that the test takes.
     let lines = text.lines().filter(|line| line.contains("ROLE_MISSING") && line.contains("/orders")).count();
     assert!((60..70).contains(&lines), "{lines} lines");
@@ -328,9 +288,7 @@ async fn a_service_without_a_policy_file_still_guards_its_identities() {
 /// An audited call reaches the service, and is told of as audited: neither as allowed nor as denied.
 #[tokio::test]
 async fn an_audited_call_goes_through_and_is_told_of_once_and_logged_like_the_refusal_it_would_be() {
-    let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::of_thread();
     let counter = Arc::new(Counter::default());
     let text = format!("mode = \"audit\"\n{POLICY}");
     let layer = layer(PolicyHandle::fixed(policy(&text)), Arc::clone(&counter));
@@ -341,7 +299,7 @@ async fn an_audited_call_goes_through_and_is_told_of_once_and_logged_like_the_re
     assert!(counter.denied.lock().unwrap().is_empty());
     let index = methods().index_of(POST).map(crate::MethodIndex::index);
     assert_eq!(*counter.audited.lock().unwrap(), [(index, "d-e220a8397b1dcdaf".to_owned())]);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     for part in [
         "WARN",
         "verdict=\"audited\"",
@@ -355,9 +313,7 @@ async fn an_audited_call_goes_through_and_is_told_of_once_and_logged_like_the_re
 
 #[tokio::test]
 async fn a_flood_of_audited_calls_hides_no_refusal_from_the_log() {
-    let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::of_thread();
     let text = "[[audit]]\nmethods = [\"/shop.v1.Ledger/Read\"]\n";
     let layer = layer(PolicyHandle::fixed(policy(text)), Arc::default());
     for _ in 0..1_000 {
@@ -365,7 +321,7 @@ async fn a_flood_of_audited_calls_hides_no_refusal_from_the_log() {
     }
     call_as(&layer, POST, "spiffe://shop.example/orders").await;
     drop(guard);
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let audited = text.lines().filter(|line| line.contains("verdict=\"audited\"")).count();
     assert!((60..70).contains(&audited), "{audited} lines");
     assert_eq!(text.lines().filter(|line| line.contains("verdict=\"refused\"")).count(), 1);
@@ -381,7 +337,7 @@ async fn audit_mode_answers_callers_without_an_identity_as_ever() {
 
 #[tokio::test]
 async fn the_age_of_a_certificate_is_told_by_the_handles_clock_on_every_call() {
-    use avouch_spiffe::clock::ManualClock;
+    use avouch_time::clock::ManualClock;
     use std::time::Duration;
 
     let payments = peer("spiffe://shop.example/payments");

@@ -1,61 +1,77 @@
-//! What a policy can tell about itself beyond decisions: the line that is nearest to a caller, the condition that kept a
-//! role from it, and the lines without any effect.
+//! Questions about a policy beyond decisions: the line that is nearest to a caller, the condition that kept a role from it,
+//! and the lines without any effect.
 
 use std::cmp::Reverse;
 use std::fmt;
 
 use avouch_spiffe::SpiffeId;
 
-use super::{AuditRule, BoundCaller, Deny, DenyRule, Place, Policy};
-use crate::condition::{Certificate, Condition};
-use crate::denial::FailedCondition;
+use super::{AuditRule, BoundCaller, Deny, DenyRule, Policy, SourceLocation};
+use crate::condition::{Certificate, Condition, UnmetCondition};
 use crate::methods::{MethodIndex, Need};
 use crate::pattern::CallerPattern;
 
-/// A line of the policy that has to do with a caller.
+/// The line of the policy that is nearest to applying to a caller, or the deny rule that does apply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nearest {
-    /// The role that it binds; none if it denies.
+pub struct NearestBinding {
+    /// The role that the line binds; `None` for a deny rule.
     pub role: Option<&'static str>,
-    /// Its caller, as written, with its condition.
+    /// The line's caller, as written, with its condition.
     pub caller: String,
-    /// Where it is written.
-    pub place: Place,
+    /// The line's location.
+    pub location: SourceLocation,
 }
 
-/// A line that binds, denies or audits nobody and nothing.
+/// A condition on the caller's certificate that kept a line of the policy from granting a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedCondition {
+    /// The role.
+    pub role: &'static str,
+    /// The line's caller, as written.
+    pub caller: String,
+    /// The condition, and by how much the certificate misses it.
+    pub unmet: UnmetCondition,
+    /// The line's location.
+    pub location: SourceLocation,
+}
+
+/// A line without any effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unused {
-    /// Where it is written.
-    pub place: Place,
-    /// What it says, and why that has no effect.
+    /// The line's location.
+    pub location: SourceLocation,
+    /// The line's content, and why it has no effect.
     pub why: String,
 }
 
 impl fmt::Display for Unused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.why)
+        write!(f, "{}: {}", self.location, self.why)
     }
 }
 
 impl Policy {
-    /// The binding of a role that `method` asks for whose caller is nearest to `id`, of those that do not mean it: of
-    /// its trust domain if there is one, then with the longest common beginning.
+    /// The binding of a role that `method` asks for whose caller is nearest to `id`, among those that do not apply to it:
+    /// one of its trust domain if there is any, then the one with the longest common prefix.
     #[must_use]
-    pub fn nearest_binding(&self, id: &SpiffeId, method: &str) -> Option<Nearest> {
+    pub fn nearest_binding(&self, id: &SpiffeId, method: &str) -> Option<NearestBinding> {
         self.nearest(id, self.methods().find(method)?.need.roles(), usize::MAX)
     }
 
-    pub(crate) fn nearest(&self, id: &SpiffeId, need: u64, looked_at: usize) -> Option<Nearest> {
+    pub(crate) fn nearest(&self, id: &SpiffeId, need: u64, looked_at: usize) -> Option<NearestBinding> {
         let (role, bound) = self
             .bound(need)
             .take(looked_at)
             .filter(|(_, bound)| !bound.caller.matches(id))
             .min_by_key(|(_, bound)| Reverse(nearness(&bound.caller, id)))?;
-        Some(Nearest { role: Some(role), caller: bound.to_string(), place: self.place(Some(bound.line)) })
+        Some(NearestBinding {
+            role: Some(role),
+            caller: bound.to_string(),
+            location: self.location(Some(bound.line)),
+        })
     }
 
-    /// The first binding of a role of `need` that means `id` and whose condition its certificate does not meet.
+    /// The first binding of a role of `need` that applies to `id` but for a condition that its certificate does not meet.
     pub(crate) fn failed_condition(
         &self,
         id: &SpiffeId,
@@ -65,33 +81,34 @@ impl Policy {
         let unknown = Certificate::default();
         let certificate = certificate.unwrap_or(&unknown);
         let itself = CallerPattern::Exact(id.clone());
-        let conditional = self.covering(&itself).filter_map(|(_, binding)| binding.more.as_ref());
-        conditional.flat_map(|more| &more.roles).find_map(|role| {
+        let conditional = self.covering(&itself).filter_map(|(_, binding)| binding.conditional.as_ref());
+        conditional.flat_map(|conditional| &conditional.roles).find_map(|role| {
             let bound = self.roles.get(role.bit)?.callers.get(role.at)?;
             let mask = need & (1 << role.bit);
             Some(FailedCondition {
                 role: (mask != 0).then(|| self.methods.first_role(mask)).flatten()?,
                 caller: bound.caller.to_string(),
                 unmet: bound.condition.unmet(certificate)?,
-                place: self.place(Some(bound.line)),
+                location: self.location(Some(bound.line)),
             })
         })
     }
 
-    /// The conditions of all role and deny lines that mean `id`.
+    /// The conditions of all role and deny lines that apply to `id`.
     pub(crate) fn conditional(
         &self,
         id: &SpiffeId,
     ) -> (impl Iterator<Item = &Condition>, impl Iterator<Item = &Condition>) {
         let itself = CallerPattern::Exact(id.clone());
         let more: Vec<_> =
-            self.covering(&itself).filter_map(|(_, binding)| binding.more.as_deref()).collect();
-        let roles = more.clone().into_iter().flat_map(|more| &more.roles).map(|role| &*role.condition);
-        let denies = more.into_iter().flat_map(|more| &more.denies);
+            self.covering(&itself).filter_map(|(_, binding)| binding.conditional.as_deref()).collect();
+        let roles =
+            more.clone().into_iter().flat_map(|conditional| &conditional.roles).map(|role| &*role.condition);
+        let denies = more.into_iter().flat_map(|conditional| &conditional.denies);
         (roles, denies.filter_map(|number| Some(&self.deny_rule(*number)?.condition)))
     }
 
-    /// All callers that are bound to one of the roles of a mask.
+    /// All callers bound to one of the roles of a mask.
     fn bound(&self, mask: u64) -> impl Iterator<Item = (&'static str, &BoundCaller)> {
         let roles = (0..).zip(&self.roles).filter(move |(bit, _)| mask & (1_u64 << bit) != 0);
         roles.flat_map(|(bit, role)| {
@@ -118,7 +135,7 @@ impl Policy {
             }
         }
         found.sort();
-        let unused = |(line, why)| Unused { place: self.place(Some(line)), why };
+        let unused = |(line, why)| Unused { location: self.location(Some(line)), why };
         found.into_iter().map(unused).collect()
     }
 
@@ -151,8 +168,10 @@ impl Policy {
         let itself = matches!(caller, CallerPattern::Below(_)).then_some(id.as_str());
         let start = id.as_str().len() - id.path().len();
         let slashes = id.path().match_indices('/').filter_map(move |(at, _)| id.as_str().get(..start + at));
-        let below =
-            slashes.chain(itself).filter_map(|parent| Some((format!("{parent}/*"), self.below.get(parent)?)));
+        let below = slashes.chain(itself).filter_map(|parent| {
+            let binding = self.below.get(parent)?;
+            Some((format!("{parent}/*"), binding))
+        });
         exact.map(|binding| (id.to_string(), binding)).into_iter().chain(below)
     }
 
@@ -186,10 +205,10 @@ impl Policy {
         })
     }
 
-    /// Roles that some caller of the pattern may hold, if its certificate is right.
+    /// The roles that some caller of the pattern may hold, with the right certificate.
     fn may_hold(&self, caller: &CallerPattern) -> u64 {
         let all = |binding: &super::Binding| {
-            let more = binding.more.iter().flat_map(|more| &more.roles);
+            let more = binding.conditional.iter().flat_map(|conditional| &conditional.roles);
             more.fold(binding.roles, |mask, role| mask | 1 << role.bit)
         };
         let covering = self.covering(caller).fold(0, |mask, (_, binding)| mask | all(binding));
@@ -252,7 +271,7 @@ fn denied(deny: &Deny, method: MethodIndex) -> Option<u32> {
     }
 }
 
-/// Whether everybody whom `narrow` means is meant by `wide` too.
+/// Whether `wide` matches every caller that `narrow` matches.
 fn covers(wide: &CallerPattern, narrow: &CallerPattern) -> bool {
     match (wide, narrow) {
         (wide, CallerPattern::Exact(id)) => wide.matches(id),
@@ -265,10 +284,46 @@ fn overlap(a: &CallerPattern, b: &CallerPattern) -> bool {
     covers(a, b) || covers(b, a)
 }
 
-/// Whether of the same trust domain, common segments of the path, common octets.
+/// A measure of nearness, to be compared: the same trust domain, then common path segments, then common octets.
 fn nearness(caller: &CallerPattern, id: &SpiffeId) -> (bool, usize, usize) {
     let (CallerPattern::Exact(other) | CallerPattern::Below(other)) = caller;
-    let segments = other.path().split('/').zip(id.path().split('/')).take_while(|(a, b)| a == b);
-    let octets = other.as_str().bytes().zip(id.as_str().bytes()).take_while(|(a, b)| a == b);
-    (other.trust_domain() == id.trust_domain(), segments.count(), octets.count())
+    let octets = common_octets(other.as_str(), id.as_str());
+    (other.trust_domain() == id.trust_domain(), common_segments(other.path(), id.path()), octets)
+}
+
+fn common_octets(a: &str, b: &str) -> usize {
+    a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
+}
+
+/// The segments that two paths begin with, the empty one before the first slash included.
+fn common_segments(a: &str, b: &str) -> usize {
+    let same = common_octets(a, b);
+    let ended = a.bytes().take(same).filter(|octet| *octet == b'/').count();
+    // The last one is common only if it ends in both where they part.
+    let ends = |path: &str| matches!(path.as_bytes().get(same), None | Some(b'/'));
+    ended + usize::from(ends(a) && ends(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::common_segments;
+
+    #[test]
+    fn common_segments_are_whole_ones() {
+        let pairs = [
+            ("", "", 1),
+            ("", "/a", 1),
+            ("/a", "/a", 2),
+            ("/a", "/b", 1),
+            ("/a", "/a/b", 2),
+            ("/a", "/ab", 1),
+            ("/a/b/c", "/a/b/d", 3),
+            ("/a/bc/d", "/a/bd/d", 2),
+        ];
+        for (a, b, count) in pairs {
+            assert_eq!((common_segments(a, b), common_segments(b, a)), (count, count), "{a} and {b}");
+            let by_segment = a.split('/').zip(b.split('/')).take_while(|(a, b)| a == b).count();
+            assert_eq!(by_segment, count, "{a} and {b}");
+        }
+    }
 }

@@ -1,9 +1,9 @@
-//! Puts what the parser has read into the tables that decisions look up.
+//! Puts the parsed bindings and rules into the tables that decisions look up.
 
 use std::sync::Arc;
 
-use super::standing::DEEPEST;
-use super::{AuditRule, Binding, BoundCaller, ConditionalRole, Deny, DenyRule, More, Policy};
+use super::grants::DEEPEST;
+use super::{AuditRule, Binding, BoundCaller, Conditional, ConditionalRole, Deny, DenyRule, Policy};
 use crate::methods::MethodIndex;
 use crate::pattern::CallerPattern;
 
@@ -29,7 +29,7 @@ impl Policy {
             binding.roles |= 1 << bit;
         } else {
             let condition = Arc::clone(&bound.condition);
-            binding.more().roles.push(ConditionalRole { bit, at, condition });
+            binding.conditional().roles.push(ConditionalRole { bit, at, condition });
         }
         if let Some(role) = self.roles.get_mut(bit) {
             role.callers.push(bound);
@@ -43,7 +43,7 @@ impl Policy {
         let count = self.methods.len();
         let binding = self.binding_mut(&rule.caller);
         if rule.audit || !rule.condition.is_empty() {
-            binding.more().denies.push(number);
+            binding.conditional().denies.push(number);
         } else {
             binding.deny.add(number, rule.indices.as_deref(), count);
         }
@@ -55,15 +55,15 @@ impl Policy {
         self.audits.push(rule);
     }
 
-    /// Puts all of it into audit mode, by this line.
+    /// Puts the whole policy into audit mode, by this line.
     pub(super) fn audit_all(&mut self, line: usize) {
         self.audit = Some(line);
     }
 }
 
 impl Binding {
-    fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+    fn conditional(&mut self) -> &mut Conditional {
+        self.conditional.get_or_insert_default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a policy file, all of it at once, each with its place and, where one is near, what was meant.
+//! Problems of a policy file, all at once, each with its location and, where a known word is near, a suggestion.
 
 use std::fmt;
 use std::io;
@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use avouch_spiffe::Reason;
-use avouch_spiffe::span::SpanError;
+use avouch_time::DurationError;
 
 use crate::condition::PinError;
 use crate::pattern::PatternError;
-use crate::suggest::question;
 
-/// A place in a policy file.
+/// A location in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// The file.
     pub source: Arc<str>,
     /// The line, from 1.
@@ -23,7 +22,7 @@ pub struct Place {
     pub column: Option<usize>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)?;
         for number in [self.line, self.column].into_iter().flatten() {
@@ -33,21 +32,21 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a policy is not in force.
+/// The reason why a policy does not load or is not activated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// The file cannot be read.
-    // The cause is part of the text and not a source beside it: whoever shows no more than this error, and a reload has no
-    // more room, shows why.
+    // The cause is part of the text and not a source of the error: a log line and the answer to a reload show the text
+    // alone.
     #[error("policy {} cannot be read: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: io::Error,
     },
-    /// The content is another one at every look.
+    /// The content keeps changing.
     #[error(
         "policy {} keeps changing; it comes into force when it has been the same for 2 s, or when a finished file is \
          renamed to its name",
@@ -66,12 +65,21 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
-    /// The file that it is about, as it was named.
+    /// All problems in the order of the file; fine if there are none.
+    pub(crate) fn unless_empty(mut problems: Vec<PolicyProblem>) -> Result<(), Self> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort_by_key(|problem| (problem.location.line, problem.location.column));
+        Err(Self::Invalid(problems))
+    }
+
+    /// The file that the error is about, as it was named.
     #[must_use]
     pub fn file(&self) -> Option<String> {
         match self {
             Self::Unreadable { path, .. } | Self::Unsettled { path } => Some(path.display().to_string()),
-            Self::Invalid(problems) => problems.first().map(|problem| problem.place.source.to_string()),
+            Self::Invalid(problems) => problems.first().map(|problem| problem.location.source.to_string()),
             Self::NoFile => None,
         }
     }
@@ -86,6 +94,11 @@ impl PolicyError {
     }
 }
 
+/// `; did you mean "…"?`, or nothing.
+fn question(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean {nearest:?}?")).unwrap_or_default()
+}
+
 fn list(problems: &[PolicyProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
@@ -93,23 +106,23 @@ fn list(problems: &[PolicyProblem]) -> String {
 /// One problem and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyProblem {
-    /// Where.
-    pub place: Place,
-    /// What.
+    /// The problem's location.
+    pub location: SourceLocation,
+    /// What is wrong there.
     pub fault: PolicyFault,
 }
 
 impl fmt::Display for PolicyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.fault)
+        write!(f, "{}: {}", self.location, self.fault)
     }
 }
 
-/// What is wrong at a place of a policy file.
+/// A fault at one location of a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyFault {
-    /// It is not TOML.
+    /// The file is not TOML.
     #[error("{0}")]
     Syntax(String),
     /// A key that a policy does not have.
@@ -117,7 +130,7 @@ pub enum PolicyFault {
     UnknownKey {
         /// The key.
         key: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<&'static str>,
     },
     /// A value of the wrong type.
@@ -125,7 +138,7 @@ pub enum PolicyFault {
     WrongType {
         /// The key.
         key: &'static str,
-        /// What belongs there.
+        /// The type that belongs there.
         expected: &'static str,
     },
     /// A role that no RPC asks for.
@@ -133,15 +146,15 @@ pub enum PolicyFault {
     UnknownRole {
         /// The role.
         role: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<&'static str>,
     },
-    /// A caller that is no pattern.
+    /// A caller that is not a valid pattern.
     #[error("{text:?} is not a caller: {error}")]
     Caller {
-        /// As written.
+        /// The text as written.
         text: String,
-        /// Why.
+        /// The reason.
         error: PatternError,
     },
     /// A caller twice in one role.
@@ -156,38 +169,38 @@ pub enum PolicyFault {
     /// A method that the contract does not have.
     #[error("the contract has no method {method:?}{}", question(nearest.as_deref()))]
     UnknownMethod {
-        /// As written.
+        /// The text as written.
         method: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<String>,
     },
     /// A method twice in one rule.
     #[error("{0:?} is listed twice in this rule")]
     MethodTwice(String),
-    /// More than a policy file may have.
+    /// A file larger than a policy file may be.
     #[error("it has {got} bytes; a policy file has at most {allowed}")]
     TooLarge {
-        /// How many it has.
+        /// Its size in bytes.
         got: usize,
-        /// How many it may have.
+        /// The largest size.
         allowed: usize,
     },
-    /// Not the encoding that TOML has.
+    /// A file that is not UTF-8.
     #[error("it is {}", if *utf16 { "UTF-16 text; save it as UTF-8" } else { "not UTF-8 text" })]
     NotUtf8 {
         /// Whether it begins as UTF-16 does.
         utf16: bool,
     },
-    /// A file that binds, denies, audits and tests nothing: rather one that is not written yet than the wish to lock
-    /// everybody out.
+    /// A file that binds, denies, audits and tests nothing. It is more likely one that is not written yet than the wish to
+    /// deny everything.
     #[error("no policy: {0}; a policy that is to give nobody a role says `debug = []` under [roles]")]
     NoPolicy(&'static str),
     /// A mode that does not exist.
     #[error("mode is {mode:?}; it is \"enforce\" or \"audit\"{}", question(*nearest))]
     Mode {
-        /// As written.
+        /// The text as written.
         mode: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<&'static str>,
     },
     /// An audit rule that names neither methods nor a caller.
@@ -204,40 +217,40 @@ pub enum PolicyFault {
     /// A test that does not hold.
     #[error("this test fails: {caller} calls {method}: expected {expected}, but it is {got}")]
     TestFailed {
-        /// Who calls.
+        /// The test's caller.
         caller: String,
-        /// What is called.
+        /// The method.
         method: &'static str,
-        /// What the test says.
+        /// The decision that the test expects.
         expected: String,
-        /// What the policy decides, and by which of its lines.
+        /// The policy's decision, and the line that makes it.
         got: String,
     },
 }
 
-/// What is wrong with a condition on a caller's certificate.
+/// A fault of a condition on a caller's certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConditionFault {
     /// A caller written as a table, without the caller.
     #[error("this table must say which caller it means: caller = \"spiffe://…\"")]
     NoCaller,
-    /// A span of time that cannot be read.
+    /// An invalid duration.
     #[error("{key}: {error}")]
-    Span {
+    Duration {
         /// The condition.
         key: &'static str,
-        /// Why.
-        error: SpanError,
+        /// The reason.
+        error: DurationError,
     },
-    /// A pin that can be nobody's.
+    /// A pin that no certificate can have.
     #[error("{key}: {text:?} pins nothing: {error}")]
     Pin {
         /// The condition.
         key: &'static str,
-        /// As written.
+        /// The text as written.
         text: String,
-        /// Why.
+        /// The reason.
         error: PinError,
     },
     /// An empty list of pins.
@@ -248,58 +261,58 @@ pub enum ConditionFault {
     PinTwice {
         /// The condition.
         key: &'static str,
-        /// As written.
+        /// The text as written.
         text: String,
     },
-    /// A serial number that nobody's certificate is named by.
+    /// A serial number without the one authority that gave it.
     #[error("a serial number is one only of one authority's certificates: name it with issuer_key_id, once")]
     SerialWithoutIssuer,
-    /// A condition that means nothing good in a deny rule.
+    /// A condition that a deny rule must not have.
     #[error("{0}")]
     NotInDeny(&'static str),
-    /// A condition that only a deny rule has.
-    #[error("certificate_older_than belongs into a deny rule; a role says max_certificate_age")]
+    /// A condition that only a deny rule may have.
+    #[error("certificate_older_than belongs in a deny rule; a role says max_certificate_age")]
     NotInRole,
 }
 
-/// What is wrong with a `[[test]]`.
+/// A fault of a `[[test]]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestFault {
     /// A key is missing.
     #[error("a test must have {0}")]
     Missing(&'static str),
-    /// Neither an ID nor one of the two words.
+    /// A caller that is neither a SPIFFE ID nor one of the two words.
     #[error("{text:?} is no caller of a test: a SPIFFE ID, \"anonymous\" or \"local-admin\"{}", question(*nearest))]
     Caller {
-        /// As written.
+        /// The text as written.
         text: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<&'static str>,
     },
-    /// A pattern instead of an ID.
+    /// A caller pattern instead of a SPIFFE ID.
     #[error("{0:?} is many callers; a test calls as one")]
     Pattern(String),
-    /// Neither allow nor deny.
+    /// An expectation that is neither allow nor deny.
     #[error("expect is {text:?}; it is \"allow\" or \"deny\"{}", question(*nearest))]
     Expect {
-        /// As written.
+        /// The text as written.
         text: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<&'static str>,
     },
-    /// A reason that no decision has.
+    /// A reason that no decision can have.
     #[error("no decision has the reason {text:?}{}", question(*nearest))]
     Reason {
-        /// As written.
+        /// The text as written.
         text: String,
-        /// What was probably meant.
+        /// The nearest known word.
         nearest: Option<&'static str>,
     },
-    /// An allowed call with a reason.
+    /// A reason for an allowed call.
     #[error("what is allowed has no reason; {0} goes with expect = \"deny\"")]
     ReasonOfAllowed(Reason),
-    /// A certificate of somebody who has none.
+    /// Facts about the certificate of a caller who has none.
     #[error("{0} has no certificate; only a SPIFFE ID has one")]
     NoCertificate(&'static str),
 }

@@ -1,4 +1,4 @@
-//! Reads a policy file. It collects every problem before it gives up, and accepts nothing it does not understand.
+//! Parses a policy file. It collects all problems rather than stop at the first, and accepts nothing it does not know.
 
 mod conditions;
 mod rules;
@@ -6,28 +6,28 @@ mod test;
 
 use std::collections::HashSet;
 
+use avouch_text::suggest;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::{Place, Policy, PolicyError, PolicyFault, PolicyProblem};
+use super::test::Test;
+use super::{Policy, PolicyError, PolicyFault, PolicyProblem, SourceLocation};
 use crate::methods::{MethodIndex, Methods};
 use crate::pattern::CallerPattern;
-use crate::suggest::nearest;
-
-use self::test::Test;
 
 /// The largest policy file. One with 10,000 rules has half of it, and a policy must fit into the message that serves it.
 pub const MAX_POLICY_BYTES: usize = 1024 * 1024;
 
-/// What some editors put before UTF-8 text (a byte order mark); it says nothing.
+/// The byte order mark that some editors put before UTF-8 text.
 const BOM: char = '\u{feff}';
 
-/// `may_be_nothing`: whether a text that says nothing is a policy that gives nobody a role.
-pub(super) fn parse(
+/// The policy that `whole` describes, and its tests, which have not been run yet. `may_be_nothing`: whether a text
+/// without content is accepted as a policy that gives nobody a role.
+pub(crate) fn parse(
     source: &str,
     whole: &str,
     methods: &Methods,
     may_be_nothing: bool,
-) -> Result<Policy, PolicyError> {
+) -> Result<(Policy, Vec<Test>), PolicyError> {
     let text = whole.strip_prefix(BOM).unwrap_or(whole);
     let mut reader = Reader {
         policy: Policy::new(source, whole, methods),
@@ -53,16 +53,9 @@ pub(super) fn parse(
             }
         }
     }
-    if reader.problems.is_empty() {
-        reader.test();
-    }
-    let Reader { policy, mut problems, .. } = reader;
-    if problems.is_empty() {
-        Ok(policy)
-    } else {
-        problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
-        Err(PolicyError::Invalid(problems))
-    }
+    let Reader { mut policy, problems, tests, .. } = reader;
+    policy.tests = tests.len();
+    PolicyError::unless_empty(problems).map(|()| (policy, tests))
 }
 
 struct Reader<'a> {
@@ -70,15 +63,14 @@ struct Reader<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
     problems: Vec<PolicyProblem>,
-    /// What a deny rule without a mode of its own does.
+    /// The mode of a deny rule without a mode of its own.
     audit_all: bool,
-    /// Run when everything is read.
     tests: Vec<Test>,
 }
 
 impl Reader<'_> {
     fn document(&mut self, document: &DeTable<'_>) {
-        // First: the table is sorted by key, and the rules ask for it.
+        // Before all other keys, which the table has in alphabetical order: the rules depend on it.
         if let Some((key, value)) = document.iter().find(|(key, _)| key.get_ref() == "mode") {
             let at = key.span().start;
             self.audit_all = self.mode(at, value) == Some(true);
@@ -104,7 +96,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A role that is bound to nobody says something, and so does the audit mode; a header with nothing below it does not.
+    /// Refuses a file without content. A role that is bound to nobody counts as content, and so does the audit mode; a
+    /// table header with nothing below it does not.
     fn says_something(&mut self, document: &DeTable<'_>) {
         let Policy { roles, denies, audit, audits, .. } = &self.policy;
         let roles = roles.iter().any(|role| role.line.is_some());
@@ -131,7 +124,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The methods as written, and all that they stand for, sorted.
+    /// The methods as written, and the indices of all methods that they stand for, sorted.
     fn methods(&mut self, at: usize, list: &DeArray<'_>) -> Option<(Vec<String>, Vec<MethodIndex>)> {
         if list.is_empty() {
             self.problem(at, PolicyFault::NoMethods);
@@ -170,7 +163,7 @@ impl Reader<'_> {
     }
 
     fn unknown_key(&mut self, at: usize, key: &str, known: &[&'static str]) {
-        let nearest = nearest_static(key, known);
+        let nearest = suggest(key, known.iter().copied());
         self.problem(at, PolicyFault::UnknownKey { key: key.to_owned(), nearest });
     }
 
@@ -179,21 +172,20 @@ impl Reader<'_> {
     }
 
     fn problem(&mut self, at: usize, fault: PolicyFault) {
+        let location = self.location(at);
+        self.problems.push(PolicyProblem { location, fault });
+    }
+
+    fn location(&self, at: usize) -> SourceLocation {
         let line = self.line(at);
         let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
         let column = self.text.get(start..at).map(|before| before.chars().count() + 1);
-        let place = Place { column, ..self.policy.place(Some(line)) };
-        self.problems.push(PolicyProblem { place, fault });
+        SourceLocation { column, ..self.policy.location(Some(line)) }
     }
 
     fn line(&self, at: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= at)
     }
-}
-
-fn nearest_static(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    let found = nearest(word, known.iter().copied())?;
-    known.iter().copied().find(|known| *known == found)
 }
 
 /// One method by its path, or all of a service by `/package.Service/*`.
@@ -216,5 +208,5 @@ fn nearest_method(methods: &Methods, text: &str) -> Option<String> {
         .map(|(service, _)| format!("{service}/*"))
         .collect();
     let candidates = methods.iter().map(|method| method.path).chain(services.iter().map(String::as_str));
-    nearest(text, candidates).map(str::to_owned)
+    suggest(text, candidates).map(str::to_owned)
 }

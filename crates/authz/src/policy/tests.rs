@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{POLICY, id, methods, policy};
 
 fn problems(text: &str) -> Vec<String> {
-    let error = Policy::parse("policy.toml", text, &methods()).unwrap_err();
+    let error = Policy::load("policy.toml", text, &methods()).unwrap_err();
     error.problems().iter().map(ToString::to_string).collect()
 }
 
@@ -39,7 +39,7 @@ fn a_file_that_says_nothing_is_no_policy() {
         let problem = problem(text);
         assert!(problem.starts_with("policy.toml:1:1: no policy: ") && problem.contains(why), "{problem}");
         assert!(problem.ends_with("says `debug = []` under [roles]"), "{problem}");
-        Policy::parse_told("policy.toml", text, &methods()).unwrap();
+        Policy::load_told("policy.toml", text, &methods()).unwrap();
     }
 }
 
@@ -64,8 +64,8 @@ fn a_file_that_says_little_is_a_policy() {
 
 #[test]
 fn what_a_process_tells_of_its_policy_may_be_nothing_but_not_bad() {
-    assert!(Policy::parse_told("(no policy file)", "", &methods()).is_ok());
-    assert!(Policy::parse_told("policy.toml", "[rolls]\n", &methods()).is_err());
+    assert!(Policy::load_told("(no policy file)", "", &methods()).is_ok());
+    assert!(Policy::load_told("policy.toml", "[rolls]\n", &methods()).is_err());
 }
 
 #[test]

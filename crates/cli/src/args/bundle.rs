@@ -1,9 +1,13 @@
 //! `avouch bundle`.
 
+use super::global::GlobalArgs;
+use crate::commands::bundle;
+use crate::error::CliError;
 use clap::{Args, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum BundleCommand {
+pub(super) enum BundleCommand {
     /// Show the trust bundle; with --json in the SPIFFE bundle format
     #[command(after_help = "\
 Examples:
@@ -14,8 +18,15 @@ Examples:
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct BundleShow {
+pub(super) struct BundleShow {
     /// Write the root certificates as PEM
     #[arg(long, conflicts_with = "json")]
-    pub(crate) pem: bool,
+    pem: bool,
+}
+
+impl BundleCommand {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let Self::Show(args) = self;
+        bundle::show(&global.admin(), args.pem, global.output()).await
+    }
 }

@@ -1,13 +1,16 @@
 //! `avouch cert`.
 
+use super::global::GlobalArgs;
+use crate::commands::cert::{self, Conversion, Within};
+use crate::convert::Format;
+use crate::error::CliError;
 use avouch_spiffe::SpiffeId;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
+use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum CertCommand {
+pub(super) enum CertCommand {
     /// Look into certificates, a chain, a bundle, a request, or what a server presents, item by item
     #[command(after_help = "\
 Examples:
@@ -63,107 +66,105 @@ Examples:
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CertInspect {
+pub(super) struct CertInspect {
     /// A file, or a server; - reads standard input
     #[arg(value_name = "FILE|HOST:PORT")]
-    pub(crate) what: PathBuf,
+    what: PathBuf,
     /// Also verify the chain against these roots, in PEM or as a SPIFFE bundle
     #[arg(long, value_name = "FILE")]
-    pub(crate) bundle: Option<PathBuf>,
+    bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CertLint {
+pub(super) struct CertLint {
     /// Files with certificates, chains or bundles; - reads standard input
     #[arg(value_name = "FILE", required = true)]
-    pub(crate) files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
-/// A form of certificates.
+/// The forms, as they are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
+enum Form {
     Pem,
     Der,
     Pkcs12,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CertConvert {
+pub(super) struct CertConvert {
     /// A file with certificates, in PEM, in DER, or a SPIFFE bundle; - reads standard input
     #[arg(value_name = "FILE")]
-    pub(crate) input: PathBuf,
+    input: PathBuf,
     /// The form to write
     #[arg(long, value_enum)]
-    pub(crate) to: Form,
+    to: Form,
     /// Where to write [default: standard output]
     #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// A PEM file with the private key of the first certificate, to be written beside it
     #[arg(long, value_name = "FILE", requires = "out")]
-    pub(crate) key: Option<PathBuf>,
+    key: Option<PathBuf>,
     /// A file whose first line is the password of the PKCS#12 archive
     #[arg(long, value_name = "FILE", required_if_eq("to", "pkcs12"))]
-    pub(crate) password_file: Option<PathBuf>,
+    password_file: Option<PathBuf>,
     /// Overwrite what is there
     #[arg(long, requires = "out")]
-    pub(crate) force: bool,
+    force: bool,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CertNeedsRenewal {
+pub(super) struct CertNeedsRenewal {
     /// A file with a certificate or chain; - reads standard input
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     /// How little may be left: a part of its life, or a time as in 8h. A workload renews at half of its life, so a third
     /// left means that it did not
     #[arg(long, value_name = "PERCENT|TIME", default_value = "33%")]
-    pub(crate) within: Within,
+    within: Within,
 }
 
-/// How little may be left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Within {
-    /// Of the whole life.
-    Percent(u32),
-    Time(Duration),
+#[derive(Debug, Args)]
+pub(super) struct CertList {
+    /// Also certificates that have expired
+    #[arg(long)]
+    all: bool,
+    /// Only this identity's
+    #[arg(long, value_name = "SPIFFE_ID")]
+    id: Option<SpiffeId>,
 }
 
-impl FromStr for Within {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_suffix('%') {
-            None => crate::timespan::parse(text).map(Self::Time).map_err(|error| error.to_string()),
-            Some(number) => match number.parse() {
-                Ok(percent) if percent <= 100 && !number.starts_with('+') => Ok(Self::Percent(percent)),
-                _ => {
-                    Err(format!("{text:?} is no part of a life; write for example 20%, or a time such as 8h"))
-                }
-            },
+impl From<Form> for Format {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Pem => Self::Pem,
+            Form::Der => Self::Der,
+            Form::Pkcs12 => Self::Pkcs12,
         }
     }
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct CertList {
-    /// Also certificates that have expired
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Only this identity's
-    #[arg(long, value_name = "SPIFFE_ID")]
-    pub(crate) id: Option<SpiffeId>,
+impl CertCommand {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let output = global.output();
+        match self {
+            Self::Inspect(args) => cert::inspect(&args.what, args.bundle.as_deref(), output).await,
+            Self::Lint(args) => cert::lint(&args.files, output),
+            Self::Convert(args) => cert::convert(&args.conversion()),
+            Self::NeedsRenewal(args) => cert::needs_renewal(&args.file, args.within, output),
+            Self::List(args) => cert::list(&global.admin(), args.all, args.id.as_ref(), output).await,
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_be_left_is_a_part_or_a_time() {
-        assert_eq!("20%".parse(), Ok(Within::Percent(20)));
-        assert_eq!("8h".parse(), Ok(Within::Time(Duration::from_secs(28_800))));
-        for text in ["", "%", "101%", "-1%", "+1%", "1.5%", "20", "20 %", "h"] {
-            assert!(text.parse::<Within>().is_err(), "{text:?}");
+impl CertConvert {
+    fn conversion(&self) -> Conversion<'_> {
+        Conversion {
+            input: &self.input,
+            to: self.to.into(),
+            out: self.out.as_deref(),
+            key: self.key.as_deref(),
+            password_file: self.password_file.as_deref(),
+            force: self.force,
         }
     }
 }

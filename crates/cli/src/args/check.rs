@@ -1,8 +1,13 @@
 //! `avouch check`.
 
-use super::Sources;
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
 use crate::checks::Selection;
+use crate::commands::check;
+use crate::error::CliError;
+use avouch_time::ConfigDuration;
 use clap::Args;
+use std::process::ExitCode;
 use std::time::Duration;
 
 pub(super) const HELP: &str = "\
@@ -18,14 +23,21 @@ The command explain says what an id means and what to do.
 Exit status: 0 nothing is bad, 1 something is, 2 wrong usage.";
 
 #[derive(Debug, Args)]
-pub(crate) struct Check {
+pub(super) struct CheckArgs {
     /// Look again until nothing is bad any more, for at most so long, as in 30s
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse, conflicts_with = "from")]
-    pub(crate) wait: Option<Duration>,
+    #[arg(long, value_name = "TIME", conflicts_with = "from")]
+    wait: Option<ConfigDuration>,
     /// Show one check, or those of a category (repeatable): issuer, clock, identity, trust, policy, transport,
     /// storage, records
     #[arg(long, value_name = "AV-nnn|CATEGORY")]
-    pub(crate) only: Vec<Selection>,
+    only: Vec<Selection>,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
+}
+
+impl CheckArgs {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let wait = self.wait.map(Duration::from).unwrap_or_default();
+        check::run(&self.sources.sources(global), &self.only, wait, global.output()).await
+    }
 }

@@ -1,11 +1,15 @@
 //! `avouch config`.
 
+use super::global::GlobalArgs;
+use crate::commands::config;
+use crate::error::CliError;
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum ConfigCommand {
+pub(super) enum ConfigCommand {
     /// Show every key of a program's configuration, its value, and where that comes from; secrets are hidden
     #[command(after_help = "\
 Examples:
@@ -19,11 +23,18 @@ flag --show-config. It starts nothing. A name without a slash is looked for besi
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ConfigShow {
+pub(super) struct ConfigShow {
     /// The program, by name or path
     #[arg(value_name = "PROGRAM")]
-    pub(crate) program: PathBuf,
+    program: PathBuf,
     /// Its flags, such as --config FILE and --set SECTION.KEY=VALUE
     #[arg(value_name = "FLAGS", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) flags: Vec<OsString>,
+    flags: Vec<OsString>,
+}
+
+impl ConfigCommand {
+    pub(super) fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let Self::Show(args) = self;
+        config::show(&args.program, &args.flags, global.output())
+    }
 }

@@ -1,19 +1,23 @@
 //! `avouch dump`.
 
-use super::Sources;
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
+use crate::commands::dump;
+use crate::error::CliError;
 use clap::Args;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-pub(crate) struct Dump {
+pub(super) struct DumpArgs {
     /// Where to write it; - writes to standard output [default: avouch-TIME.tgz in this directory]
     #[arg(value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    file: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
 }
 
-pub(crate) const EXAMPLES: &str = "\
+pub(super) const HELP: &str = "\
 Examples:
   avouch dump
   avouch dump before-the-upgrade.tgz
@@ -23,3 +27,9 @@ Everything the commands that read show, in one file for its owner alone: every o
 It holds no key and no token; it holds who called whom, so give it to those who may know.
 
 Exit status: 0 written, 1 not written or nobody answers, 2 wrong usage.";
+
+impl DumpArgs {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        dump::run(self.file.as_deref(), &self.sources.sources(global), global.output()).await
+    }
+}

@@ -1,21 +1,25 @@
 //! `avouch edges`.
 
-use super::Sources;
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
+use crate::commands::edges::{self, Wanted};
+use crate::error::CliError;
 use clap::Args;
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-pub(crate) struct Edges {
+pub(super) struct EdgesArgs {
     /// Only where calls were refused, or would have been but for audit mode
     #[arg(long)]
-    pub(crate) refused: bool,
+    refused: bool,
     /// Also what commands like this one call
     #[arg(long)]
-    pub(crate) all: bool,
+    all: bool,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
 }
 
-pub(crate) const EXAMPLES: &str = "\
+pub(super) const HELP: &str = "\
 Examples:
   avouch edges
   avouch edges --refused
@@ -26,3 +30,10 @@ Examples:
 Asks each workload what it counted since it started. × marks refused calls, ‼ those that audit mode let through.
 
 Exit status: 0 there are some, 1 there are none or nobody answers, 2 wrong usage.";
+
+impl EdgesArgs {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let wanted = Wanted { refused: self.refused, all: self.all };
+        edges::run(&self.sources.sources(global), wanted, global.output()).await
+    }
+}

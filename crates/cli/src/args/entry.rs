@@ -1,11 +1,16 @@
 //! `avouch entry`.
 
+use super::global::GlobalArgs;
+use crate::commands::entry::{self, NewEntry};
+use crate::error::CliError;
 use avouch_spiffe::SpiffeId;
+use avouch_time::ConfigDuration;
 use clap::{Args, Subcommand};
+use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum EntryCommand {
+pub(super) enum EntryCommand {
     /// Register an identity
     #[command(after_help = "\
 Examples:
@@ -35,24 +40,47 @@ Examples:
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct EntryAdd {
+pub(super) struct EntryAdd {
     /// As in spiffe://market.example/orders
     #[arg(value_name = "SPIFFE_ID")]
-    pub(crate) spiffe_id: SpiffeId,
+    spiffe_id: SpiffeId,
     /// Life of its certificates, as in 20s or 1h [default: the issuer's]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) ttl: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<ConfigDuration>,
     /// A DNS name its certificates carry for clients that want one (repeatable); it authorizes nothing
     #[arg(long = "dns", value_name = "NAME")]
-    pub(crate) dns_names: Vec<String>,
+    dns_names: Vec<String>,
     /// How long after expiry it may still recover, as in 24h [default: the issuer's]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) recovery_window: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    recovery_window: Option<ConfigDuration>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct OneEntry {
+pub(super) struct OneEntry {
     /// As in spiffe://market.example/orders
     #[arg(value_name = "SPIFFE_ID")]
-    pub(crate) spiffe_id: SpiffeId,
+    spiffe_id: SpiffeId,
+}
+
+impl EntryCommand {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let (admin, output) = (global.admin(), global.output());
+        match self {
+            Self::Add(args) => entry::add(&admin, &args.entry(), output).await,
+            Self::List => entry::list(&admin, output).await,
+            Self::Show(args) => entry::show(&admin, &args.spiffe_id, output).await,
+            Self::Rm(args) => entry::remove(&admin, &args.spiffe_id).await,
+        }
+    }
+}
+
+impl EntryAdd {
+    fn entry(&self) -> NewEntry {
+        NewEntry {
+            spiffe_id: self.spiffe_id.clone(),
+            svid_ttl: self.ttl.map(Duration::from),
+            dns_names: self.dns_names.clone(),
+            recovery_window: self.recovery_window.map(Duration::from),
+        }
+    }
 }

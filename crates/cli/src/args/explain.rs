@@ -1,8 +1,12 @@
 //! `avouch explain`.
 
-use super::Sources;
-use crate::explain::{Moment, Peer, What};
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
+use crate::commands::explain;
+use crate::error::CliError;
+use crate::explain::{ExplainTarget, Moment, Peer};
 use clap::Args;
+use std::process::ExitCode;
 
 pub(super) const HELP: &str = "\
 Examples:
@@ -19,10 +23,10 @@ explained offline. Processes remember only their latest records.
 Exit status: 0 explained, 1 nobody has a record of it, 2 wrong usage.";
 
 #[derive(Debug, Args)]
-pub(crate) struct Explain {
+pub(super) struct ExplainArgs {
     /// A decision (d-…), a connection (conn-…), a client's address and port, a check (AV-nnn) or a reason
     #[arg(value_name = "WHAT", required_unless_present = "connection")]
-    what: Option<What>,
+    what: Option<ExplainTarget>,
     /// The connection of this client, as its error line names it
     #[arg(long, value_name = "ADDRESS:PORT[,TIME]", conflicts_with = "what")]
     connection: Option<Peer>,
@@ -30,15 +34,24 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "TIME")]
     at: Option<Moment>,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
 }
 
-impl Explain {
+impl ExplainArgs {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        match self.target() {
+            Some(target) => explain::run(&target, &self.sources.sources(global), global.output()).await,
+            None => Ok(ExitCode::from(2)),
+        }
+    }
+
     /// What is to be explained; nothing only if the parser let nothing through.
-    pub(crate) fn what(&self) -> Option<What> {
-        let what = self.what.clone().or_else(|| self.connection.clone().map(What::Peer))?;
-        Some(match what {
-            What::Peer(peer) => What::Peer(Peer { at: self.at.map(|at| at.0).or(peer.at), ..peer }),
+    fn target(&self) -> Option<ExplainTarget> {
+        let target = self.what.clone().or_else(|| self.connection.clone().map(ExplainTarget::Peer))?;
+        Some(match target {
+            ExplainTarget::Peer(peer) => {
+                ExplainTarget::Peer(Peer { at: self.at.map(|at| at.0).or(peer.at), ..peer })
+            }
             other => other,
         })
     }

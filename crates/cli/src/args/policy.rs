@@ -1,14 +1,17 @@
 //! `avouch policy`.
 
-use super::Sources;
-use avouch_spiffe::SpiffeId;
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
+use crate::commands::policy::{self, ApiSource, NamedCaller, Question};
+use crate::error::CliError;
+use avouch_time::ConfigDuration;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum PolicyCommand {
+pub(super) enum PolicyCommand {
     /// Check a policy file: all problems with their places, its tests, and lines without any effect
     #[command(after_help = "\
 Examples:
@@ -59,104 +62,101 @@ Exit status: 0 yes, 1 no or nobody knows, 2 wrong usage."
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyFile {
+pub(super) struct PolicyFile {
     /// The policy
     #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    file: PathBuf,
     #[command(flatten)]
-    pub(crate) api: Api,
+    api: ApiArgs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyDiff {
+pub(super) struct PolicyDiff {
     /// The policy before
     #[arg(value_name = "A")]
-    pub(crate) before: PathBuf,
+    before: PathBuf,
     /// The policy after
     #[arg(value_name = "B")]
-    pub(crate) after: PathBuf,
+    after: PathBuf,
     /// Exit with 1 if something changes
     #[arg(long)]
-    pub(crate) exit_code: bool,
+    exit_code: bool,
     #[command(flatten)]
-    pub(crate) api: Api,
+    api: ApiArgs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PolicyCanI {
+pub(super) struct PolicyCanI {
     /// A SPIFFE ID, anonymous or local-admin
     #[arg(value_name = "CALLER")]
-    pub(crate) caller: Who,
+    caller: NamedCaller,
     /// As in /market.ledger.v1.Ledger/Post
     #[arg(value_name = "METHOD")]
-    pub(crate) method: String,
+    method: String,
     /// How old the caller's certificate is, as in 10m, where the policy asks for it
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) certificate_age: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    certificate_age: Option<ConfigDuration>,
     /// Ask this policy file instead of the policies in force
     #[arg(long, value_name = "FILE")]
-    pub(crate) policy: Option<PathBuf>,
+    policy: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) api: Api,
+    api: ApiArgs,
 }
 
 /// Where the methods and their rules come from.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Api {
+#[derive(Debug, Args)]
+pub(super) struct ApiArgs {
     /// Methods and rules of all protos below DIR (repeatable)
     #[arg(long, value_name = "DIR", help_heading = "Methods and their rules")]
-    pub(crate) proto: Vec<PathBuf>,
+    proto: Vec<PathBuf>,
     /// Where imports of the protos are found (repeatable) [default: the DIR itself]
     #[arg(long, value_name = "DIR", requires = "proto", help_heading = "Methods and their rules")]
-    pub(crate) include: Vec<PathBuf>,
+    include: Vec<PathBuf>,
     /// Rules of protos that cannot be annotated, as for avouch-build
     #[arg(long, value_name = "FILE", requires = "proto", help_heading = "Methods and their rules")]
-    pub(crate) rules: Option<PathBuf>,
+    rules: Option<PathBuf>,
     /// Methods and rules in an encoded FileDescriptorSet, such as a build's descriptor.bin (repeatable)
     #[arg(long, value_name = "FILE", help_heading = "Methods and their rules")]
-    pub(crate) descriptors: Vec<PathBuf>,
+    descriptors: Vec<PathBuf>,
     /// Methods and rules of a running service, by its name or SPIFFE ID
     #[arg(long, value_name = "NAME|SPIFFE_ID", conflicts_with_all = ["proto", "descriptors"], help_heading = "Methods and their rules")]
-    pub(crate) service: Option<String>,
+    service: Option<String>,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
 }
 
-/// Somebody who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Who {
-    Peer(SpiffeId),
-    Anonymous,
-    LocalAdmin,
-}
-
-impl FromStr for Who {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "anonymous" => Ok(Self::Anonymous),
-            "local-admin" => Ok(Self::LocalAdmin),
-            _ => {
-                let id: SpiffeId = text.parse().map_err(|error| {
-                    format!("{text:?} is no caller: write a SPIFFE ID, anonymous or local-admin ({error})")
-                })?;
-                if id.is_root() {
-                    Err(format!("{text:?} is a trust domain and nobody in it"))
-                } else {
-                    Ok(Self::Peer(id))
-                }
+impl PolicyCommand {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let output = global.output();
+        match self {
+            Self::Check(args) => policy::check(&args.file, &args.api.source(global), output).await,
+            Self::Test(args) => policy::test(&args.file, &args.api.source(global), output).await,
+            Self::Matrix(args) => policy::matrix(&args.file, &args.api.source(global), output).await,
+            Self::Diff(args) => {
+                let api = args.api.source(global);
+                policy::diff(&args.before, &args.after, &api, args.exit_code, output).await
+            }
+            Self::CanI(args) => {
+                let question = Question {
+                    caller: args.caller.clone(),
+                    method: args.method.clone(),
+                    certificate_age: args.certificate_age.map(Duration::from),
+                };
+                policy::can_i(&question, args.policy.as_deref(), &args.api.source(global), output).await
             }
         }
     }
 }
 
-impl std::fmt::Display for Who {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Peer(id) => write!(f, "{id}"),
-            Self::Anonymous => f.write_str("anonymous"),
-            Self::LocalAdmin => f.write_str("local-admin"),
+impl ApiArgs {
+    fn source(&self, global: &GlobalArgs) -> ApiSource {
+        ApiSource {
+            protos: self.proto.clone(),
+            includes: self.include.clone(),
+            rules: self.rules.clone(),
+            descriptors: self.descriptors.clone(),
+            service: self.service.clone(),
+            sources: self.sources.sources(global),
         }
     }
 }

@@ -1,31 +1,36 @@
 //! `avouch tap`.
 
-use super::Sources;
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
+use crate::commands::tap::{self, RecordFormat, RecordView};
+use crate::error::CliError;
+use crate::output::Output;
 use clap::{Args, ValueEnum};
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-pub(crate) struct Tap {
+pub(super) struct TapArgs {
     /// Only what was refused, or would have been but for audit mode
     #[arg(long)]
-    pub(crate) denied: bool,
+    denied: bool,
     /// Also the calls of commands like this one
     #[arg(long)]
-    pub(crate) all: bool,
+    all: bool,
     /// Go on with what happens from now on, until interrupted
     #[arg(long, short, conflicts_with = "from")]
-    pub(crate) follow: bool,
+    follow: bool,
     /// Only what is about WHAT: the id of a record, a trace id, a serial, a SPIFFE ID or an address
     #[arg(long, value_name = "WHAT")]
-    pub(crate) about: Option<String>,
+    about: Option<String>,
     /// How a record is written [default: text; with --json: json]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(crate) format: Option<Format>,
+    format: Option<Format>,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+enum Format {
     /// A line for people
     Text,
     /// A JSON object on each line
@@ -34,7 +39,7 @@ pub(crate) enum Format {
     Alb,
 }
 
-pub(crate) const EXAMPLES: &str = "\
+pub(super) const HELP: &str = "\
 Examples:
   avouch tap
   avouch tap --denied --follow
@@ -45,3 +50,17 @@ Examples:
 The records of everybody, oldest first: who connected, and whose calls were refused.
 
 Exit status: 0 there are some, 1 there are none or nobody answers, 2 wrong usage.";
+
+impl TapArgs {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let format = match (self.format, global.output()) {
+            (Some(Format::Text), _) | (None, Output::Text) => RecordFormat::Text,
+            (Some(Format::Json), _) | (None, Output::Json) => RecordFormat::Json,
+            (Some(Format::Alb), _) => RecordFormat::Alb,
+        };
+        let about = self.about.clone().unwrap_or_default();
+        let view = RecordView { format, denied: self.denied, all: self.all, about };
+        let sources = self.sources.sources(global);
+        if self.follow { tap::follow(&sources, view).await } else { tap::list(&sources, &view).await }
+    }
+}

@@ -1,12 +1,18 @@
 //! `avouch token`.
 
+use super::global::GlobalArgs;
+use crate::commands::entry::NewEntry;
+use crate::commands::token::{self, NewToken};
+use crate::error::CliError;
 use avouch_spiffe::SpiffeId;
+use avouch_time::ConfigDuration;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
+pub(super) enum TokenCommand {
     /// Make a join token and print it, once: it is a secret, for one workload, for one use
     #[command(after_help = "\
 Examples:
@@ -21,26 +27,51 @@ run again, and nobody reads the token on the way.")]
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct TokenCreate {
+pub(super) struct TokenCreate {
     /// The identity to join as; it must be registered, unless --register is given
     #[arg(value_name = "SPIFFE_ID")]
-    pub(crate) spiffe_id: SpiffeId,
+    spiffe_id: SpiffeId,
     /// How long the token may be used, as in 10m or 1h [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) ttl: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    ttl: Option<ConfigDuration>,
     /// Write the token into FILE, for its owner alone (mode 0600), rather than to standard output
     #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
+    out: Option<PathBuf>,
     /// Register the identity first, unless it is registered
     #[arg(long)]
-    pub(crate) register: bool,
+    register: bool,
     /// With --register: a DNS name its certificates carry (repeatable)
     #[arg(long = "dns", value_name = "NAME", requires = "register")]
-    pub(crate) dns_names: Vec<String>,
+    dns_names: Vec<String>,
     /// With --register: life of its certificates, as in 20s or 1h [default: the issuer's]
-    #[arg(long, value_name = "TIME", requires = "register", value_parser = crate::timespan::parse)]
-    pub(crate) svid_ttl: Option<Duration>,
+    #[arg(long, value_name = "TIME", requires = "register")]
+    svid_ttl: Option<ConfigDuration>,
     /// How long to wait for an issuer that does not answer yet, as in 30s [default: not at all]
-    #[arg(long, value_name = "TIME", value_parser = crate::timespan::parse)]
-    pub(crate) wait: Option<Duration>,
+    #[arg(long, value_name = "TIME")]
+    wait: Option<ConfigDuration>,
+}
+
+impl TokenCommand {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let Self::Create(args) = self;
+        token::create(&global.admin(), &args.token(), global.output()).await
+    }
+}
+
+impl TokenCreate {
+    fn token(&self) -> NewToken {
+        let entry = NewEntry {
+            spiffe_id: self.spiffe_id.clone(),
+            svid_ttl: self.svid_ttl.map(Duration::from),
+            dns_names: self.dns_names.clone(),
+            recovery_window: None,
+        };
+        NewToken {
+            spiffe_id: self.spiffe_id.clone(),
+            ttl: self.ttl.map(Duration::from),
+            out: self.out.clone(),
+            register: self.register.then_some(entry),
+            wait: self.wait.map(Duration::from).unwrap_or_default(),
+        }
+    }
 }

@@ -1,18 +1,22 @@
 //! `avouch whois`.
 
-use super::Sources;
+use super::global::GlobalArgs;
+use super::sources::SourceArgs;
+use crate::commands::whois;
+use crate::error::CliError;
 use clap::Args;
+use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-pub(crate) struct Whois {
+pub(super) struct WhoisArgs {
     /// An address (with or without port), a certificate's serial, a SPIFFE ID or a trace id
     #[arg(value_name = "ADDR|SERIAL|SPIFFE-ID|TRACE-ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) what: String,
+    what: String,
     #[command(flatten)]
-    pub(crate) sources: Sources,
+    sources: SourceArgs,
 }
 
-pub(crate) const EXAMPLES: &str = "\
+pub(super) const HELP: &str = "\
 Examples:
   avouch whois spiffe://market.example/orders
   avouch whois 127.0.0.1:51234
@@ -22,3 +26,9 @@ Examples:
 What the issuer and every workload know of it: entry, certificates, where it runs, connections, decisions.
 
 Exit status: 0 somebody knows it, 1 nobody does or nobody answers, 2 wrong usage.";
+
+impl WhoisArgs {
+    pub(super) async fn run(&self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        whois::run(&self.what, &self.sources.sources(global), global.output()).await
+    }
+}

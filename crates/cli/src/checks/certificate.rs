@@ -2,14 +2,14 @@
 
 use crate::output;
 
-/// One demand on a certificate.
+/// A demand on a certificate.
 pub(super) struct Item {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     pub(super) meaning: &'static str,
 }
 
-/// By id; the same ids as in [`inspect`](crate::inspect).
+/// The items by id; the ids are those of [`inspect`](crate::inspect).
 pub(super) const ITEMS: &[Item] = &[
     Item {
         id: "AV-000",

@@ -1,17 +1,19 @@
-//! Do the clocks agree well enough for certificates that live for minutes?
+//! Checks of the clocks: whether they agree well enough for certificates that live for minutes.
 
-use super::view::Process;
-use super::{Category, Check, Finding, Level, Subject, View};
-use crate::timespan;
-use std::time::{Duration, SystemTime};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level, Subject};
+use super::view::{Process, View};
+use crate::clocks::ClockOffset;
+use std::time::Duration;
 
-/// SVIDs are dated back by this much; beyond it a peer refuses what was just issued.
+/// The offset from which the check fails: SVIDs are backdated by this much, and beyond it a peer rejects a certificate
+/// that was just issued.
 const BAD: Duration = Duration::from_secs(30);
-/// Far more than clocks that are set by the network differ.
+/// The offset from which the check warns: far more than between clocks that are synchronized by NTP.
 const WARNING: Duration = Duration::from_secs(5);
-/// The issuer's answer comes in within this time, so that much says nothing about clocks.
+/// The offset of this machine that says nothing about clocks: the issuer's answer comes in within this time.
 const GATHERING: Duration = Duration::from_secs(15);
-/// Asking everybody takes no longer than this, even where many keep silent.
+/// The longest that asking everybody takes, even where many keep silent.
 const ASKING: Duration = Duration::from_secs(120);
 
 pub(super) const CHECKS: &[Check] = &[
@@ -45,67 +47,37 @@ pub(super) const CHECKS: &[Check] = &[
 
 fn workloads(view: &View<'_>) -> Vec<Finding> {
     view.each_workload(|process| {
-        // The measurement is exact, and may be old: a clock that jumped since shows only in the other.
-        let (ahead, difference) = match (measured(process), seen(view, process)) {
-            (Some((_, measured)), Some((ahead, seen))) if seen > measured + BAD => (ahead, seen),
-            (Some(measured), _) => measured,
-            (None, Some(seen)) => seen,
-            (None, None) => return None,
+        // The measurement on the trust stream is exact but may be old: a clock that jumped since then shows only in the
+        // other offset.
+        let offset = match (ClockOffset::measured(process.status), seen(view, process)) {
+            (Some(measured), Some(seen)) if seen.amount > measured.amount + BAD => seen,
+            (measured, seen) => measured.or(seen)?,
         };
-        Some((level(difference, WARNING), words(ahead, difference)))
+        Some((level(offset, WARNING), offset.to_string()))
     })
 }
 
-fn level(difference: Duration, warning: Duration) -> Level {
-    match difference {
-        difference if difference >= BAD => Level::Bad,
-        difference if difference >= warning => Level::Warning,
+fn level(offset: ClockOffset, warning: Duration) -> Level {
+    match offset.amount {
+        amount if amount >= BAD => Level::Bad,
+        amount if amount >= warning => Level::Warning,
         _ => Level::Good,
     }
 }
 
-fn words(ahead: bool, difference: Duration) -> String {
-    let side = if ahead { "ahead of" } else { "behind" };
-    let amount = match difference.as_millis() {
-        millis @ 0..1000 => format!("{millis} ms"),
-        _ => timespan::display(difference),
-    };
-    format!("{amount} {side} the issuer's")
-}
-
-/// By the workload's own measurement.
-fn measured(process: &Process<'_>) -> Option<(bool, Duration)> {
-    let status = process.status;
-    if status.issuer_clock_at.is_empty() {
-        return None;
-    }
-    let difference = Duration::from_millis(status.clock_ahead_millis.unsigned_abs());
-    Some((status.clock_ahead_millis >= 0, difference))
-}
-
-/// By what both said when they were asked. Only so much of it as cannot come from the time that asking took: the issuer
-/// is asked first, and whoever was asked after it seems to be ahead by that time.
-fn seen(view: &View<'_>, process: &Process<'_>) -> Option<(bool, Duration)> {
-    let (ahead, apart) = difference(process.now()?, view.issuer_process()?.now()?);
-    let explained = if ahead { ASKING } else { Duration::ZERO };
-    Some((ahead, apart.saturating_sub(explained)))
-}
-
-fn difference(this: SystemTime, other: SystemTime) -> (bool, Duration) {
-    match this.duration_since(other) {
-        Ok(ahead) => (true, ahead),
-        Err(behind) => (false, behind.duration()),
-    }
+/// The offset by what both said when they were asked. Only so much of it as cannot come from the time that asking took:
+/// the issuer is asked first, and whoever was asked after it seems to be ahead by that time.
+fn seen(view: &View<'_>, process: &Process<'_>) -> Option<ClockOffset> {
+    let offset = ClockOffset::between(process.now()?, view.issuer_process()?.now()?);
+    let explained = if offset.is_ahead { ASKING } else { Duration::ZERO };
+    Some(ClockOffset { amount: offset.amount.saturating_sub(explained), ..offset })
 }
 
 fn here(view: &View<'_>) -> Vec<Finding> {
     let issuer = view.issuer_process().and_then(|process| process.now());
     let (Some(issuer), Some(here)) = (issuer, view.taken_at()) else { return Vec::new() };
-    let (ahead, difference) = difference(here, issuer);
-    let level = level(difference, GATHERING);
-    let text = match level {
-        Level::Good => String::new(),
-        _ => words(ahead, difference),
-    };
+    let offset = ClockOffset::between(here, issuer);
+    let level = level(offset, GATHERING);
+    let text = if level == Level::Good { String::new() } else { offset.to_string() };
     vec![Finding { subject: Subject::Fleet, level, text }]
 }

@@ -1,14 +1,15 @@
-//! Has each process an SVID that is good, that it holds the key of, and that is being renewed?
+//! Checks of each process's SVID: whether it is valid, its key is present, and it is being renewed.
 
-use super::view::{Process, life, shown};
-use super::{Category, Check, Finding, Level, View};
-use crate::upstream::{self, Found};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level};
+use super::view::{Process, View, life, shown};
+use crate::upstream::{self, Reached};
 use avouch_api::observe::v1::{Svid, Upstream};
 use avouch_spiffe::SpiffeId;
 use std::collections::BTreeSet;
 
-/// Renewal begins at half of an SVID's life, which is less than half of the span between its dates: they are dated back.
-/// So nothing is worth a note before it is worth a warning.
+/// Renewal begins at half of an SVID's life, which is less than half of the span between its dates, since SVIDs are
+/// backdated. So there is no threshold for a note before the one for a warning.
 const NOTED: u128 = 0;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -213,15 +214,15 @@ fn reached(view: &View<'_>) -> Vec<Finding> {
         let (name, id) = (shown(&upstream.name), shown(&upstream.spiffe_id));
         let at = shown(upstream::authority(&upstream.url));
         let (level, text) = match upstream::find(view.fleet, upstream) {
-            Found::Expected => (Level::Good, String::new()),
-            Found::Other(other) => {
+            Reached::Expected => (Level::Good, String::new()),
+            Reached::Other(other) => {
                 (Level::Bad, format!("it calls {name} at {at} as {id}, and {} listens there", shown(other)))
             }
-            Found::OtherPort(advertised) => (
+            Reached::OtherPort(advertised) => (
                 Level::Warning,
                 format!("it calls {name} at {at}, and {id} listens at {}", shown(advertised)),
             ),
-            Found::Unknown => return None,
+            Reached::Unknown => return None,
         };
         Some(Finding { subject: process.subject, level, text })
     };
@@ -232,7 +233,7 @@ fn reached(view: &View<'_>) -> Vec<Finding> {
     view.processes().flat_map(of).collect()
 }
 
-/// Others' workloads are not ours to know.
+/// Whether `id` is in the trust domain `domain`: the issuer does not know the workloads of others.
 fn in_domain(id: &str, domain: &str) -> bool {
     id.parse::<SpiffeId>().is_ok_and(|id| id.trust_domain().as_str() == domain)
 }

@@ -1,7 +1,8 @@
-//! Is there an issuer, does it serve, and do its authorities live long enough?
+//! Checks of the issuer: whether it answers, serves, and has authorities that are valid for long enough.
 
-use super::view::{life, shown};
-use super::{Category, Check, Finding, Level, Subject, View};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level, Subject};
+use super::view::{View, life, shown};
 use avouch_api::observe::v1::Authority;
 
 pub(super) const CHECKS: &[Check] = &[

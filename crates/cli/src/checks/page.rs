@@ -1,6 +1,8 @@
 //! docs/checks.md, written from the catalogue. After a change run `UPDATE_GOLDEN=1 cargo test -p avouch-cli checks::page`.
 
-use super::{Category, Check, catalogue, certificate};
+use super::catalogue::catalogue;
+use super::certificate;
+use super::check::{Category, Check};
 use std::path::Path;
 
 const HEAD: &str = "\

@@ -1,7 +1,8 @@
-//! Is a policy in force, is it the one in the file, and does it say what it is believed to say?
+//! Checks of policies: whether one is in force, is the one in the file, and has the intended meaning.
 
-use super::view::{Process, shown};
-use super::{Category, Check, Finding, Level, Subject, View};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level, Subject};
+use super::view::{Process, View, shown};
 use crate::contract;
 use avouch_api::observe::v1::GetPolicyResponse;
 use avouch_authz::Policy;
@@ -125,7 +126,7 @@ fn read(answer: &GetPolicyResponse) -> Option<Result<(), String>> {
         Err(error) => return Some(Err(error.to_string())),
     };
     Some(
-        Policy::parse_told(&current.source, &current.text, &methods)
+        Policy::load_told(&current.source, &current.text, &methods)
             .map(drop)
             .map_err(|error| error.to_string()),
     )

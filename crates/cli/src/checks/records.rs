@@ -1,7 +1,8 @@
-//! Is what happens written down?
+//! Checks of the records: whether events are recorded.
 
-use super::view::shown;
-use super::{Category, Check, Finding, Level, View};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level};
+use super::view::{View, shown};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

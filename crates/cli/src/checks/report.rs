@@ -1,41 +1,44 @@
-//! All checks of a fleet, with the symptoms of a root cause hidden behind it.
+//! The report of all checks of a fleet, in which the symptoms of a root cause are hidden behind it.
 //!
 //! Invariant: hiding changes what is shown, never the verdict. A hidden failure still counts as a failure.
 
-use super::view::name;
-use super::{Category, Check, Finding, Level, Selection, Subject, View, catalogue};
-use crate::fleet::Fleet;
-use crate::output::{Colour, Page};
+use super::catalogue::catalogue;
+use super::check::{Category, Check};
+use super::finding::{Finding, Level, Subject};
+use super::selection::Selection;
+use super::view::{View, name};
+use crate::output::{Colour, Page, paragraph};
+use avouch_fleet::Fleet;
 use avouch_text::clean;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// As many subjects of one check are listed for people; programs get all.
+/// The most subjects of one check that are listed for people; programs get all.
 const LISTED: usize = 10;
-/// As many of those of whom the same is said.
+/// The most of them that are named where all have the same finding.
 const NAMED: usize = 3;
 
-/// What all selected checks say of one fleet.
+/// The verdicts of all selected checks on one fleet.
 pub(crate) struct Report<'a> {
     fleet: &'a Fleet,
-    outcomes: Vec<Outcome>,
+    results: Vec<CheckResult>,
 }
 
-struct Outcome {
+struct CheckResult {
     check: &'static Check,
     findings: Vec<Judged>,
-    /// Of a check without a finding: the check whose failure is the reason.
+    /// The check whose failure is the reason that there is no finding.
     skipped_for: Option<&'static str>,
 }
 
 struct Judged {
     finding: Finding,
     subject: String,
-    /// The root cause it is hidden behind.
+    /// The check that is the root cause, behind which this one is hidden.
     because_of: Option<&'static str>,
 }
 
-/// How often what was found.
+/// The number of checks with each result.
 #[derive(Default)]
 struct Counts {
     bad: usize,
@@ -45,39 +48,39 @@ struct Counts {
     skipped: usize,
 }
 
-type Found = BTreeMap<&'static str, Vec<Finding>>;
+type Findings = BTreeMap<&'static str, Vec<Finding>>;
 
 impl<'a> Report<'a> {
     /// Judges `fleet` by every check, and keeps those of `only`; all if that is empty.
     pub(crate) fn of(fleet: &'a Fleet, only: &[Selection]) -> Self {
         let view = View::new(fleet);
-        let found: Found = catalogue().map(|check| (check.id, (check.judge)(&view))).collect();
+        let found: Findings = catalogue().map(|check| (check.id, (check.judge)(&view))).collect();
         let selected = catalogue().filter(|check| only.is_empty() || only.iter().any(|one| one.takes(check)));
-        let outcomes = selected.map(|check| outcome(fleet, &found, check)).collect();
-        Self { fleet, outcomes }
+        let results = selected.map(|check| judged(fleet, &found, check)).collect();
+        Self { fleet, results }
     }
 
     /// Whether nothing is bad, hidden or not.
     pub(crate) fn passes(&self) -> bool {
-        let mut all = self.outcomes.iter();
-        all.all(|outcome| outcome.worst() < Some(Level::Bad) && outcome.skipped_for.is_none())
+        let mut all = self.results.iter();
+        all.all(|result| result.worst() < Some(Level::Bad) && result.skipped_for.is_none())
     }
 
     /// The ids of what is bad and not hidden.
     pub(crate) fn bad(&self) -> Vec<&'static str> {
-        let bad = self.outcomes.iter().filter(|outcome| outcome.visible() == Some(Level::Bad));
-        bad.map(|outcome| outcome.check.id).collect()
+        let bad = self.results.iter().filter(|result| result.visible() == Some(Level::Bad));
+        bad.map(|result| result.check.id).collect()
     }
 
     fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for outcome in &self.outcomes {
-            counts.hidden += outcome.findings.iter().filter(|judged| judged.because_of.is_some()).count();
-            match outcome.visible() {
+        for result in &self.results {
+            counts.hidden += result.findings.iter().filter(|judged| judged.because_of.is_some()).count();
+            match result.visible() {
                 Some(Level::Bad) => counts.bad += 1,
                 Some(Level::Warning) => counts.warning += 1,
                 Some(Level::Good | Level::Note) => counts.good += 1,
-                None if outcome.findings.is_empty() => counts.skipped += 1,
+                None if result.findings.is_empty() => counts.skipped += 1,
                 None => {}
             }
         }
@@ -88,11 +91,11 @@ impl<'a> Report<'a> {
     pub(crate) fn to_page(&self, colours: bool) -> Page {
         let mut page = Page::new(colours);
         let mut category = None;
-        for outcome in self.outcomes.iter().filter(|outcome| outcome.visible().is_some()) {
-            if category.replace(outcome.check.category) != Some(outcome.check.category) {
-                page.push(&format!("{}\n", outcome.check.category.name()));
+        for result in self.results.iter().filter(|result| result.visible().is_some()) {
+            if category.replace(result.check.category) != Some(result.check.category) {
+                page.push(&format!("{}\n", result.check.category.name()));
             }
-            outcome.write(&mut page);
+            result.write(&mut page);
         }
         self.write_hidden(&mut page);
         let Counts { bad, warning, good, hidden, skipped } = self.counts();
@@ -106,15 +109,15 @@ impl<'a> Report<'a> {
         page
     }
 
-    /// What stands behind a root cause, by that cause.
+    /// Writes which checks are hidden behind each root cause.
     fn write_hidden(&self, page: &mut Page) {
         let mut hidden: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-        for outcome in &self.outcomes {
-            for cause in outcome.findings.iter().filter_map(|judged| judged.because_of) {
-                *hidden.entry(cause).or_default().entry(outcome.check.id).or_default() += 1;
+        for result in &self.results {
+            for cause in result.findings.iter().filter_map(|judged| judged.because_of) {
+                *hidden.entry(cause).or_default().entry(result.check.id).or_default() += 1;
             }
-            if let Some(cause) = outcome.skipped_for {
-                hidden.entry(cause).or_default().entry(outcome.check.id).or_default();
+            if let Some(cause) = result.skipped_for {
+                hidden.entry(cause).or_default().entry(result.check.id).or_default();
             }
         }
         for (cause, ids) in hidden {
@@ -123,7 +126,7 @@ impl<'a> Report<'a> {
                 count => format!("{id} ({count} times)"),
             };
             let ids: Vec<_> = ids.into_iter().map(count).collect();
-            page.push(&crate::output::paragraph(&format!("because of {cause} not shown: "), &ids.join(", ")));
+            page.push(&paragraph(&format!("because of {cause} not shown: "), &ids.join(", ")));
         }
     }
 
@@ -137,12 +140,12 @@ impl<'a> Report<'a> {
             "counts": {
                 "bad": bad, "warning": warning, "good": good, "hidden": hidden, "skipped": skipped,
             },
-            "checks": self.outcomes.iter().map(Outcome::to_json).collect::<Vec<_>>(),
+            "checks": self.results.iter().map(CheckResult::to_json).collect::<Vec<_>>(),
         })
     }
 }
 
-impl Outcome {
+impl CheckResult {
     fn worst(&self) -> Option<Level> {
         self.findings.iter().map(|judged| judged.finding.level).max()
     }
@@ -214,7 +217,7 @@ fn colour(level: Level) -> Colour {
     }
 }
 
-/// What is not good, with all of whom the same is said.
+/// The findings that are not good, each with all subjects of which the same is said.
 fn said_together<'a>(shown: &[&'a Judged]) -> Vec<(Level, &'a str, Vec<&'a str>)> {
     let mut said: Vec<(Level, &str, Vec<&str>)> = Vec::new();
     for Judged { finding, subject, .. } in shown.iter().filter(|judged| judged.finding.level > Level::Good) {
@@ -235,7 +238,7 @@ fn named(subjects: &[&str]) -> String {
     }
 }
 
-fn outcome(fleet: &Fleet, found: &Found, check: &'static Check) -> Outcome {
+fn judged(fleet: &Fleet, found: &Findings, check: &'static Check) -> CheckResult {
     let findings = found.get(check.id).map(Vec::as_slice).unwrap_or_default();
     let skipped_for = findings.is_empty().then(|| cause_of_silence(found, check)).flatten();
     let judge = |finding: &Finding| Judged {
@@ -243,12 +246,12 @@ fn outcome(fleet: &Fleet, found: &Found, check: &'static Check) -> Outcome {
         because_of: root(found, check, finding.subject, finding.level),
         finding: finding.clone(),
     };
-    Outcome { check, findings: findings.iter().map(judge).collect(), skipped_for }
+    CheckResult { check, findings: findings.iter().map(judge).collect(), skipped_for }
 }
 
 /// The check at the end of the chain of causes of a failure; none if the failure stands for itself. A cause must be at
 /// least as bad as what it is to explain.
-fn root(found: &Found, check: &Check, subject: Subject, level: Level) -> Option<&'static str> {
+fn root(found: &Findings, check: &Check, subject: Subject, level: Level) -> Option<&'static str> {
     if level < Level::Warning {
         return None;
     }
@@ -264,15 +267,15 @@ fn causes(check: &Check) -> impl Iterator<Item = &'static Check> {
     check.causes.iter().filter_map(|id| catalogue().find(|check| check.id == *id))
 }
 
-/// Whether what happened to `failed` explains what happens to `subject`: a failure of the whole, of the same process, or
-/// of what the issuer is for.
+/// Whether a failure of `failed` explains a failure of `subject`: it is of the whole fleet, of the same process, or of
+/// a service of the issuer.
 fn reaches(cause: &Check, failed: Subject, subject: Subject) -> bool {
     let of_service = cause.category == Category::Issuer || cause.id == "AV-701";
     failed == subject || failed == Subject::Fleet || (failed == Subject::Issuer && of_service)
 }
 
 /// Why a check had nothing to look at: one of its causes failed, or those it asks about could not be asked.
-fn cause_of_silence(found: &Found, check: &Check) -> Option<&'static str> {
+fn cause_of_silence(found: &Findings, check: &Check) -> Option<&'static str> {
     let askable = ["AV-101", "AV-501"].iter().filter_map(|id| catalogue().find(|check| check.id == *id));
     causes(check).chain(askable).find_map(|cause| {
         let failures = found.get(cause.id).map(Vec::as_slice).unwrap_or_default().iter();

@@ -1,7 +1,8 @@
-//! Can what must be kept be kept?
+//! Checks of storage: whether the state that must be persisted can be written.
 
-use super::view::shown;
-use super::{Category, Check, Finding, Level, Subject, View};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level, Subject};
+use super::view::{View, shown};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

@@ -1,13 +1,41 @@
 //! Every check good and bad; what is hidden behind what; what people and programs read.
 
+use super::catalogue::catalogue;
+use super::check::{Category, Check};
+use super::finding::Level;
+use super::view::View;
 use super::*;
-use crate::fleet::Fleet;
 use crate::sample::*;
 use avouch_api::observe::v1::*;
+use avouch_fleet::Fleet;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A fleet with one thing broken, and what its check is to say.
 type Case = (&'static str, Level, fn(&mut Fleet));
+
+/// Streams in use, and how many there are; most of them one caller's.
+fn share(used: u64, limit: u64, refused: u64) -> Share {
+    let holders = vec![ShareHolder {
+        spiffe_id: "spiffe://market.example/greedy".to_owned(),
+        network: "192.0.2.1".to_owned(),
+        held: used,
+    }];
+    Share { resource: "streams".to_owned(), used, limit, refused, holders }
+}
+
+#[test]
+fn a_listener_that_is_full_says_of_what_and_who_holds_most() {
+    let mut fleet = fleet();
+    status_of(&mut fleet, 0).shares = vec![share(1, 8, 0), share(8, 8, 3)];
+    let view = View::new(&fleet);
+    let check = catalogue().find(|check| check.id == "AV-508").unwrap();
+    let found = (check.judge)(&view);
+    let bad = found.iter().find(|finding| finding.level == Level::Bad).unwrap();
+    assert_eq!(
+        bad.text,
+        "8 of 8 streams are in use, 3 refused since the start; most by spiffe://market.example/greedy from 192.0.2.1 (8)"
+    );
+}
 
 /// At least one for each check that is more than a note.
 const BROKEN: &[Case] = &[
@@ -110,6 +138,9 @@ const BROKEN: &[Case] = &[
     ("AV-507", Level::Bad, |fleet| {
         status_of(fleet, 0).listener.as_mut().unwrap().optional_client_certificate = true;
     }),
+    ("AV-508", Level::Bad, |fleet| status_of(fleet, 0).shares = vec![share(8, 8, 3)]),
+    ("AV-508", Level::Warning, |fleet| status_of(fleet, 0).shares = vec![share(80, 100, 0)]),
+    ("AV-508", Level::Note, |fleet| status_of(fleet, 0).shares = vec![share(1, 100, 3)]),
     ("AV-601", Level::Warning, |fleet| status_of(fleet, 0).clock_ahead_millis = 6_000),
     ("AV-601", Level::Bad, |fleet| status_of(fleet, 0).clock_ahead_millis = -600_000),
     // The measurement is older than the clock's jump.
@@ -233,7 +264,7 @@ fn every_item_of_an_inspected_certificate_can_be_explained() {
     }
 }
 
-/// Of whatever file of the command line: an id that nobody can look up helps nobody.
+/// Covers every source file of the command line: each id in it must have a page.
 #[test]
 fn every_id_that_the_program_can_print_can_be_explained() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,12 +1,14 @@
-//! Can everybody be asked, and are the listeners as strict as they should be?
+//! Checks of transport: whether every process can be asked, and whether the listeners are strict enough.
 
-use super::view::{Process, shown};
-use super::{Category, Check, Finding, Level, Subject, View};
-use crate::fleet::Member;
+use super::check::{Category, Check};
+use super::finding::{Finding, Level, Subject};
+use super::view::{Process, View, shown};
+use avouch_fleet::Member;
+use avouch_spiffe::HostPort;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-/// Key exchange that recorded traffic stays secret with, even from a quantum computer of later.
+/// The key exchange groups that protect recorded traffic against a future quantum computer.
 const HYBRID: &str = "X25519MLKEM768";
 const TLS13: &str = "TLSv1_3";
 
@@ -135,12 +137,11 @@ fn plain(view: &View<'_>) -> Vec<Finding> {
     })
 }
 
-/// A name other than `localhost` may mean anything.
+/// Whether only this machine reaches the listener; a name other than `localhost` may mean anything.
 fn is_loopback(listen: &str) -> bool {
-    let ip = listen.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| listen.parse::<IpAddr>());
-    match ip {
-        Ok(ip) => ip.to_canonical().is_loopback(),
-        Err(_) => listen.rsplit_once(':').map_or(listen, |(host, _)| host) == "localhost",
+    match listen.parse::<HostPort>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => listen.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback()),
     }
 }
 
@@ -180,7 +181,7 @@ fn groups(view: &View<'_>) -> Vec<Finding> {
     })
 }
 
-/// What callers have used, by member.
+/// The versions or groups that callers have used, by member.
 fn by_member<'a>(
     view: &View<'a>,
     of: impl Fn(&'a avouch_api::observe::v1::Edge) -> &'a str,

@@ -1,7 +1,8 @@
-//! Does everybody trust the same roots, and hear of new ones?
+//! Checks of trust: whether all processes trust the same roots, and receive updates of them.
 
-use super::view::{Process, shown};
-use super::{Category, Check, Finding, Level, View};
+use super::check::{Category, Check};
+use super::finding::{Finding, Level};
+use super::view::{Process, View, shown};
 use avouch_api::observe::v1::TrustBundle;
 use std::collections::BTreeSet;
 
@@ -53,7 +54,7 @@ fn prints(bundle: &TrustBundle) -> BTreeSet<&str> {
     bundle.roots.iter().map(|root| root.fingerprint.as_str()).collect()
 }
 
-/// Of a federated trust domain the issuer holds another bundle.
+/// The process's bundle, if it is of the issuer's trust domain: of a federated one the issuer holds another.
 fn of_same_domain<'a>(process: &Process<'a>, issuer: &TrustBundle) -> Option<&'a TrustBundle> {
     let bundle = process.status.bundle.as_ref()?;
     (bundle.trust_domain == issuer.trust_domain).then_some(bundle)

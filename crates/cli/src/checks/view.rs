@@ -1,10 +1,12 @@
-//! A fleet as the checks look at it: who answered, what time it was there, and the words for how much of a life is left.
+//! A view of a fleet for the checks: which processes answered, the time by their clocks, and texts for remaining
+//! lifetimes.
 
-use super::{Finding, Level, Subject};
-use crate::fleet::{Fleet, Member};
-use crate::timespan;
+use super::finding::{Finding, Level, Subject};
 use avouch_api::observe::v1::{Issuer, Status};
+use avouch_fleet::{Fleet, Member};
 use avouch_text::shorten;
+use avouch_time::duration::rounded;
+use avouch_time::{parse_rfc3339, relative, rfc3339};
 use std::time::{Duration, SystemTime};
 
 /// A fleet, read for judging.
@@ -12,7 +14,7 @@ pub(super) struct View<'a> {
     pub(super) fleet: &'a Fleet,
 }
 
-/// One process that answered.
+/// A process that answered.
 pub(super) struct Process<'a> {
     pub(super) subject: Subject,
     pub(super) status: &'a Status,
@@ -59,9 +61,9 @@ impl<'a> View<'a> {
         found(self.workloads(), judge)
     }
 
-    /// When the fleet was asked, by the clock of the machine that asked.
+    /// The time at which the fleet was asked, by the clock of the machine that asked.
     pub(super) fn taken_at(&self) -> Option<SystemTime> {
-        timespan::parse_rfc3339(&self.fleet.taken_at)
+        parse_rfc3339(&self.fleet.taken_at)
     }
 }
 
@@ -80,11 +82,11 @@ fn found<'a>(
 impl Process<'_> {
     /// The process's own clock.
     pub(super) fn now(&self) -> Option<SystemTime> {
-        timespan::parse_rfc3339(&self.status.now)
+        parse_rfc3339(&self.status.now)
     }
 }
 
-/// How a subject is called.
+/// A subject's name for people.
 pub(super) fn name(fleet: &Fleet, subject: Subject) -> String {
     match subject {
         Subject::Fleet => shorten(&fleet.trust_domain),
@@ -100,17 +102,14 @@ pub(super) fn life(
     now: Option<SystemTime>,
     noted: u128,
 ) -> Option<(Level, String)> {
-    let (from, until) = (timespan::parse_rfc3339(not_before)?, timespan::parse_rfc3339(not_after)?);
+    let (from, until) = (parse_rfc3339(not_before)?, parse_rfc3339(not_after)?);
     let now = now?;
     let whole = until.duration_since(from).unwrap_or_default();
     let Ok(left) = until.duration_since(now) else {
-        return Some((
-            Level::Bad,
-            format!("it ended {}, {}", timespan::relative(until, now), timespan::rfc3339(until)),
-        ));
+        return Some((Level::Bad, format!("it ended {}, {}", relative(until, now), rfc3339(until))));
     };
     if from > now {
-        let start = timespan::relative(from, now);
+        let start = relative(from, now);
         return Some((Level::Bad, format!("it is not valid yet by the clock there; it starts {start}")));
     }
     let percent = percent(left, whole);
@@ -120,14 +119,14 @@ pub(super) fn life(
         percent if percent < noted => Level::Note,
         _ => Level::Good,
     };
-    Some((level, format!("{percent} % of its life is left; it ends in {}", timespan::display(left))))
+    Some((level, format!("{percent} % of its life is left; it ends in {}", rounded(left))))
 }
 
 fn percent(part: Duration, whole: Duration) -> u128 {
     (part.as_millis() * 100).checked_div(whole.as_millis()).unwrap_or_default().min(100)
 }
 
-/// What somebody else wrote, to be shown.
+/// Text from another process, made safe to print.
 pub(super) fn shown(text: &str) -> String {
     shorten(text)
 }

@@ -1,35 +1,38 @@
-//! `avouch check`: is all well, and if not, what is at the bottom of it?
+//! `avouch check`: runs all checks of the fleet and shows the root cause of each failure.
 
-use crate::args::{Arguments, Check};
-use crate::checks::Report;
+use crate::checks::{Report, Selection};
 use crate::error::CliError;
-use crate::{fleet, output};
+use crate::output::{self, Output};
+use crate::sources::Sources;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Between two looks of `--wait`.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The polling interval of `--wait`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(arguments: &Arguments, check: &Check) -> Result<ExitCode, CliError> {
-    let over = Instant::now() + check.wait.unwrap_or_default();
+/// Looks at what `only` selects, again and again for as long as `wait` until nothing is bad any more.
+pub(crate) async fn run(
+    sources: &Sources,
+    only: &[Selection],
+    wait: Duration,
+    output: Output,
+) -> Result<ExitCode, CliError> {
+    let end = Instant::now() + wait;
     let mut waiting_for = Vec::new();
     loop {
-        let fleet = fleet::gather(arguments, &check.sources).await?;
-        let report = Report::of(&fleet, &check.only);
-        if !report.passes() && Instant::now() + AGAIN < over {
+        let fleet = sources.collect().await?;
+        let report = Report::of(&fleet, only);
+        if !report.passes() && Instant::now() + LOOK_EVERY < end {
             let bad = report.bad();
             if bad != waiting_for {
                 output::hint(&format!("waiting for {}", bad.join(", ")));
                 waiting_for = bad;
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(LOOK_EVERY).await;
             continue;
         }
-        match arguments.json {
-            true => output::json(&report.to_json())?,
-            false => output::page(&report.to_page(output::colours()))?,
-        }
-        return Ok(if report.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        output.show(|| report.to_json(), || report.to_page(output::colours()))?;
+        return Ok(super::exit_code(report.passes()));
     }
 }

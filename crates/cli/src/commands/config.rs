@@ -1,27 +1,24 @@
 //! `avouch config show`: asks the program itself, since only it knows its own section and defaults.
 
-use crate::args::{Arguments, ConfigCommand, ConfigShow};
 use crate::error::CliError;
-use crate::output;
+use crate::output::{self, Output};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-pub(crate) fn run(arguments: &Arguments, command: &ConfigCommand) -> Result<ExitCode, CliError> {
-    let ConfigCommand::Show(args) = command;
-    show(arguments, args)
-}
-
-fn show(arguments: &Arguments, args: &ConfigShow) -> Result<ExitCode, CliError> {
-    let program = find(&args.program);
+/// Runs `program` with `flags` and the flag that makes it show its configuration.
+pub(crate) fn show(program: &Path, flags: &[OsString], output: Output) -> Result<ExitCode, CliError> {
+    let program = find(program);
+    let is_json = output == Output::Json;
     let mut command = Command::new(&program);
-    command.arg(if arguments.json { "--show-config=json" } else { "--show-config" }).args(&args.flags);
+    command.arg(if is_json { "--show-config=json" } else { "--show-config" }).args(flags);
     let failed = |source| CliError::Program { program: program.clone(), source };
     // What it says passes the filter, too: values come from files and variables that others may write.
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
     let (said, complained) = (child.stdout.take(), child.stderr.take());
     let written = std::thread::scope(|scope| {
         scope.spawn(|| complained.map(|from| output::pass_on(from, true, false)));
-        said.map_or(Ok(()), |from| output::pass_on(from, false, arguments.json))
+        said.map_or(Ok(()), |from| output::pass_on(from, false, is_json))
     });
     let status = child.wait().map_err(failed)?;
     written?;
@@ -32,7 +29,7 @@ fn show(arguments: &Arguments, args: &ConfigShow) -> Result<ExitCode, CliError> 
     })
 }
 
-/// Beside this program if it is there, else as it is, for the PATH.
+/// The program to run: a name is looked for beside this program, and else left to the PATH.
 fn find(program: &Path) -> PathBuf {
     let is_name = program.components().count() == 1 && program.file_name() == Some(program.as_os_str());
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));

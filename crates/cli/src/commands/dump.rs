@@ -1,53 +1,56 @@
 //! `avouch dump`: everything there is to read, in one file, for later or for somebody else.
 
-use super::now;
-use crate::args::{Arguments, Dump};
+use super::{now, warn_of_silences};
 use crate::error::CliError;
-use crate::fleet;
-use crate::{output, timespan};
-use avouch_files::{NewFile, Place};
-use serde_json::json;
+use crate::output::{self, Output};
+use crate::sources::Sources;
+use avouch_files::{IfExists, NewFile};
+use avouch_fleet::{Fleet, pack_dump};
+use avouch_time::rfc3339;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub(crate) async fn run(arguments: &Arguments, dump: &Dump) -> Result<ExitCode, CliError> {
-    let path = dump.file.clone().unwrap_or_else(default_file);
+/// Writes a dump into `file`; `-` is standard output.
+pub(crate) async fn run(
+    file: Option<&Path>,
+    sources: &Sources,
+    output: Output,
+) -> Result<ExitCode, CliError> {
+    let path = file.map_or_else(default_file, Path::to_owned);
     if path.as_os_str() == "-" {
-        return to_standard_output(arguments, dump).await;
+        return to_standard_output(sources).await;
     }
     let cannot_write = |source| CliError::Write { path: path.clone(), source };
-    // First of all: nobody should be asked for nothing.
+    // Checked before any process is asked, since the answers could not be written.
     let file = NewFile::secret(&path).map_err(cannot_write)?;
-    let fleet = fleet::gather(arguments, &dump.sources).await?;
-    super::say_silences(&fleet)?;
-    file.keep(&fleet::pack(&fleet)?, Place::Replaced).map_err(cannot_write)?;
-    say_where(arguments, &path, &fleet)?;
+    let fleet = sources.collect().await?;
+    warn_of_silences(&fleet)?;
+    file.keep(&pack_dump(&fleet)?, IfExists::Replace).map_err(cannot_write)?;
+    output.show(
+        || summary(&path, &fleet),
+        || format!("{}\n", avouch_text::escape(&path.display().to_string())),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn to_standard_output(arguments: &Arguments, dump: &Dump) -> Result<ExitCode, CliError> {
+async fn to_standard_output(sources: &Sources) -> Result<ExitCode, CliError> {
     if output::is_terminal() {
         let source = std::io::Error::other("a terminal can't show it; write `avouch dump - > dump.tgz`");
         return Err(CliError::Write { path: "standard output".into(), source });
     }
-    let fleet = fleet::gather(arguments, &dump.sources).await?;
-    super::say_silences(&fleet)?;
-    output::bytes(&fleet::pack(&fleet)?)?;
+    let fleet = sources.collect().await?;
+    warn_of_silences(&fleet)?;
+    output::bytes(&pack_dump(&fleet)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Without colons, which some file systems refuse.
+/// The default name: without colons, which some file systems refuse.
 fn default_file() -> PathBuf {
-    format!("avouch-{}.tgz", timespan::rfc3339(now()).replace(':', "-")).into()
+    format!("avouch-{}.tgz", rfc3339(now()).replace(':', "-")).into()
 }
 
-fn say_where(arguments: &Arguments, path: &Path, fleet: &fleet::Fleet) -> Result<(), CliError> {
+fn summary(path: &Path, fleet: &Fleet) -> Value {
     let silent = fleet.members.iter().filter(|member| !member.problem.is_empty()).count();
-    if arguments.json {
-        let (members, file) = (fleet.members.len(), path.display().to_string());
-        output::json(&json!({ "file": file, "workloads": members, "silent": silent }))?;
-    } else {
-        output::text(&format!("{}\n", avouch_text::escape(&path.display().to_string())))?;
-    }
-    Ok(())
+    json!({ "file": path.display().to_string(), "workloads": fleet.members.len(), "silent": silent })
 }

@@ -1,132 +1,140 @@
 //! `avouch entry`: which identities the issuer may give out.
 
-use super::{json_time, now, proto_duration, span, time};
-use crate::args::{Arguments, EntryAdd, EntryCommand, OneEntry};
+use super::now;
+use super::proto::{duration, duration_message, json_time, time};
 use crate::error::CliError;
-use crate::{client, output, timespan};
-use avouch_api::admin::v1::{
-    CreateEntryRequest, DeleteEntryRequest, Entry, GetEntryRequest, ListEntriesRequest,
-};
+use crate::output::{self, Output, Text};
+use avouch_api::admin::v1::{CreateEntryRequest, DeleteEntryRequest, Entry, GetEntryRequest};
+use avouch_fleet::{AdminSocket, list_entries};
+use avouch_spiffe::SpiffeId;
+use avouch_time::duration::rounded;
+use avouch_time::relative;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 use tonic::{Code, Status};
 
-pub(crate) async fn run(arguments: &Arguments, command: &EntryCommand) -> Result<ExitCode, CliError> {
-    match command {
-        EntryCommand::Add(entry) => add(arguments, entry).await,
-        EntryCommand::List => list(arguments).await,
-        EntryCommand::Show(entry) => show(arguments, entry).await,
-        EntryCommand::Rm(entry) => rm(arguments, entry).await,
-    }?;
+/// An identity to register; what is absent is the issuer's default.
+#[derive(Debug, Clone)]
+pub(crate) struct NewEntry {
+    pub(crate) spiffe_id: SpiffeId,
+    /// The lifetime of its certificates.
+    pub(crate) svid_ttl: Option<Duration>,
+    /// The DNS names that its certificates carry.
+    pub(crate) dns_names: Vec<String>,
+    /// The time after expiry in which it may recover.
+    pub(crate) recovery_window: Option<Duration>,
+}
+
+impl NewEntry {
+    /// The call that registers it.
+    pub(super) fn request(&self) -> Result<CreateEntryRequest, CliError> {
+        let entry = Entry {
+            spiffe_id: self.spiffe_id.to_string(),
+            svid_ttl: self.svid_ttl.map(duration_message).transpose()?,
+            dns_names: self.dns_names.clone(),
+            recovery_window: self.recovery_window.map(duration_message).transpose()?,
+            created_at: None,
+        };
+        Ok(CreateEntryRequest { entry: Some(entry) })
+    }
+}
+
+pub(crate) async fn add(admin: &AdminSocket, new: &NewEntry, output: Output) -> Result<ExitCode, CliError> {
+    let id = &new.spiffe_id;
+    let answer = admin.connect().await?.create_entry(new.request()?).await.map_err(|status| {
+        let help = (status.code() == Code::AlreadyExists).then(|| {
+            format!(
+                "look at it with `avouch entry show {id}`; to change it, remove it first with `avouch entry rm {id}`"
+            )
+        });
+        CliError::refused(&status, help)
+    })?;
+    let entry = Registered::read(answer.into_inner().entry.unwrap_or_default())?;
+    let hint = || Text::Hint(format!("registered; let it join with `avouch token create {id}`"));
+    output.show(|| entry.to_json(), hint)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn add(arguments: &Arguments, entry: &EntryAdd) -> Result<(), CliError> {
-    let id = entry.spiffe_id.as_str();
-    let request = CreateEntryRequest {
-        entry: Some(Entry {
-            spiffe_id: id.to_owned(),
-            svid_ttl: entry.ttl.map(proto_duration).transpose()?,
-            dns_names: entry.dns_names.clone(),
-            recovery_window: entry.recovery_window.map(proto_duration).transpose()?,
-            created_at: None,
-        }),
+pub(crate) async fn list(admin: &AdminSocket, output: Output) -> Result<ExitCode, CliError> {
+    let entries = list_entries(&mut admin.connect().await?).await;
+    let entries = entries.map_err(|status| CliError::refused(&status, None))?;
+    let entries: Vec<_> = entries.into_iter().map(Registered::read).collect::<Result<_, _>>()?;
+    let table = || {
+        if entries.is_empty() {
+            let hint = "no identity is registered; add one with `avouch entry add SPIFFE_ID`";
+            return Text::Hint(hint.to_owned());
+        }
+        let rows: Vec<_> = entries.iter().map(Registered::columns).collect();
+        output::table(["SPIFFE ID", "TTL", "RECOVERY", "CREATED", "DNS NAMES"], &rows).into()
     };
-    let answer = client::connect(arguments).await?.create_entry(request).await.map_err(|status| {
-        let help = match status.code() {
-            Code::AlreadyExists => Some(format!(
-                "look at it with `avouch entry show {id}`; to change it, remove it first with `avouch entry rm {id}`"
-            )),
-            _ => None,
-        };
-        CliError::refused(&status, help)
-    })?;
-    if arguments.json {
-        output::json(&to_json(&answer.into_inner().entry.unwrap_or_default())?)?;
-    } else {
-        output::hint(&format!("registered; let it join with `avouch token create {id}`"));
-    }
-    Ok(())
+    output.show(|| entries.iter().map(Registered::to_json).collect::<Value>(), table)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn list(arguments: &Arguments) -> Result<(), CliError> {
-    let mut client = client::connect(arguments).await?;
-    let answer = client.list_entries(ListEntriesRequest {}).await;
-    let entries = answer.map_err(|status| CliError::refused(&status, None))?.into_inner().entries;
-    if arguments.json {
-        let all: Result<Vec<Value>, _> = entries.iter().map(to_json).collect();
-        output::json(&Value::from(all?))?;
-        return Ok(());
-    }
-    if entries.is_empty() {
-        output::hint("no identity is registered; add one with `avouch entry add SPIFFE_ID`");
-        return Ok(());
-    }
-    let mut rows = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        let [ttl, window, created] = columns(entry)?;
-        rows.push([entry.spiffe_id.clone(), ttl, window, created, entry.dns_names.join(" ")]);
-    }
-    output::text(&output::table(["SPIFFE ID", "TTL", "RECOVERY", "CREATED", "DNS NAMES"], &rows))?;
-    Ok(())
+pub(crate) async fn show(admin: &AdminSocket, id: &SpiffeId, output: Output) -> Result<ExitCode, CliError> {
+    let request = GetEntryRequest { spiffe_id: id.to_string() };
+    let answer = admin.connect().await?.get_entry(request).await.map_err(|status| not_registered(&status))?;
+    let entry = Registered::read(answer.into_inner().entry.unwrap_or_default())?;
+    let fields = || {
+        let names = ["SPIFFE ID", "TTL", "recovery", "created", "DNS names"];
+        let rows: Vec<_> = names.into_iter().zip(entry.columns()).collect();
+        output::fields(0, &rows)
+    };
+    output.show(|| entry.to_json(), fields)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn show(arguments: &Arguments, entry: &OneEntry) -> Result<(), CliError> {
-    let request = GetEntryRequest { spiffe_id: entry.spiffe_id.as_str().to_owned() };
-    let mut client = client::connect(arguments).await?;
-    let entry = client
-        .get_entry(request)
-        .await
-        .map_err(|status| refused(&status))?
-        .into_inner()
-        .entry
-        .unwrap_or_default();
-    if arguments.json {
-        output::json(&to_json(&entry)?)?;
-        return Ok(());
-    }
-    let [ttl, window, created] = columns(&entry)?;
-    output::text(&output::fields(
-        0,
-        &[
-            ("SPIFFE ID", entry.spiffe_id),
-            ("TTL", ttl),
-            ("recovery", window),
-            ("created", created),
-            ("DNS names", entry.dns_names.join(" ")),
-        ],
-    ))?;
-    Ok(())
+pub(crate) async fn remove(admin: &AdminSocket, id: &SpiffeId) -> Result<ExitCode, CliError> {
+    let request = DeleteEntryRequest { spiffe_id: id.to_string() };
+    admin.connect().await?.delete_entry(request).await.map_err(|status| not_registered(&status))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn rm(arguments: &Arguments, entry: &OneEntry) -> Result<(), CliError> {
-    let request = DeleteEntryRequest { spiffe_id: entry.spiffe_id.as_str().to_owned() };
-    client::connect(arguments).await?.delete_entry(request).await.map_err(|status| refused(&status))?;
-    Ok(())
-}
-
-fn refused(status: &Status) -> CliError {
+fn not_registered(status: &Status) -> CliError {
     let help = (status.code() == Code::NotFound)
         .then(|| "list what is registered with `avouch entry list`".to_owned());
     CliError::refused(status, help)
 }
 
-fn columns(entry: &Entry) -> Result<[String; 3], CliError> {
-    let shown = |span: Option<_>| span.map_or("default".to_owned(), timespan::display);
-    let created = time(entry.created_at.as_ref())?;
-    Ok([
-        shown(span(entry.svid_ttl.as_ref())?),
-        shown(span(entry.recovery_window.as_ref())?),
-        created.map_or_else(String::new, |at| timespan::relative(at, now())),
-    ])
+/// An entry as the issuer has it.
+pub(super) struct Registered {
+    spiffe_id: String,
+    pub(super) svid_ttl: Option<Duration>,
+    recovery_window: Option<Duration>,
+    pub(super) dns_names: Vec<String>,
+    created_at: Option<SystemTime>,
 }
 
-fn to_json(entry: &Entry) -> Result<Value, CliError> {
-    Ok(json!({
-        "spiffe_id": entry.spiffe_id,
-        "svid_ttl_seconds": span(entry.svid_ttl.as_ref())?.map(|span| span.as_secs()),
-        "recovery_window_seconds": span(entry.recovery_window.as_ref())?.map(|span| span.as_secs()),
-        "dns_names": entry.dns_names,
-        "created_at": json_time(time(entry.created_at.as_ref())?),
-    }))
+impl Registered {
+    pub(super) fn read(entry: Entry) -> Result<Self, CliError> {
+        Ok(Self {
+            svid_ttl: duration(entry.svid_ttl.as_ref())?,
+            recovery_window: duration(entry.recovery_window.as_ref())?,
+            created_at: time(entry.created_at.as_ref())?,
+            spiffe_id: entry.spiffe_id,
+            dns_names: entry.dns_names,
+        })
+    }
+
+    fn columns(&self) -> [String; 5] {
+        let shown = |duration: Option<Duration>| duration.map_or("default".to_owned(), rounded);
+        [
+            self.spiffe_id.clone(),
+            shown(self.svid_ttl),
+            shown(self.recovery_window),
+            self.created_at.map(|at| relative(at, now())).unwrap_or_default(),
+            self.dns_names.join(" "),
+        ]
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "spiffe_id": self.spiffe_id,
+            "svid_ttl_seconds": self.svid_ttl.map(|ttl| ttl.as_secs()),
+            "recovery_window_seconds": self.recovery_window.map(|window| window.as_secs()),
+            "dns_names": self.dns_names,
+            "created_at": json_time(self.created_at),
+        })
+    }
 }

@@ -1,31 +1,32 @@
-//! `avouch explain`: why was it refused?
+//! `avouch explain`: the reason of a refusal.
 
-use crate::args::{Arguments, Explain};
 use crate::error::CliError;
-use crate::explain::{self, Explanation};
-use crate::{fleet, output};
+use crate::explain::{self, ExplainTarget, Explanation};
+use crate::output::Output;
+use crate::sources::Sources;
 use std::process::ExitCode;
 
-pub(crate) async fn run(arguments: &Arguments, command: &Explain) -> Result<ExitCode, CliError> {
-    let Some(what) = command.what() else { return Ok(ExitCode::from(2)) };
-    if let Some(explanation) = explain::offline(&what) {
-        return show(arguments, &explanation);
+pub(crate) async fn run(
+    target: &ExplainTarget,
+    sources: &Sources,
+    output: Output,
+) -> Result<ExitCode, CliError> {
+    if let Some(explanation) = explain::offline(target) {
+        return show(&explanation, output);
     }
-    let fleet = fleet::gather(arguments, &command.sources).await?;
-    match explain::explain(&fleet, &what) {
-        Ok(explanation) => show(arguments, &explanation),
-        Err(missing) if arguments.json => {
-            output::json(&missing.to_json())?;
+    let fleet = sources.collect().await?;
+    match explain::explain(&fleet, target) {
+        Ok(explanation) => show(&explanation, output),
+        // With JSON output, the lists of who was asked and who did not answer are a result too.
+        Err(missing) if output == Output::Json => {
+            output.show(|| missing.to_json(), String::new)?;
             Ok(ExitCode::FAILURE)
         }
-        Err(missing) => Err(CliError::NotOnRecord(Box::new(missing))),
+        Err(missing) => Err(CliError::NotOnRecord { message: missing.to_string(), help: missing.help() }),
     }
 }
 
-fn show(arguments: &Arguments, explanation: &Explanation) -> Result<ExitCode, CliError> {
-    match arguments.json {
-        true => output::json(&explanation.json)?,
-        false => output::text(&explanation.text)?,
-    }
+fn show(explanation: &Explanation, output: Output) -> Result<ExitCode, CliError> {
+    output.show(|| &explanation.json, || explanation.text.clone())?;
     Ok(ExitCode::SUCCESS)
 }

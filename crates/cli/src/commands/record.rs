@@ -1,14 +1,14 @@
 //! One record as one line for people.
 
-use crate::fleet::{Fleet, Observed, What};
 use avouch_api::observe::v1::{Connection, Decision};
+use avouch_fleet::{Fleet, Observed, Recorded};
 use avouch_text::{clean, shorten};
 
 /// Time, who made it, what happened, and the ids to ask on with. Everything in it is others' text, made harmless.
 pub(crate) fn text(fleet: &Fleet, record: &Observed<'_>) -> String {
-    let (what, ids) = match record.what {
-        What::Connection(connection) => (of_connection(fleet, connection), connection.id.clone()),
-        What::Decision(decision) => (of_decision(fleet, decision), ids(decision)),
+    let (what, ids) = match record.record {
+        Recorded::Connection(connection) => (of_connection(fleet, connection), connection.id.clone()),
+        Recorded::Decision(decision) => (of_decision(fleet, decision), ids(decision)),
     };
     clean(&format!("{}  {}  {what}  [{ids}]", record.time(), fleet.short(record.by)))
 }
@@ -89,7 +89,7 @@ fn or<'a>(text: &'a str, instead: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::sample;
+    use crate::fleet_sample as sample;
     use avouch_api::observe::v1::Record;
 
     fn line(record: &Record) -> String {

@@ -1,137 +1,144 @@
-//! `avouch token`: what a workload shows at its first contact.
+//! `avouch token`: makes the join token with which a workload enrols.
 
-use super::{json_time, now, proto_duration, span, time};
-use crate::args::{Arguments, TokenCommand, TokenCreate};
+use super::entry::{NewEntry, Registered};
+use super::now;
+use super::proto::{duration_message, json_time, time};
 use crate::error::CliError;
-use crate::{client, output, timespan};
-use avouch_api::admin::v1::admin_client::AdminClient;
-use avouch_api::admin::v1::{
-    CreateEntryRequest, CreateTokenRequest, CreateTokenResponse, Entry, GetEntryRequest,
-};
-use avouch_files::{NewFile, Place};
+use crate::output::{self, Output, Text};
+use avouch_api::admin::v1::{CreateTokenRequest, GetEntryRequest};
+use avouch_files::{IfExists, NewFile};
+use avouch_fleet::{AdminClient, AdminSocket};
+use avouch_spiffe::SpiffeId;
 use avouch_text::clean;
+use avouch_time::duration::rounded;
+use avouch_time::relative;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 use tonic::Code;
-use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
-pub(crate) async fn run(arguments: &Arguments, command: &TokenCommand) -> Result<ExitCode, CliError> {
-    match command {
-        TokenCommand::Create(token) => create(arguments, token).await,
-    }?;
-    Ok(ExitCode::SUCCESS)
+/// A join token to be made.
+#[derive(Debug)]
+pub(crate) struct NewToken {
+    pub(crate) spiffe_id: SpiffeId,
+    /// The time in which it may be used; absent: the issuer's default.
+    pub(crate) ttl: Option<Duration>,
+    /// The file to write it into; absent: standard output.
+    pub(crate) out: Option<PathBuf>,
+    /// The entry to register first.
+    pub(crate) register: Option<NewEntry>,
+    /// The time to wait for an issuer that does not answer yet.
+    pub(crate) wait: Duration,
 }
 
-async fn create(arguments: &Arguments, wanted: &TokenCreate) -> Result<(), CliError> {
-    // First of all: a token that cannot be handed over should not be made.
-    let out = match wanted.out.as_deref() {
+/// A join token that was made.
+struct Token {
+    token: Zeroizing<String>,
+    expires_at: Option<SystemTime>,
+}
+
+pub(crate) async fn create(
+    admin: &AdminSocket,
+    new: &NewToken,
+    output: Output,
+) -> Result<ExitCode, CliError> {
+    // Checked first, since a token that cannot be written should not be made.
+    let out = match new.out.as_deref() {
         Some(path) => Some((path, NewFile::secret(path).map_err(cannot_write(path))?)),
         None => None,
     };
-    let mut client = client::connect_within(arguments, wanted.wait.unwrap_or_default()).await?;
-    if wanted.register {
-        register(&mut client, wanted).await?;
+    let mut client = admin.connect_within(new.wait).await?;
+    if let Some(entry) = &new.register {
+        register(&mut client, entry).await?;
     }
-    let answer = ask(&mut client, wanted).await?;
+    let token = ask(&mut client, new).await?;
     match out {
-        None => print(arguments, &answer),
+        None => print(&token, output)?,
         Some((path, file)) => {
-            let line = Zeroizing::new(format!("{}\n", answer.token));
-            file.keep(line.as_bytes(), Place::Replaced).map_err(cannot_write(path))?;
-            say_where(arguments, path, &answer)
+            let line = Zeroizing::new(format!("{}\n", *token.token));
+            file.keep(line.as_bytes(), IfExists::Replace).map_err(cannot_write(path))?;
+            say_where(path, &token, output)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Registers the identity. Where it is registered it stays as it is; if that is not what was asked for, it is an error.
-async fn register(client: &mut AdminClient<Channel>, wanted: &TokenCreate) -> Result<(), CliError> {
-    let spiffe_id = wanted.spiffe_id.as_str().to_owned();
-    let entry = Entry {
-        spiffe_id: spiffe_id.clone(),
-        svid_ttl: wanted.svid_ttl.map(proto_duration).transpose()?,
-        dns_names: wanted.dns_names.clone(),
-        ..Entry::default()
-    };
-    match client.create_entry(CreateEntryRequest { entry: Some(entry) }).await {
+async fn register(client: &mut AdminClient, wanted: &NewEntry) -> Result<(), CliError> {
+    match client.create_entry(wanted.request()?).await {
         Ok(_) => return Ok(()),
         Err(status) if status.code() == Code::AlreadyExists => {}
         Err(status) => return Err(CliError::refused(&status, None)),
     }
-    let found = client.get_entry(GetEntryRequest { spiffe_id }).await;
-    let found =
-        found.map_err(|status| CliError::refused(&status, None))?.into_inner().entry.unwrap_or_default();
-    match difference(wanted, &found)? {
+    let id = &wanted.spiffe_id;
+    let found = client.get_entry(GetEntryRequest { spiffe_id: id.to_string() }).await;
+    let found = found.map_err(|status| CliError::refused(&status, None))?.into_inner().entry;
+    match difference(wanted, &Registered::read(found.unwrap_or_default())?) {
         None => Ok(()),
-        Some((found, wanted_instead)) => {
-            Err(CliError::RegisteredOtherwise { id: wanted.spiffe_id.clone(), found, wanted: wanted_instead })
-        }
+        Some((found, wanted)) => Err(CliError::RegisteredOtherwise { id: id.clone(), found, wanted }),
     }
 }
 
-/// What is registered and what was asked for, where they differ; what was not asked for may be anything.
-fn difference(wanted: &TokenCreate, found: &Entry) -> Result<Option<(String, String)>, CliError> {
+/// The difference between what is registered and what was asked for, in words; what was not asked for may be anything.
+fn difference(wanted: &NewEntry, found: &Registered) -> Option<(String, String)> {
     let set = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect::<BTreeSet<_>>();
     if !wanted.dns_names.is_empty() && set(&wanted.dns_names) != set(&found.dns_names) {
         let shown = |names: &[String]| match names.is_empty() {
             true => "no DNS names".to_owned(),
             false => format!("the DNS names {}", names.join(" ")),
         };
-        return Ok(Some((shown(&found.dns_names), shown(&wanted.dns_names))));
+        return Some((shown(&found.dns_names), shown(&wanted.dns_names)));
     }
-    let life = span(found.svid_ttl.as_ref())?;
-    if wanted.svid_ttl.is_some() && wanted.svid_ttl != life {
+    if wanted.svid_ttl.is_some() && wanted.svid_ttl != found.svid_ttl {
         let shown = |life: Option<_>| {
             life.map_or("the issuer's life of certificates".to_owned(), |life| {
-                format!("a life of certificates of {}", timespan::display(life))
+                format!("a life of certificates of {}", rounded(life))
             })
         };
-        return Ok(Some((shown(life), shown(wanted.svid_ttl))));
+        return Some((shown(found.svid_ttl), shown(wanted.svid_ttl)));
     }
-    Ok(None)
+    None
 }
 
-async fn ask(
-    client: &mut AdminClient<Channel>,
-    wanted: &TokenCreate,
-) -> Result<CreateTokenResponse, CliError> {
-    let id = wanted.spiffe_id.as_str();
-    let request =
-        CreateTokenRequest { spiffe_id: id.to_owned(), ttl: wanted.ttl.map(proto_duration).transpose()? };
-    let answer = client.create_token(request).await.map_err(|status| {
+async fn ask(client: &mut AdminClient, new: &NewToken) -> Result<Token, CliError> {
+    let id = new.spiffe_id.as_str();
+    let ttl = new.ttl.map(duration_message).transpose()?;
+    let answer = client.create_token(CreateTokenRequest { spiffe_id: id.to_owned(), ttl }).await;
+    let answer = answer.map_err(|status| {
         let help = (status.code() == Code::NotFound)
             .then(|| format!("register it first: avouch entry add {id}, or add --register"));
         CliError::refused(&status, help)
     })?;
-    Ok(answer.into_inner())
+    let answer = answer.into_inner();
+    Ok(Token { expires_at: time(answer.expires_at.as_ref())?, token: Zeroizing::new(answer.token) })
 }
 
-fn print(arguments: &Arguments, answer: &CreateTokenResponse) -> Result<(), CliError> {
-    let expires_at = time(answer.expires_at.as_ref())?;
-    if arguments.json {
-        output::json(&json!({ "token": answer.token, "expires_at": json_time(expires_at) }))?;
-        return Ok(());
-    }
-    output::text(&format!("{}\n", clean(&answer.token)))?; // one line, whoever made it
-    if let Some(expires_at) = expires_at {
+fn print(token: &Token, output: Output) -> Result<(), CliError> {
+    let Token { token, expires_at } = token;
+    output.show(
+        || json!({ "token": token.as_str(), "expires_at": json_time(*expires_at) }),
+        || format!("{}\n", clean(token)), // one line, whoever made it
+    )?;
+    if let Some(expires_at) = expires_at.filter(|_| output == Output::Text) {
         output::hint(&format!(
             "a secret, for one workload: set it as identity.issuer.join_token_file; it ends {}",
-            timespan::relative(expires_at, now())
+            relative(expires_at, now())
         ));
     }
     Ok(())
 }
 
-/// The token is in the file and nowhere else.
-fn say_where(arguments: &Arguments, path: &Path, answer: &CreateTokenResponse) -> Result<(), CliError> {
-    let expires_at = time(answer.expires_at.as_ref())?;
-    if arguments.json {
-        output::json(&json!({ "file": path, "expires_at": json_time(expires_at) }))?;
-    } else if let Some(expires_at) = expires_at {
-        output::hint(&format!("written; it ends {}", timespan::relative(expires_at, now())));
-    }
+/// Reports where a token was written that is in the file and nowhere else.
+fn say_where(path: &Path, token: &Token, output: Output) -> Result<(), CliError> {
+    let expires_at = token.expires_at;
+    let ends = |at| Text::Hint(format!("written; it ends {}", relative(at, now())));
+    output.show(
+        || json!({ "file": path, "expires_at": json_time(expires_at) }),
+        || expires_at.map_or_else(|| String::new().into(), ends),
+    )?;
     Ok(())
 }
 

@@ -1,44 +1,48 @@
-//! `avouch whois`: what everybody knows of an address, a certificate, an identity or a trace.
+//! `avouch whois`: what all processes know of an address, a certificate, an identity or a trace.
 //!
-//! One question, put to everything there is: whatever the text is, what carries it is shown.
+//! The text is searched for in everything: entries, certificates, workloads and records that carry it are shown.
 
-use crate::args::{Arguments, Whois};
+use super::{exit_code, warn_of_silences};
 use crate::commands::record;
 use crate::error::CliError;
-use crate::fleet::{self, Certificate, Entry, Fleet, Member, Observed, What, is_at, is_serial};
-use crate::{output, timespan};
+use crate::output::{self, Output, Text};
+use crate::sources::Sources;
+use avouch_fleet::{Fleet, IssuedCertificate, Member, Observed, Recorded, RegisteredEntry, is_at, is_serial};
+use avouch_time::duration::rounded;
+use avouch_time::{parse_rfc3339, relative};
 use serde::Serialize;
 use std::process::ExitCode;
+use std::time::Duration;
 
-pub(crate) async fn run(arguments: &Arguments, whois: &Whois) -> Result<ExitCode, CliError> {
-    let fleet = fleet::gather(arguments, &whois.sources).await?;
-    super::say_silences(&fleet)?;
-    let found = Found::of(&fleet, whois.what.trim());
-    if arguments.json {
-        output::json(&serde_json::to_value(&found).map_err(std::io::Error::from)?)?;
-    } else if found.is_empty() {
-        output::warn(&format!("nobody who was asked knows {}", whois.what));
-    } else {
-        output::text(&found.to_text(&fleet))?;
-    }
-    Ok(super::found(!found.is_empty()))
+pub(crate) async fn run(what: &str, sources: &Sources, output: Output) -> Result<ExitCode, CliError> {
+    let fleet = sources.collect().await?;
+    warn_of_silences(&fleet)?;
+    let known = Known::of(&fleet, what.trim());
+    output.show(
+        || &known,
+        || match known.is_empty() {
+            true => Text::Warnings(vec![format!("nobody who was asked knows {what}")]),
+            false => known.to_text(&fleet).into(),
+        },
+    )?;
+    Ok(exit_code(!known.is_empty()))
 }
 
 /// Everything that carries the text that was asked for.
 #[derive(Debug, Serialize)]
-struct Found<'a> {
+struct Known<'a> {
     what: &'a str,
-    entry: Option<&'a Entry>,
-    certificates: Vec<&'a Certificate>,
-    workloads: Vec<Place<'a>>,
+    entry: Option<&'a RegisteredEntry>,
+    certificates: Vec<&'a IssuedCertificate>,
+    workloads: Vec<Replica<'a>>,
     connections: Vec<Observed<'a>>,
-    /// Of a trace: its calls, in their order.
+    /// The decisions; of a trace its calls, in their order.
     decisions: Vec<Observed<'a>>,
 }
 
-/// Where a workload runs.
+/// A replica of a workload.
 #[derive(Debug, Serialize)]
-struct Place<'a> {
+struct Replica<'a> {
     spiffe_id: &'a str,
     address: &'a str,
     phase: &'a str,
@@ -47,7 +51,7 @@ struct Place<'a> {
     problem: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Replica<'a> {
     fn of(member: &'a Member) -> Self {
         let status = member.status.as_ref();
         Self {
@@ -66,26 +70,26 @@ impl<'a> Place<'a> {
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> Known<'a> {
     fn of(fleet: &'a Fleet, what: &'a str) -> Self {
         let mut certificates: Vec<_> = fleet
             .certificates
             .iter()
             .filter(|known| is_serial(&known.serial, what) || known.spiffe_id == what)
             .collect();
-        // The latest say how it is; all of them would bury the rest.
+        // The latest show the current state; all of them would push the rest off the screen.
         certificates.truncate(MOST_CERTIFICATES);
-        let places = fleet.members.iter().map(Place::of).filter(|place| place.is_about(what));
+        let replicas = fleet.members.iter().map(Replica::of).filter(|replica| replica.is_about(what));
         let (connections, decisions) = fleet
             .records_about(what)
             .into_iter()
-            .partition(|record| matches!(record.what, What::Connection(_)));
+            .partition(|record| matches!(record.record, Recorded::Connection(_)));
         // Of a certificate the owner's entry is of interest too.
         let owner = certificates.first().map_or(what, |certificate| certificate.spiffe_id.as_str());
         Self {
             what,
             entry: fleet.entries.iter().find(|entry| entry.spiffe_id == owner),
-            workloads: places.collect(),
+            workloads: replicas.collect(),
             certificates,
             connections,
             decisions,
@@ -109,25 +113,24 @@ impl<'a> Found<'a> {
         };
         section("REGISTERED", self.entry.map(|entry| registered(fleet, entry)).unwrap_or_default());
         section("CERTIFICATES", certificates(fleet, &self.certificates));
-        section("RUNS", places(fleet, &self.workloads));
+        section("RUNS", replicas(fleet, &self.workloads));
         section("CONNECTIONS", lines(fleet, &self.connections));
-        let is_trace = self.decisions.iter().any(|record| match record.what {
-            What::Decision(decision) => decision.trace_id.eq_ignore_ascii_case(self.what),
-            What::Connection(_) => false,
+        let is_trace = self.decisions.iter().any(|record| match record.record {
+            Recorded::Decision(decision) => decision.trace_id.eq_ignore_ascii_case(self.what),
+            Recorded::Connection(_) => false,
         });
         section(if is_trace { "CALLS OF THE TRACE" } else { "DECISIONS" }, lines(fleet, &self.decisions));
         text
     }
 }
 
+/// The most certificates and records that are shown to people: what fits on a screen or two.
 const MOST_CERTIFICATES: usize = 20;
 const MOST_RECORDS: usize = 50;
 
-fn registered(fleet: &Fleet, entry: &Entry) -> String {
+fn registered(fleet: &Fleet, entry: &RegisteredEntry) -> String {
     let span = |seconds: Option<u64>| {
-        seconds.map_or("default".to_owned(), |seconds| {
-            timespan::display(std::time::Duration::from_secs(seconds))
-        })
+        seconds.map_or("default".to_owned(), |seconds| rounded(Duration::from_secs(seconds)))
     };
     output::fields(
         2,
@@ -141,7 +144,7 @@ fn registered(fleet: &Fleet, entry: &Entry) -> String {
     )
 }
 
-fn certificates(fleet: &Fleet, found: &[&Certificate]) -> String {
+fn certificates(fleet: &Fleet, found: &[&IssuedCertificate]) -> String {
     if found.is_empty() {
         return String::new();
     }
@@ -165,20 +168,20 @@ fn certificates(fleet: &Fleet, found: &[&Certificate]) -> String {
     output::table(["  SERIAL", "OWNER", "ORIGIN", "BEGAN", "ENDS", "LAST SEEN"], &rows)
 }
 
-fn places(fleet: &Fleet, found: &[Place<'_>]) -> String {
+fn replicas(fleet: &Fleet, found: &[Replica<'_>]) -> String {
     if found.is_empty() {
         return String::new();
     }
     let rows: Vec<_> = found
         .iter()
-        .map(|place| {
+        .map(|replica| {
             [
-                format!("  {}", place.address),
-                fleet.short(place.spiffe_id).to_owned(),
-                if place.phase.is_empty() { "not heard".to_owned() } else { place.phase.to_owned() },
-                place.serial.to_owned(),
-                moment(fleet, place.seen_at),
-                place.problem.to_owned(),
+                format!("  {}", replica.address),
+                fleet.short(replica.spiffe_id).to_owned(),
+                if replica.phase.is_empty() { "not heard".to_owned() } else { replica.phase.to_owned() },
+                replica.serial.to_owned(),
+                moment(fleet, replica.seen_at),
+                replica.problem.to_owned(),
             ]
         })
         .collect();
@@ -198,20 +201,20 @@ fn lines(fleet: &Fleet, found: &[Observed<'_>]) -> String {
     text
 }
 
-/// Relative to when the fleet was asked.
+/// A time, relative to when the fleet was asked.
 fn moment(fleet: &Fleet, at: &str) -> String {
-    let times = timespan::parse_rfc3339(at).zip(timespan::parse_rfc3339(&fleet.taken_at));
-    times.map_or_else(|| at.to_owned(), |(at, now)| timespan::relative(at, now))
+    let times = parse_rfc3339(at).zip(parse_rfc3339(&fleet.taken_at));
+    times.map_or_else(|| at.to_owned(), |(at, now)| relative(at, now))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::sample;
+    use crate::fleet_sample as sample;
 
     fn told(what: &str) -> String {
         let fleet = sample::fleet();
-        Found::of(&fleet, what).to_text(&fleet)
+        Known::of(&fleet, what).to_text(&fleet)
     }
 
     #[test]
@@ -276,7 +279,7 @@ DECISIONS
         let mut fleet = sample::fleet();
         let record = fleet.members[1].records[0].clone();
         fleet.members[1].records = vec![record; MOST_RECORDS + 3];
-        let text = Found::of(&fleet, "77").to_text(&fleet);
+        let text = Known::of(&fleet, "77").to_text(&fleet);
         assert!(text.contains("  3 earlier ones are left out"), "{text}");
         assert_eq!(text.lines().count(), MOST_RECORDS + 2);
     }
@@ -285,7 +288,7 @@ DECISIONS
     fn of_what_nobody_knows_nothing_is_told() {
         let fleet = sample::fleet();
         for what in ["", "x", "10.9.9.9", "spiffe://market.example/none", "[", "::"] {
-            assert!(Found::of(&fleet, what).is_empty(), "{what}");
+            assert!(Known::of(&fleet, what).is_empty(), "{what}");
         }
     }
 }

@@ -15,7 +15,7 @@ use aws_lc_rs::{digest, hmac, pbkdf2, rand};
 use std::num::NonZeroU32;
 use zeroize::Zeroizing;
 
-/// Rounds of each derivation: about half a second for whoever guesses a password.
+/// Rounds of each derivation: about half a second for each guess of a password.
 const ROUNDS: NonZeroU32 = match NonZeroU32::new(600_000) {
     Some(rounds) => rounds,
     None => NonZeroU32::MIN,
@@ -42,19 +42,19 @@ const LOCAL_KEY_ID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x
 /// The longest friendly name, in code units of UTF-16 (RFC 2985 appendix B, pkcs-9-ub-friendlyName).
 pub(crate) const MAX_NAME: usize = 255;
 
-/// What goes into an archive.
+/// The content of an archive.
 pub(crate) struct Contents<'a> {
     /// The first one is the key's, if there is a key.
-    pub(crate) certificates: &'a [Entry<'a>],
-    /// PKCS#8.
+    pub(crate) certificates: &'a [ArchivedCertificate<'a>],
+    /// The private key in PKCS#8.
     pub(crate) key: Option<&'a [u8]>,
 }
 
 /// A certificate and what an archive says of it.
-pub(crate) struct Entry<'a> {
+pub(crate) struct ArchivedCertificate<'a> {
     /// The certificate.
     pub(crate) der: &'a [u8],
-    /// Under which name it is found, if it has one.
+    /// The friendly name, if it has one.
     pub(crate) name: Option<String>,
     /// Whether it is a root that whoever opens the archive is to trust.
     pub(crate) trusted: bool,
@@ -88,7 +88,7 @@ fn bag(kind: &[u8], value: &[u8], attributes: &[u8]) -> Vec<u8> {
 }
 
 /// The attributes of a certificate's bag, and of the bag of the key that is the certificate's own.
-fn attributes(entry: &Entry<'_>, has_key: bool) -> Vec<u8> {
+fn attributes(entry: &ArchivedCertificate<'_>, has_key: bool) -> Vec<u8> {
     let attribute = |kind: &[u8], value: &[u8]| der::sequence(&[&der::oid(kind), &der::set(&[value])]);
     let mut attributes = Vec::new();
     if let Some(name) = &entry.name {
@@ -217,8 +217,12 @@ mod tests {
         all.collect()
     }
 
-    fn entry(der: &[u8], name: Option<&str>, trusted: bool) -> Entry<'static> {
-        Entry { der: Box::leak(der.to_vec().into_boxed_slice()), name: name.map(str::to_owned), trusted }
+    fn entry(der: &[u8], name: Option<&str>, trusted: bool) -> ArchivedCertificate<'static> {
+        ArchivedCertificate {
+            der: Box::leak(der.to_vec().into_boxed_slice()),
+            name: name.map(str::to_owned),
+            trusted,
+        }
     }
 
     #[test]

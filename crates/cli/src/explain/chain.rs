@@ -2,13 +2,13 @@
 
 use super::find;
 use super::page::Page;
-use crate::fleet::Fleet;
+use avouch_fleet::Fleet;
 use serde::Serialize;
 
-/// As many calls of a chain are shown to people.
+/// The most calls of a chain that are shown to people.
 const SHOWN: usize = 40;
 
-/// One call of a trace.
+/// A call of a trace.
 #[derive(Debug, Serialize)]
 pub(super) struct Hop {
     time: String,
@@ -27,7 +27,7 @@ pub(super) struct Hop {
 pub(super) struct Chain {
     trace_id: String,
     calls: Vec<Hop>,
-    /// How many processes did not answer: the chain may have gaps.
+    /// The number of processes that did not answer: the chain may have gaps.
     silent: usize,
 }
 

@@ -2,17 +2,17 @@
 
 mod evidence;
 
-use super::decision::{Remedy, moment};
 use super::find::{self, Held};
-use super::page::Page;
-use super::{Explanation, vocabulary};
-use crate::fleet::Fleet;
+use super::page::{Explanation, Page, moment};
+use super::remedy::Remedy;
+use super::vocabulary;
 use avouch_api::observe::v1::{Connection, Decision};
+use avouch_fleet::Fleet;
 use avouch_spiffe::Reason;
 use evidence::Evidence;
 use serde::Serialize;
 
-/// As many other records of the same address are shown to people.
+/// The most other records of the same address that are shown to people.
 const SHOWN: usize = 5;
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ fn said(record: &Connection) -> &str {
     if record.reason.is_empty() { &record.end_reason } else { &record.reason }
 }
 
-/// What the evidence points at comes before what the vocabulary says in general.
+/// The remedy: what the evidence points at, then what the vocabulary says in general.
 fn remedy(reason: Option<Reason>, evidence: &Evidence) -> Remedy {
     let general = match reason {
         // This is the record that the vocabulary sends its reader to.

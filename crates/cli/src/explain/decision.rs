@@ -1,19 +1,15 @@
 //! A decision about a call: which clause of which rule, since when, and what would change it.
 
-mod remedy;
-
 use super::chain::Chain;
 use super::evaluate::{Asker, Policies, Rules};
 use super::find::{self, Held, Holder};
-use super::page::Page;
-use super::{Explanation, issuance};
-use crate::fleet::Fleet;
-use crate::timespan;
+use super::issuance;
+use super::page::{Explanation, Page, moment};
+use super::remedy::{self, Remedy};
 use avouch_api::observe::v1::Decision;
+use avouch_fleet::Fleet;
 use avouch_spiffe::Reason;
 use serde::Serialize;
-
-pub(super) use remedy::Remedy;
 
 #[derive(Serialize)]
 struct Story<'a> {
@@ -23,7 +19,7 @@ struct Story<'a> {
     callee: &'a str,
     asked: String,
     summary: &'static str,
-    /// Who holds the roles that are needed.
+    /// The callers that hold the roles that are needed.
     holders: Vec<Holders>,
     /// The one clause that failed.
     failed: String,
@@ -187,20 +183,12 @@ fn clause(record: &Decision, known: Option<(&Policies<'_>, &Asker)>) -> String {
     }
 }
 
-/// The RPC of the same service, else of the same name.
+/// The RPC that was probably meant: of a similar path, else of the same name.
 fn nearest(policies: &Policies<'_>, path: &str) -> Option<&'static str> {
-    let (service, name) = path.rsplit_once('/')?;
+    let (_, name) = path.rsplit_once('/')?;
     let methods = || policies.current.policy.methods().iter().map(|method| method.path);
-    let same = |known: &str| known.rsplit_once('/').map(|(known, _)| known == service);
-    let shared =
-        |known: &str| known.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();
-    let front = |known: &str| {
-        let known = known.rsplit_once('/').map_or(known, |(_, known)| known);
-        known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count()
-    };
-    let of_service = methods().filter(|known| same(known) == Some(true));
-    let of_name = methods().filter(|known| known.rsplit_once('/').is_some_and(|(_, known)| known == name));
-    of_service.max_by_key(|known| front(known) + shared(known)).or_else(|| of_name.into_iter().next())
+    let of_name = || methods().find(|known| known.rsplit_once('/').is_some_and(|(_, known)| known == name));
+    avouch_text::suggest(path, methods()).or_else(of_name)
 }
 
 fn decided_by(record: &Decision, policies: Option<&Policies<'_>>) -> String {
@@ -240,13 +228,5 @@ fn history(policies: &Policies<'_>, asker: &Asker, record: &Decision) -> String 
         (true, Some((_, true))) => "both that are known allow it".to_owned(),
         (false, None) => "there was no other policy since the process started".to_owned(),
         (true, None) => "the policy in force now allows it".to_owned(),
-    }
-}
-
-pub(super) fn moment(fleet: &Fleet, time: &str) -> String {
-    let (at, now) = (timespan::parse_rfc3339(time), timespan::parse_rfc3339(&fleet.taken_at));
-    match at.zip(now) {
-        Some((at, now)) => format!("{time} ({})", timespan::relative(at, now)),
-        None => time.to_owned(),
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn bind(text: &str, role: &str, id: &str) -> Option<Edit> {
     Some(Edit { text: format!("{}{gap}{line}\n{}", text.get(..end)?, text.get(end..)?), line })
 }
 
-/// Without the deny rule that begins at `line` (from 1): its header and all up to the next header.
+/// The text without the deny rule that begins at `line` (from 1): its header and all up to the next header.
 pub(super) fn without_deny(text: &str, line: usize) -> Option<String> {
     let rows: Vec<&str> = text.split_inclusive('\n').collect();
     let at = line.checked_sub(1)?;

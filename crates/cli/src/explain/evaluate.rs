@@ -1,26 +1,26 @@
 //! Decides here as the asked process decides there: by the policy texts and the contract that it showed.
 
 use crate::contract;
-use crate::fleet::Fleet;
-use crate::timespan;
 use avouch_api::observe::v1::{Connection, Decision, GetPolicyResponse, Policy as Said};
 use avouch_authz::{Caller, Certificate, Denial, Policy, Subject, decide, matrix};
+use avouch_fleet::Fleet;
 use avouch_spiffe::SpiffeId;
+use avouch_time::parse_rfc3339;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// A caller of a record, or one that a policy names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Asker {
-    Peer(SpiffeId, Facts),
+    Peer(SpiffeId, RecordedCertificate),
     LocalAdmin,
     Anonymous,
 }
 
-/// What records say of a caller's certificate, for the conditions of a policy. They have no key and no fingerprint, so a
+/// A caller's certificate as far as records describe it, for the conditions of a policy. They have no key and no fingerprint, so a
 /// condition on those is never met here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Facts {
+pub(super) struct RecordedCertificate {
     not_before: Option<SystemTime>,
     now: Option<SystemTime>,
     authority: Option<String>,
@@ -39,16 +39,16 @@ pub(super) struct Policies<'a> {
     pub(super) previous: Option<Rules<'a>>,
 }
 
-/// Who may call what now, and may not before.
+/// The calls that are newly allowed, with their callers.
 pub(super) type Gains = Vec<(Asker, &'static str)>;
 
 impl Asker {
-    /// As a decision's record names its caller, with what the record of its connection says of the certificate.
+    /// The caller of a decision's record, with what the record of its connection says of the certificate.
     pub(super) fn of_record(decision: &Decision, connection: Option<&Connection>) -> Option<Self> {
         match decision.peer.as_str() {
             "local-admin" => Some(Self::LocalAdmin),
             "anonymous" => Some(Self::Anonymous),
-            id => Some(Self::Peer(id.parse().ok()?, Facts::of(decision, connection))),
+            id => Some(Self::Peer(id.parse().ok()?, RecordedCertificate::of(decision, connection))),
         }
     }
 
@@ -62,21 +62,20 @@ impl Asker {
 
     pub(super) fn caller(&self) -> Caller<'_> {
         match self {
-            Self::Peer(id, facts) => Caller::Certified(id, facts.certificate()),
+            Self::Peer(id, recorded) => Caller::Certified(id, recorded.certificate()),
             Self::LocalAdmin => Caller::LocalAdmin,
             Self::Anonymous => Caller::Anonymous,
         }
     }
 }
 
-impl Facts {
+impl RecordedCertificate {
     fn of(decision: &Decision, connection: Option<&Connection>) -> Self {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let serial = connection.map(|connection| connection.peer_serial.trim_start_matches("00"));
         Self {
-            not_before: connection
-                .and_then(|connection| timespan::parse_rfc3339(&connection.peer_not_before)),
-            now: timespan::parse_rfc3339(&decision.time),
+            not_before: connection.and_then(|connection| parse_rfc3339(&connection.peer_not_before)),
+            now: parse_rfc3339(&decision.time),
             authority: connection.and_then(|connection| text(&connection.peer_authority)),
             serial: serial.and_then(text),
         }
@@ -103,7 +102,7 @@ impl<'a> Policies<'a> {
         };
         let parse = |said: &'a Said| {
             let policy =
-                Policy::parse_told(&said.source, &said.text, &methods).map_err(|error| error.to_string())?;
+                Policy::load_told(&said.source, &said.text, &methods).map_err(|error| error.to_string())?;
             Ok(Rules { said, policy })
         };
         // A previous policy that cannot be read any more only cannot be compared with.
@@ -118,16 +117,16 @@ impl Rules<'_> {
         judge(&self.policy, asker, path)
     }
 
-    /// Who holds `role`, as written.
+    /// The callers that hold `role`, as written.
     pub(super) fn holders(&self, role: &str) -> Vec<String> {
         let rows = matrix(&self.policy).rows;
         let row = rows.into_iter().find(|row| matches!(row.subject, Subject::Role(name) if name == role));
         row.map(|row| row.callers).unwrap_or_default()
     }
 
-    /// This policy with another text.
+    /// The policy that this one is with another text.
     pub(super) fn changed(&self, text: &str) -> Result<Policy, String> {
-        Policy::parse(&self.said.source, text, self.policy.methods()).map_err(|error| error.to_string())
+        Policy::load(&self.said.source, text, self.policy.methods()).map_err(|error| error.to_string())
     }
 }
 
@@ -140,7 +139,7 @@ pub(super) fn judge(policy: &Policy, asker: &Asker, path: &str) -> Result<Option
     }
 }
 
-/// Everybody whom a change could concern: whom the policy names, one unnamed below each of its prefixes, everybody who
+/// The callers whom a change could concern: whom the policy names, one unnamed below each of its prefixes, everybody who
 /// is registered or running, and those without a name. Of the others' certificates nothing is known.
 pub(super) fn everybody(fleet: &Fleet, policy: &Policy, asker: &Asker) -> BTreeSet<Asker> {
     let table = matrix(policy);
@@ -156,11 +155,11 @@ pub(super) fn everybody(fleet: &Fleet, policy: &Policy, asker: &Asker) -> BTreeS
     let entries = fleet.entries.iter().map(|entry| entry.spiffe_id.clone());
     let members = fleet.members.iter().map(|member| member.workload.spiffe_id.clone());
     let ids = named.chain(entries).chain(members).filter(|id| id != asker.name());
-    let peers = ids.filter_map(|id| Some(Asker::Peer(id.parse().ok()?, Facts::default())));
+    let peers = ids.filter_map(|id| Some(Asker::Peer(id.parse().ok()?, RecordedCertificate::default())));
     peers.chain([asker.clone(), Asker::LocalAdmin, Asker::Anonymous]).collect()
 }
 
-/// What each of `askers` may call under `after` and may not under `before`.
+/// The calls that each of `askers` may make under `after` and may not under `before`.
 pub(super) fn gains(before: &Policy, after: &Policy, askers: &BTreeSet<Asker>) -> Gains {
     let paths = after.methods().iter().map(|method| method.path);
     let cells = paths.flat_map(|path| askers.iter().map(move |asker| (asker, path)));

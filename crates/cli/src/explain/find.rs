@@ -1,17 +1,17 @@
 //! Finds records: by id, by the client's address and time, by trace.
 
-use super::subject::Peer;
-use crate::fleet::{Fleet, Member};
-use crate::timespan;
+use super::target::Peer;
 use avouch_api::observe::v1::{Connection, Decision, Record, Status};
+use avouch_fleet::{Fleet, Member};
+use avouch_time::parse_rfc3339;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// A client behind a translator of addresses shows another port; then only the host and the time are left, and this much
-/// apart is another attempt.
+/// A client behind NAT has another port at the server, so only host and time can be compared; attempts this far apart
+/// are different ones.
 const NEAR: Duration = Duration::from_secs(60);
 
-/// Whose record it is.
+/// The process whose record it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Holder<'a> {
     Issuer,
@@ -33,7 +33,7 @@ impl<'a> Holder<'a> {
         }
     }
 
-    /// As who it answers calls: as whom it was asked, rather than who it says it is.
+    /// Its SPIFFE ID: the one that it was asked as, rather than what it says of itself.
     pub(super) fn id(self, fleet: &'a Fleet) -> &'a str {
         match self {
             Self::Member(member) if !member.workload.spiffe_id.is_empty() => &member.workload.spiffe_id,
@@ -105,7 +105,7 @@ pub(super) fn traced<'a>(fleet: &'a Fleet, trace_id: &str) -> Vec<Held<'a, Decis
     }
     let mut found: Vec<_> = all_decisions(fleet).filter(|held| held.record.trace_id == trace_id).collect();
     found.sort_by(|one, other| {
-        let at = |held: &Held<'_, Decision>| timespan::parse_rfc3339(&held.record.time);
+        let at = |held: &Held<'_, Decision>| parse_rfc3339(&held.record.time);
         at(one).cmp(&at(other))
     });
     found
@@ -137,13 +137,13 @@ fn may_be(connection: &Connection, peer: &Peer) -> bool {
     same_host && connection.verdict == "refused" && apart(connection, at).is_some_and(|apart| apart <= NEAR)
 }
 
-/// Refused ones come first where nothing else tells them apart, then the later.
+/// The sort key of candidates: nearest in time first, then refused before accepted, then the latest.
 fn distance(
     connection: &Connection,
     at: Option<SystemTime>,
 ) -> (Duration, bool, std::cmp::Reverse<Option<SystemTime>>) {
     let accepted = connection.verdict != "refused";
-    let latest = std::cmp::Reverse(timespan::parse_rfc3339(&connection.time));
+    let latest = std::cmp::Reverse(parse_rfc3339(&connection.time));
     match at {
         Some(at) => (apart(connection, at).unwrap_or(Duration::MAX), accepted, latest),
         None => (Duration::ZERO, accepted, latest),
@@ -151,11 +151,11 @@ fn distance(
 }
 
 fn apart(connection: &Connection, at: SystemTime) -> Option<Duration> {
-    let time = timespan::parse_rfc3339(&connection.time)?;
+    let time = parse_rfc3339(&connection.time)?;
     Some(time.duration_since(at).unwrap_or_else(|behind| behind.duration()))
 }
 
-/// The peer's address in a record; an IPv4 address is the same in either family's clothes.
+/// The peer's address in a record; an IPv4-mapped IPv6 address equals the IPv4 address.
 pub(super) fn address(connection: &Connection) -> Option<SocketAddr> {
     crate::upstream::address(&connection.peer_address)
 }

@@ -1,12 +1,12 @@
 //! A decision about a certificate: what the workload showed, which entry came nearest, and how it gets an identity.
 
-use super::decision::Remedy;
+use super::remedy::Remedy;
 use super::vocabulary;
-use crate::fleet::Fleet;
 use avouch_api::observe::v1::Decision;
+use avouch_fleet::Fleet;
 use avouch_spiffe::{Reason, SpiffeId};
 
-/// What to do about it. Also for calls of which nobody showed a policy: then the vocabulary's advice.
+/// The remedy for a failed issuance. Also for calls of which nobody showed a policy: then the vocabulary's advice.
 pub(super) fn remedy(fleet: &Fleet, record: &Decision) -> Remedy {
     let Ok(reason) = record.reason.parse::<Reason>() else { return Remedy::default() };
     let advice = vocabulary::remedy(reason);
@@ -29,17 +29,15 @@ pub(super) fn remedy(fleet: &Fleet, record: &Decision) -> Remedy {
         _ => None,
     };
     let mut remedy = Remedy::of(&own.unwrap_or_else(|| advice.clone()));
-    match reason {
-        Reason::JoinTokenAlreadyUsed => {
-            remedy.advice.push(format!("who has used it: `avouch cert list --all --id {id}`"));
-        }
-        Reason::StoreUnavailable => remedy.advice.push("`avouch check --only storage`".to_owned()),
-        _ => {}
+    if reason == Reason::JoinTokenAlreadyUsed {
+        remedy.advice.push(format!("who has used it: `avouch cert list --all --id {id}`"));
+    } else if reason == Reason::StoreUnavailable {
+        remedy.advice.push("`avouch check --only storage`".to_owned());
     }
     remedy
 }
 
-/// Whose certificate it was about: named in the particulars, else the caller.
+/// The owner of the certificate in question: named in the detail, else the caller.
 fn subject(record: &Decision) -> Option<SpiffeId> {
     let words = record.detail.split(|c: char| c.is_whitespace() || "\"'`,;()[]".contains(c));
     let named = words.filter(|word| word.starts_with("spiffe://"));

@@ -1,14 +1,14 @@
-//! Nobody has a record of it: then who was asked, who was silent, and how a record can be gone.
+//! The answer where nobody has a record: who was asked, who was silent, and how a record can be gone.
 
-use super::What;
-use crate::fleet::Fleet;
+use super::target::ExplainTarget;
 use avouch_api::observe::v1::Record;
+use avouch_fleet::Fleet;
 use avouch_text::shorten;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// As many lines of a kind are shown to people.
+/// The most lines of a kind that are shown to people.
 const SHOWN: usize = 20;
 
 /// Why nothing was found.
@@ -16,11 +16,11 @@ const SHOWN: usize = 20;
 pub(crate) struct Missing {
     found: bool,
     what: String,
-    /// Who answered, and how many records that is.
+    /// The processes that answered, and how many records they have.
     asked: Vec<Asked>,
-    /// Who did not answer, and why.
+    /// The processes that did not answer, and why.
     silent: Vec<Silent>,
-    /// By process and reason: how many were only counted.
+    /// The number of records that were only counted, by process and reason.
     suppressed: Vec<Suppressed>,
 }
 
@@ -28,9 +28,9 @@ pub(crate) struct Missing {
 struct Asked {
     who: String,
     records: usize,
-    /// As many of each kind are kept in memory.
+    /// The number of records of each kind that are kept in memory.
     capacity: u64,
-    /// The time of the oldest.
+    /// The time of the oldest record.
     oldest: String,
     dropped: u64,
 }
@@ -49,14 +49,15 @@ struct Suppressed {
 }
 
 impl Missing {
-    pub(super) fn of(fleet: &Fleet, what: &What) -> Self {
+    pub(super) fn of(fleet: &Fleet, target: &ExplainTarget) -> Self {
         let mut missing = Self {
             found: false,
-            what: match what {
-                What::Decision(id) | What::Connection(id) => id.clone(),
-                What::Peer(peer) => format!("a connection from {}", peer.address),
-                What::Check(id) => (*id).to_owned(),
-                What::Reason(reason) => reason.to_string(),
+            what: match target {
+                ExplainTarget::Decision(id) => id.to_string(),
+                ExplainTarget::Connection(id) => id.to_string(),
+                ExplainTarget::Peer(peer) => format!("a connection from {}", peer.address),
+                ExplainTarget::Check(id) => (*id).to_owned(),
+                ExplainTarget::Reason(reason) => reason.to_string(),
             },
             asked: Vec::new(),
             silent: Vec::new(),
@@ -139,7 +140,7 @@ impl fmt::Display for Missing {
 }
 
 impl Missing {
-    /// What to do next.
+    /// The help: what to do next.
     pub(crate) fn help(&self) -> String {
         let kept = "a process remembers so many records, since it started; older ones are in its record file and its log";
         match self.silent.is_empty() {

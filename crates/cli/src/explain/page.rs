@@ -1,8 +1,18 @@
 //! The look of an explanation: a headline, then facts beside their names. Every text on it is escaped here.
 
+use avouch_fleet::Fleet;
 use avouch_text::{escape, shorten};
+use avouch_time::{parse_rfc3339, relative};
+use serde_json::Value;
 
-/// Width of the names.
+/// An answer, for people and for programs.
+#[derive(Debug)]
+pub(crate) struct Explanation {
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+/// The width of the column of names.
 const NAMES: usize = 13;
 
 /// An explanation being written.
@@ -36,5 +46,13 @@ impl Page {
 
     pub(super) fn finish(self) -> String {
         self.text
+    }
+}
+
+/// A time of a record, as it is there and relative to when the fleet was asked.
+pub(super) fn moment(fleet: &Fleet, time: &str) -> String {
+    match parse_rfc3339(time).zip(parse_rfc3339(&fleet.taken_at)) {
+        Some((at, now)) => format!("{time} ({})", relative(at, now)),
+        None => time.to_owned(),
     }
 }

@@ -1,9 +1,9 @@
 //! What people and programs read of each kind of refusal, and what nobody may make them read.
 
 use super::*;
-use crate::fleet::Certificate;
 use crate::sample::*;
 use avouch_api::observe::v1::*;
+use avouch_fleet::IssuedCertificate;
 use avouch_spiffe::Reason;
 
 const DENIED: &str = "d-0011223344556677";
@@ -306,12 +306,12 @@ fn expired() -> Connection {
 #[test]
 fn an_expired_certificate_is_explained_by_dates_clocks_and_the_renewal_that_failed() {
     let mut fleet = ledger([of_connection(expired())]);
-    fleet.certificates = vec![Certificate {
+    fleet.certificates = vec![IssuedCertificate {
         serial: "0a".to_owned(),
         spiffe_id: ORDERS.to_owned(),
         origin: "renew".to_owned(),
         not_after: "2026-11-25T11:52:00Z".to_owned(),
-        ..Certificate::default()
+        ..IssuedCertificate::default()
     }];
     status_of(&mut fleet, 0).last_renewal.as_mut().unwrap().error = "NO_MATCHING_ENTRY: no entry".to_owned();
     status_of(&mut fleet, 1).clock_ahead_millis = 600_000;
@@ -400,7 +400,7 @@ fn a_client_finds_the_record_by_its_own_address_and_the_time() {
     assert_eq!(found("[::ffff:10.0.0.7]:41234"), "conn-0000000000000002");
     assert_eq!(found("10.0.0.7:41234,2026-11-25T11:00:05Z"), "conn-0000000000000001");
     assert_eq!(found("10.0.0.7:41234,2026-11-25T11:58:01Z"), "conn-0000000000000003");
-    // Behind a translator of addresses the port is another.
+    // Behind NAT the port is another one.
     assert_eq!(found("10.0.0.7:1,2026-11-25T11:30:00Z"), "conn-0000000000000004");
     for unknown in ["10.0.0.7:1", "10.0.0.7:1,2026-11-25T12:30:00Z", "10.0.0.8:41234"] {
         assert!(explain(&fleet, &unknown.parse().unwrap()).is_err(), "{unknown}");

@@ -1,12 +1,13 @@
-//! The words: each reason's section of docs/status-codes.md, carried in the program so that it is there at 3 a.m.
+//! The explanation of each reason: its section of docs/status-codes.md, compiled into the program so that it is
+//! available offline.
 
-use super::Explanation;
+use super::page::Explanation;
 use avouch_spiffe::Reason;
 use serde_json::json;
 
 const PAGE: &str = include_str!("../../../../docs/status-codes.md");
 
-/// A reason's section.
+/// The explanation of a reason: its section.
 pub(super) fn explain(reason: Reason) -> Explanation {
     let text = format!("{reason}\n{}\n", section(reason));
     let json = json!({
@@ -16,7 +17,7 @@ pub(super) fn explain(reason: Reason) -> Explanation {
     Explanation { text, json }
 }
 
-/// What its section says, without the heading.
+/// The text of a reason's section, without the heading.
 fn section(reason: Reason) -> &'static str {
     let heading = format!("### {reason}\n");
     let body = PAGE.split_once(&heading).map(|(_, after)| after).unwrap_or_default();

@@ -1,12 +1,11 @@
 //! A SPIFFE bundle, and how it stands to the standard, item by item.
 
-use super::Inspection;
-use super::checks::{Check, check, unless};
+use super::checks::{self, Check, check, unless};
 use super::document::is_x509;
 use avouch_spiffe::Bundle;
 use serde_json::{Value, json};
 
-/// One bundle, looked into.
+/// A bundle and the items that were looked at.
 pub(crate) struct BundleInspection {
     keys: usize,
     x509: usize,
@@ -61,11 +60,8 @@ pub(crate) fn inspect(bundle: &Value) -> BundleInspection {
         ),
     ];
     // Which trust domain makes no difference to what is read.
-    if let Ok(any) = "bundle.invalid".parse()
-        && let Err(error) = Bundle::from_json(any, bundle.to_string().as_bytes())
-        && checks.iter().all(|check| check.failure.is_none())
-    {
-        checks.push(check("AV-000", "avouch", "accepted by the verifier", Some(error.to_string())));
+    if let Ok(any) = "bundle.invalid".parse() {
+        checks::verdict(&mut checks, Bundle::from_json(any, bundle.to_string().as_bytes()).err());
     }
     let (sequence, refresh_hint) = (sequence.flatten(), refresh_hint.flatten());
     BundleInspection { keys: keys.len(), x509: x509.len(), sequence, refresh_hint, checks }
@@ -97,7 +93,7 @@ impl BundleInspection {
                 ),
             ],
         ));
-        text.push_str(&Inspection::checks_to_text(&self.checks));
+        text.push_str(&checks::to_text(&self.checks));
         text
     }
 
@@ -106,7 +102,7 @@ impl BundleInspection {
         json!({
             "kind": "SPIFFE bundle", "ok": self.passes(), "keys": self.keys, "authorities": self.x509,
             "sequence": self.sequence, "refresh_hint": self.refresh_hint,
-            "checks": Inspection::checks_to_json(&self.checks),
+            "checks": checks::to_json(&self.checks),
         })
     }
 }

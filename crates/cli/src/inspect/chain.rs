@@ -2,10 +2,10 @@
 
 use super::checks::{Check, check};
 use super::signature;
-use crate::timespan;
 use avouch_identity::{ChainLimits, IdentityFilter, TrustStore};
-use avouch_spiffe::x509::{Facts, NameViolation, leaf_first};
+use avouch_spiffe::x509::{CertificateInfo, NameViolation, leaf_first};
 use avouch_text::shorten;
+use avouch_time::{relative, rfc3339};
 use rustls::pki_types::CertificateDer;
 use std::time::SystemTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -18,7 +18,7 @@ pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
         return Vec::new(); // what cannot be read is said of the certificate itself
     }
     let better = leaf_first(ders);
-    if better.is_none() && chain.first().is_none_or(|first| first.facts.ca) {
+    if better.is_none() && chain.first().is_none_or(|first| first.info.ca) {
         return Vec::new(); // authorities side by side
     }
     // Out of order, it is judged as what it was meant to be.
@@ -50,12 +50,12 @@ pub(crate) fn checks(ders: &[Vec<u8>], now: SystemTime) -> Vec<Check> {
     ]
 }
 
-/// What is wrong with the order of a chain, and which it should be.
+/// The problem with the order of a chain, and the order that it should have.
 pub(crate) fn order_problem(ders: &[impl AsRef<[u8]>]) -> Option<String> {
     let order = leaf_first(ders)?;
     let name = |place: usize| {
-        let facts = Facts::parse_any_version(ders.get(place)?.as_ref()).ok()?;
-        Some(shorten(facts.uris.first().unwrap_or(&facts.subject)))
+        let info = CertificateInfo::parse_any_version(ders.get(place)?.as_ref()).ok()?;
+        Some(shorten(info.uris.first().unwrap_or(&info.subject)))
     };
     let numbers: Vec<_> = order.iter().map(|place| (place + 1).to_string()).collect();
     let leaf = *order.first()?;
@@ -81,31 +81,31 @@ pub(crate) fn against(trust: &TrustStore, ders: &[Vec<u8>], now: SystemTime) -> 
     check("AV-038", "X509-SVID 5.1", "the bundle vouches for it", found)
 }
 
-/// One certificate of a chain, with its number from 1, as people count.
+/// A certificate of a chain, with its number from 1, as people count.
 struct Link<'a> {
     number: usize,
     der: &'a [u8],
-    facts: Facts,
+    info: CertificateInfo,
     spki: Vec<u8>,
 }
 
 impl<'a> Link<'a> {
     fn of(at: usize, der: &'a [u8]) -> Option<Self> {
-        let facts = Facts::parse_any_version(der).ok()?;
+        let info = CertificateInfo::parse_any_version(der).ok()?;
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        Some(Self { number: at + 1, der, facts, spki: certificate.tbs_certificate.subject_pki.raw.to_vec() })
+        Some(Self { number: at + 1, der, info, spki: certificate.tbs_certificate.subject_pki.raw.to_vec() })
     }
 }
 
 fn order(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
-    (below.facts.issuer_der != above.facts.subject_der).then(|| {
-        let (number, issuer, found) = (below.number, &below.facts.issuer, &above.facts.subject);
+    (below.info.issuer_der != above.info.subject_der).then(|| {
+        let (number, issuer, found) = (below.number, &below.info.issuer, &above.info.subject);
         format!("{number} was issued by {issuer}, and {} is {found}", above.number)
     })
 }
 
 fn key_ids(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
-    match (&below.facts.authority_key_id, &above.facts.subject_key_id) {
+    match (&below.info.authority_key_id, &above.info.subject_key_id) {
         (Some(wanted), Some(found)) if wanted != found => {
             Some(format!("{} names key {wanted}, {} has {found}", below.number, above.number))
         }
@@ -120,19 +120,18 @@ fn signed(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
 }
 
 fn outlives(below: &Link<'_>, above: &Link<'_>) -> Option<String> {
-    (below.facts.not_after > above.facts.not_after).then(|| {
-        let (end, before) =
-            (timespan::rfc3339(below.facts.not_after), timespan::rfc3339(above.facts.not_after));
+    (below.info.not_after > above.info.not_after).then(|| {
+        let (end, before) = (rfc3339(below.info.not_after), rfc3339(above.info.not_after));
         format!("{} ends {end}, {} before it, {before}", below.number, above.number)
     })
 }
 
 fn dates(chain: &[Link<'_>], now: SystemTime) -> Option<String> {
     let wrong = chain.iter().filter_map(|link| {
-        if now < link.facts.not_before {
-            Some(format!("{} starts {}", link.number, timespan::relative(link.facts.not_before, now)))
-        } else if now > link.facts.not_after {
-            Some(format!("{} expired {}", link.number, timespan::relative(link.facts.not_after, now)))
+        if now < link.info.not_before {
+            Some(format!("{} starts {}", link.number, relative(link.info.not_before, now)))
+        } else if now > link.info.not_after {
+            Some(format!("{} expired {}", link.number, relative(link.info.not_after, now)))
         } else {
             None
         }
@@ -156,7 +155,7 @@ fn constraints(chain: &[Link<'_>]) -> Option<String> {
 /// The chain with its root, which need not be presented.
 fn limits(chain: &[Link<'_>]) -> Option<String> {
     let allowed = ChainLimits::default().max_depth;
-    let is_root = |link: &Link<'_>| link.facts.subject_der == link.facts.issuer_der;
+    let is_root = |link: &Link<'_>| link.info.subject_der == link.info.issuer_der;
     let presented = chain.len() - usize::from(chain.last().is_some_and(is_root));
     (presented > allowed).then(|| format!("{presented} certificates without a root, and {allowed} are taken"))
 }
@@ -166,10 +165,10 @@ fn path_lengths(chain: &[Link<'_>]) -> Option<String> {
     let mut below = 0_u32;
     let mut wrong = Vec::new();
     for link in chain.iter().skip(1) {
-        if let Some(allowed) = link.facts.path_len.filter(|allowed| *allowed < below) {
+        if let Some(allowed) = link.info.path_len.filter(|allowed| *allowed < below) {
             wrong.push(format!("{} allows {allowed} authorities below it, there are {below}", link.number));
         }
-        if link.facts.subject_der != link.facts.issuer_der {
+        if link.info.subject_der != link.info.issuer_der {
             below += 1;
         }
     }

@@ -1,31 +1,33 @@
 //! The items: one demand of a standard each, with what was found instead.
 
 use avouch_spiffe::SpiffeId;
-use avouch_spiffe::x509::{Authority, Facts, Leaf};
+use avouch_spiffe::x509::{Authority, CertificateInfo, Leaf};
+use avouch_text::{LONGEST_TEXT, shorten_to};
+use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// One demand and how the certificate stands to it.
+/// A demand, and whether a certificate meets it.
 #[derive(Debug)]
 pub(crate) struct Check {
-    /// Never changes its meaning.
+    /// The id: it never changes its meaning.
     pub(crate) id: &'static str,
     pub(crate) clause: &'static str,
     pub(crate) demand: &'static str,
-    /// What was found instead; `None`: it holds.
+    /// The finding that breaks the demand; `None`: it holds.
     pub(crate) failure: Option<String>,
 }
 
 pub(super) type Found = Option<String>;
 
-/// What an X.509-SVID of a workload must be.
-pub(crate) fn leaf(der: &[u8]) -> Vec<Check> {
+/// The demands on an X.509-SVID of a workload.
+pub(super) fn leaf(der: &[u8]) -> Vec<Check> {
     let Some(view) = View::of(der) else { return Vec::new() };
     let mut checks = vec![
         check("AV-001", "X509-SVID 2", "exactly one URI name", one_uri(&view)),
         check("AV-002", "SPIFFE-ID 2", "the URI is a SPIFFE ID", spiffe_id(&view)),
         check("AV-003", "X509-SVID 5.2", "the SPIFFE ID has a path", has_path(&view)),
         check("AV-004", "X509-SVID 3.1", "names are critical if the subject is empty", names_critical(&view)),
-        check("AV-005", "X509-SVID 4.1", "not a CA", unless(!view.facts.ca, "cA is set")),
+        check("AV-005", "X509-SVID 4.1", "not a CA", unless(!view.info.ca, "cA is set")),
         check("AV-006", "X509-SVID 4.3", "key usage is there and critical", usage_critical(&view)),
         check(
             "AV-007",
@@ -44,8 +46,8 @@ pub(crate) fn leaf(der: &[u8]) -> Vec<Check> {
     checks
 }
 
-/// What can be asked of a certificate of version 1 or 2: it has no names, and nothing says what its key may be used for.
-pub(crate) fn older(der: &[u8]) -> Vec<Check> {
+/// The demands that a certificate of version 1 or 2 can meet: it has no names, and nothing says what its key may be used for.
+pub(super) fn older(der: &[u8]) -> Vec<Check> {
     let Some(view) = View::of(der) else { return Vec::new() };
     vec![
         version_3(&view),
@@ -55,18 +57,18 @@ pub(crate) fn older(der: &[u8]) -> Vec<Check> {
 }
 
 fn version_3(view: &View) -> Check {
-    let found = (view.facts.version != 3).then(|| {
+    let found = (view.info.version != 3).then(|| {
         format!(
             "X.509 version {} has no extensions, so it cannot carry a SPIFFE ID; issue it with extensions: `openssl x509 \
              -req -extfile FILE …`, or let an issuer of avouch issue it",
-            view.facts.version
+            view.info.version
         )
     });
     check("AV-013", "RFC 5280 4.1.2.1", "version 3, which has extensions", found)
 }
 
-/// What a signing certificate must be.
-pub(crate) fn authority(der: &[u8]) -> Vec<Check> {
+/// The demands on a signing certificate.
+pub(super) fn authority(der: &[u8]) -> Vec<Check> {
     let Some(view) = View::of(der) else { return Vec::new() };
     let mut checks = vec![
         check("AV-021", "X509-SVID 4.1", "a CA, and says so critically", ca_critical(&view)),
@@ -82,8 +84,8 @@ pub(crate) fn authority(der: &[u8]) -> Vec<Check> {
     checks
 }
 
-/// The parser has the last word: what it refuses is a failure even if no item above names it.
-fn verdict(checks: &mut Vec<Check>, refused: Option<impl std::fmt::Display>) {
+/// Adds the parser's verdict: what it refuses is a failure even if no item above names it.
+pub(super) fn verdict(checks: &mut Vec<Check>, refused: Option<impl std::fmt::Display>) {
     if let Some(error) = refused
         && checks.iter().all(|check| check.failure.is_none())
     {
@@ -95,13 +97,38 @@ pub(super) fn check(id: &'static str, clause: &'static str, demand: &'static str
     Check { id, clause, demand, failure }
 }
 
+/// The items for people, one line each.
+pub(crate) fn to_text(checks: &[Check]) -> String {
+    let mut text = "  checks\n".to_owned();
+    let clauses = checks.iter().map(|check| check.clause.len()).max().unwrap_or(0);
+    for check in checks {
+        let (mark, words) = match &check.failure {
+            None => ("ok  ", check.demand.to_owned()),
+            Some(found) => ("FAIL", format!("{}: {}", check.demand, shorten_to(found, LONGEST_TEXT))),
+        };
+        text.push_str(&format!("    {mark}  {:clauses$}  {words}\n", check.clause));
+    }
+    text
+}
+
+/// The items for programs.
+pub(crate) fn to_json(checks: &[Check]) -> Value {
+    let all = checks.iter().map(|check| {
+        json!({
+            "id": check.id, "clause": check.clause, "demand": check.demand,
+            "ok": check.failure.is_none(), "found": check.failure,
+        })
+    });
+    Value::from(all.collect::<Vec<_>>())
+}
+
 pub(super) fn unless(holds: bool, found: &str) -> Found {
     (!holds).then(|| found.to_owned())
 }
 
-/// The facts, and the few things that facts leave out.
+/// A certificate, with the few things that [`CertificateInfo`] leaves out.
 struct View {
-    facts: Facts,
+    info: CertificateInfo,
     subject_is_empty: bool,
     names_critical: Option<bool>,
     usage_critical: Option<bool>,
@@ -111,7 +138,7 @@ struct View {
 
 impl View {
     fn of(der: &[u8]) -> Option<Self> {
-        let facts = Facts::parse_any_version(der).ok()?;
+        let info = CertificateInfo::parse_any_version(der).ok()?;
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let tbs = &certificate.tbs_certificate;
         Some(Self {
@@ -120,17 +147,17 @@ impl View {
             usage_critical: tbs.key_usage().ok().flatten().map(|usage| usage.critical),
             constraints_critical: tbs.basic_constraints().ok().flatten().is_some_and(|found| found.critical),
             serial: tbs.raw_serial().to_vec(),
-            facts,
+            info,
         })
     }
 
     fn uses(&self, usage: &'static str) -> Found {
-        unless(self.facts.key_usage.contains(&usage), "the bit is not set")
+        unless(self.info.key_usage.contains(&usage), "the bit is not set")
     }
 
     fn may_not_sign(&self) -> Found {
         let found: Vec<_> = self
-            .facts
+            .info
             .key_usage
             .iter()
             .copied()
@@ -141,24 +168,24 @@ impl View {
 }
 
 fn one_uri(view: &View) -> Found {
-    unless(view.facts.uris.len() == 1, &format!("{} of them", view.facts.uris.len()))
+    unless(view.info.uris.len() == 1, &format!("{} of them", view.info.uris.len()))
 }
 
 fn spiffe_id(view: &View) -> Found {
-    match view.facts.uris.first() {
+    match view.info.uris.first() {
         None => Some("there is no URI".to_owned()),
         Some(uri) => uri.parse::<SpiffeId>().err().map(|error| error.to_string()),
     }
 }
 
 fn has_path(view: &View) -> Found {
-    let id = view.facts.uris.first().and_then(|uri| uri.parse::<SpiffeId>().ok());
+    let id = view.info.uris.first().and_then(|uri| uri.parse::<SpiffeId>().ok());
     unless(id.is_some_and(|id| !id.path().is_empty()), "no path")
 }
 
 fn no_path(view: &View) -> Found {
     let with_path =
-        view.facts.uris.iter().find(|uri| uri.parse::<SpiffeId>().is_ok_and(|id| !id.path().is_empty()));
+        view.info.uris.iter().find(|uri| uri.parse::<SpiffeId>().is_ok_and(|id| !id.path().is_empty()));
     with_path.cloned()
 }
 
@@ -177,11 +204,11 @@ fn usage_critical(view: &View) -> Found {
 }
 
 fn ca_critical(view: &View) -> Found {
-    unless(view.facts.ca && view.constraints_critical, "not critical")
+    unless(view.info.ca && view.constraints_critical, "not critical")
 }
 
 fn extended(view: &View) -> Found {
-    let usages = &view.facts.extended_key_usage;
+    let usages = &view.info.extended_key_usage;
     let has = |name: &str| usages.iter().any(|usage| usage == name);
     if usages.is_empty() {
         return Some("there is none".to_owned());
@@ -198,9 +225,9 @@ fn serial(view: &View) -> Found {
 }
 
 fn key(view: &View) -> Found {
-    unless(view.facts.key_accepted, &view.facts.key_algorithm)
+    unless(view.info.key_accepted, &view.info.key_algorithm)
 }
 
 fn unknown_critical(view: &View) -> Found {
-    unless(view.facts.unknown_critical.is_empty(), &view.facts.unknown_critical.join(", "))
+    unless(view.info.unknown_critical.is_empty(), &view.info.unknown_critical.join(", "))
 }

@@ -15,9 +15,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The contents of a file, in its order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Document {
-    /// DER; one of a bundle that does not decode is empty, and is shown as no certificate.
+    /// The certificates in DER; one of a bundle that does not decode is empty, and is shown as no certificate.
     pub(crate) certificates: Vec<Vec<u8>>,
-    /// DER of certificate signing requests.
+    /// The certificate signing requests in DER.
     pub(crate) requests: Vec<Vec<u8>>,
     /// The SPIFFE bundle that the certificates are of.
     pub(crate) bundle: Option<Value>,
@@ -27,7 +27,7 @@ pub(crate) struct Document {
     pub(crate) damaged: Vec<PemError>,
 }
 
-/// What a file holds that cannot be looked into here.
+/// The reason why a file cannot be looked into.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// Why it cannot be read, or what there is instead of a certificate.

@@ -1,20 +1,20 @@
-//! Whether one key made one signature: of a certificate, with the key of the one above.
+//! Whether a certificate is signed by the key of the one above.
 
 use avouch_identity::crypto_provider;
 use x509_parser::asn1_rs::{Any, FromDer};
 
-/// The parts of what is signed: certificate and request have the same ones.
-pub(super) struct Signed<'a> {
-    /// With its header: what the signature is over.
-    pub(super) content: &'a [u8],
+/// The parts of a certificate.
+struct Signed<'a> {
+    /// The content that the signature is over, with its header.
+    content: &'a [u8],
     /// The algorithm identifier without its header.
     algorithm: &'a [u8],
-    pub(super) signature: &'a [u8],
+    signature: &'a [u8],
 }
 
 impl<'a> Signed<'a> {
     /// Takes `SEQUENCE { content, algorithm, signature }` apart.
-    pub(super) fn of(der: &'a [u8]) -> Option<Self> {
+    fn of(der: &'a [u8]) -> Option<Self> {
         let (_, whole) = Any::from_der(der).ok()?;
         let body = whole.data;
         let (rest, _) = Any::from_der(body).ok()?;

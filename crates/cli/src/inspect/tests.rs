@@ -6,7 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 fn params(uris: &[&str]) -> CertificateParams {
     let mut params = CertificateParams::default();

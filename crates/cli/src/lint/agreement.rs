@@ -1,7 +1,7 @@
 //! Lint and the verifier say the same of the same certificates: whatever the verifier refuses for what the certificates
 //! are is an error, and what it takes is none on that ground.
 
-use super::{Finding, Severity, Sheet, lint, verifier};
+use super::{Finding, LintedFile, Severity, lint, verifier};
 use crate::inspect;
 use avouch_attacker::certificates::{ATTACKS, Workshop};
 use avouch_attacker::der::{self, sequence, tlv};
@@ -32,7 +32,7 @@ fn at(seconds: i64) -> SystemTime {
 }
 
 fn errors(chain: &[Vec<u8>], now: SystemTime) -> Vec<String> {
-    let sheet = Sheet { file: "a".to_owned(), certificates: chain.to_vec(), is_bundle: false };
+    let sheet = LintedFile { name: "a".to_owned(), certificates: chain.to_vec(), is_bundle: false };
     let found = lint(&[sheet], now);
     found.iter().filter(|it| it.severity == Severity::Error).map(Finding::to_line).collect()
 }
@@ -84,7 +84,7 @@ fn the_items_of_a_certificate_hold_if_and_only_if_its_parser_takes_it() {
     for attack in ATTACKS {
         for der in (attack.forge)(&workshop).unwrap().chain {
             let inspected = inspect::inspect(&der);
-            let parsed = if !inspected.facts().is_ok_and(|facts| facts.ca) {
+            let parsed = if !inspected.info().is_ok_and(|info| info.ca) {
                 Leaf::parse(&der).is_ok()
             } else {
                 x509::Authority::parse(&der).is_ok()
@@ -157,7 +157,8 @@ fn a_chain_in_another_order_is_a_warning_since_the_verifier_takes_it() {
     let leaf = workshop.right().unwrap().chain[0].to_vec();
     let (root, signing) = (workshop.root.der.clone(), workshop.signing.der.clone());
     assert_eq!(accepted(&[leaf.clone(), root.clone(), signing.clone()], &workshop.root, now), Ok(()));
-    let sheet = Sheet { file: "a".to_owned(), certificates: vec![leaf, root, signing], is_bundle: false };
+    let sheet =
+        LintedFile { name: "a".to_owned(), certificates: vec![leaf, root, signing], is_bundle: false };
     let found = lint(&[sheet], now);
     let order = found.iter().find(|finding| finding.id == "AV-031").unwrap();
     assert_eq!(order.severity, Severity::Warning, "{}", order.to_line());

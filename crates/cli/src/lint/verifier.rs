@@ -4,9 +4,9 @@
 //! authority at the chain's top for trusted and chooses a moment at which all of the chain is valid: whom to trust and
 //! when is not the chain's to say.
 
-use super::{Finding, Lint, Place, Severity, Sheet};
+use super::finding::{CertificateRef, Finding, Lint, LintedFile, Severity};
 use avouch_identity::{ChainLimits, IdentityFilter, TrustStore, crypto_provider};
-use avouch_spiffe::x509::{Facts, Leaf};
+use avouch_spiffe::x509::{CertificateInfo, Leaf};
 use avouch_spiffe::{Bundle, TrustDomain};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
@@ -19,22 +19,22 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 const MAX_PATH_LENGTH: u32 = 255;
 
 impl Lint<'_> {
-    /// What the verifier asks of any certificate of a chain, beyond what makes it a leaf or an authority.
-    pub(super) fn verifier(&mut self, der: &[u8], facts: &Facts) {
+    /// The demands of the verifier on any certificate of a chain, beyond what makes it a leaf or an authority.
+    pub(super) fn verifier(&mut self, der: &[u8], info: &CertificateInfo) {
         let limit = ChainLimits::default().max_certificate_bytes;
         if der.len() > limit {
             let message = format!("it has {} bytes, and a listener takes {limit}", der.len());
             self.error("AV-073", "avouch", message);
         }
-        if let Some(length) = facts.path_len.filter(|length| *length > MAX_PATH_LENGTH) {
+        if let Some(length) = info.path_len.filter(|length| *length > MAX_PATH_LENGTH) {
             let message = format!("the path length {length} cannot be read; leave it out, it limits nothing");
             self.error("AV-074", "avouch", message);
         }
-        if !has_weak_signature(facts) && !is_signed_acceptably(der) {
-            let message = format!("it is signed with {}, which is not accepted", facts.signature_algorithm);
+        if !has_weak_signature(info) && !is_signed_acceptably(der) {
+            let message = format!("it is signed with {}, which is not accepted", info.signature_algorithm);
             self.error("AV-069", "avouch", message);
         }
-        if facts.ca {
+        if info.ca {
             self.constraints(der);
         }
         // The path validator has a parser of its own, which is stricter here and there.
@@ -65,9 +65,9 @@ impl Lint<'_> {
     }
 }
 
-/// MD5 and SHA-1, of which [AV-065](super::one) tells.
-pub(super) fn has_weak_signature(facts: &Facts) -> bool {
-    weak_digest(&facts.signature_algorithm).is_some()
+/// Whether it is signed with MD5 or SHA-1, of which [AV-065](super::certificate) tells.
+pub(super) fn has_weak_signature(info: &CertificateInfo) -> bool {
+    weak_digest(&info.signature_algorithm).is_some()
 }
 
 /// The digest of a signature that can be forged.
@@ -89,15 +89,16 @@ fn is_signed_acceptably(der: &[u8]) -> bool {
     algorithm().is_none_or(|found| accepted.iter().any(|it| it.signature_alg_id().as_ref() == found))
 }
 
-/// What the verifier says of a chain, leaf first; `None` where it cannot be asked: a chain of one, or one without an
+/// The verifier's verdict on a chain, leaf first; `None` where it cannot be asked: a chain of one, or one without an
 /// SVID, an authority or a moment at which all of it is valid.
 pub(super) fn verdict(certificates: &[Vec<u8>], now: SystemTime) -> Option<Result<(), String>> {
     let (leaf, above) = certificates.split_first().filter(|(_, above)| !above.is_empty())?;
     let domain = Leaf::parse(leaf).ok()?.spiffe_id().trust_domain().clone();
-    let facts: Vec<_> = certificates.iter().map(|der| Facts::parse(der).ok()).collect::<Option<_>>()?;
-    let top = top(&facts)?;
+    let info: Vec<_> =
+        certificates.iter().map(|der| CertificateInfo::parse(der).ok()).collect::<Option<_>>()?;
+    let top = top(&info)?;
     let trust = trust(domain, above.get(top.checked_sub(1)?)?)?;
-    let at = moment(&facts, now)?;
+    let at = moment(&info, now)?;
     let presented = certificates.iter().enumerate().filter(|(place, _)| *place != top);
     let chain: Vec<_> = presented.map(|(_, der)| CertificateDer::from_slice(der)).collect();
     let as_client = trust.verify(&chain, None, at);
@@ -105,7 +106,7 @@ pub(super) fn verdict(certificates: &[Vec<u8>], now: SystemTime) -> Option<Resul
     Some(as_client.and_then(|_| as_server()).map(|_| ()).map_err(|rejection| rejection.to_string()))
 }
 
-/// Errors against RFC 5280 and its kin that the verifier overlooks.
+/// Violations of RFC 5280 and related standards that the verifier does not check.
 const OVERLOOKED: [&str; 9] =
     ["AV-051", "AV-052", "AV-053", "AV-056", "AV-057", "AV-059", "AV-060", "AV-064", "AV-068"];
 
@@ -115,23 +116,22 @@ pub(super) fn explains(finding: &Finding) -> bool {
 }
 
 /// The finding for a chain that only the verifier has something against.
-pub(super) fn finding(sheet: &Sheet, now: SystemTime) -> Option<Finding> {
-    let refusal = verdict(&sheet.certificates, now)?.err()?;
+pub(super) fn finding(file: &LintedFile, now: SystemTime) -> Option<Finding> {
+    let refusal = verdict(&file.certificates, now)?.err()?;
     Some(Finding {
         severity: Severity::Error,
         id: "AV-000",
         clause: "X509-SVID 5.1",
         message: format!("in the chain, not so: accepted by the verifier: {refusal}"),
-        place: Place { file: sheet.file.clone(), number: 1 },
+        certificate: CertificateRef { file: file.name.clone(), number: 1 },
     })
 }
 
 /// The place of the authority that nobody else in the chain signed: the last one that is its own issuer, or whose issuer
 /// is not there.
-fn top(facts: &[Facts]) -> Option<usize> {
-    let is_there = |name: &[u8]| facts.iter().any(|it| it.subject_der == name);
-    facts
-        .iter()
+fn top(info: &[CertificateInfo]) -> Option<usize> {
+    let is_there = |name: &[u8]| info.iter().any(|it| it.subject_der == name);
+    info.iter()
         .rposition(|it| it.ca && (it.issuer_der == it.subject_der || !is_there(&it.issuer_der)))
         .filter(|top| *top > 0)
 }
@@ -141,9 +141,9 @@ fn trust(domain: TrustDomain, root: &[u8]) -> Option<TrustStore> {
     Some(TrustStore::new(std::iter::once(bundle).collect()))
 }
 
-/// Now, if all are valid now; else the first moment at which all are.
-fn moment(facts: &[Facts], now: SystemTime) -> Option<SystemTime> {
-    let begin = facts.iter().map(|it| it.not_before).max()?;
-    let end = facts.iter().map(|it| it.not_after).min()?;
+/// The moment to judge at: now, if all are valid now; else the first moment at which all are.
+fn moment(info: &[CertificateInfo], now: SystemTime) -> Option<SystemTime> {
+    let begin = info.iter().map(|it| it.not_before).max()?;
+    let end = info.iter().map(|it| it.not_after).min()?;
     (begin <= end).then(|| now.clamp(begin, end))
 }

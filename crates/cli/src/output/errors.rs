@@ -1,4 +1,4 @@
-//! Errors as a person sees them: what, why, what to do.
+//! Renders errors for people: what failed, why, and what to do.
 //!
 //! Every text is made clean before it is rendered, and the rendering passes a filter that leaves only colours: an error
 //! names files, peers and texts of libraries, all of which strangers choose.

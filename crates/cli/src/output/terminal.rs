@@ -32,12 +32,12 @@ pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether standard output is a terminal whose owner has nothing against colours.
+/// Whether standard output is a terminal for which colours are not disabled.
 pub(crate) fn colours() -> bool {
     is_terminal() && wants_colours()
 }
 
-/// Whether the owner of the terminal has nothing against colours, and it knows them.
+/// Whether the environment does not disable colours and the terminal supports them.
 pub(super) fn wants_colours() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !refused && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
@@ -95,7 +95,7 @@ impl Page {
         }
     }
 
-    /// What is on it.
+    /// The text of the page.
     #[cfg(test)]
     pub(crate) fn into_text(self) -> String {
         self.text
@@ -125,7 +125,7 @@ pub(crate) fn pass_on(mut from: impl Read, to_error: bool, is_json: bool) -> io:
     }
 }
 
-/// How many octets there are without a character at the end that is not complete.
+/// The number of octets without an incomplete character at the end.
 fn whole_characters(octets: &[u8]) -> usize {
     match octets.utf8_chunks().last() {
         Some(last) if std::str::from_utf8(last.invalid()).is_err_and(|error| error.error_len().is_none()) => {

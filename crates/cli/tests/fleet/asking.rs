@@ -49,7 +49,10 @@ async fn the_local_administrator_asks_every_workload_as_an_operator_enrolled_in_
     let output = world.avouch(&["edges"]).await;
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
     let text = stdout(&output);
-    assert!(text.contains("×  dev         orders  market.orders.v1.Orders/Place  12     83%   2"), "{text}");
+    assert!(
+        text.contains("×  dev         orders  market.orders.v1.Orders/Place  12     83%   0        2"),
+        "{text}"
+    );
     let output = world.avouch(&["edges", "--refused", "--json"]).await;
     let flows = json(&output);
     assert_eq!((flows.as_array().unwrap().len(), &flows[0]["caller"]), (1, &id("dev").into()));
@@ -59,7 +62,11 @@ async fn the_local_administrator_asks_every_workload_as_an_operator_enrolled_in_
     let output = world.avouch(&["whois", "4bf92f3577b34da6a3ce929d0e0e4736"]).await;
     assert!(stdout(&output).contains("CALLS OF THE TRACE\n"), "{output:?}");
 
-    let request = ListCertificatesRequest { include_expired: true, spiffe_id: OPERATOR.to_owned() };
+    let request = ListCertificatesRequest {
+        include_expired: true,
+        spiffe_id: OPERATOR.to_owned(),
+        ..Default::default()
+    };
     let issued = world.admin().await.list_certificates(request).await.unwrap().into_inner().certificates;
     assert_eq!(issued.iter().filter(|certificate| certificate.origin == "enroll").count(), 4);
     assert_eq!(files(&world), before, "nothing of the operator is on disk");
@@ -75,7 +82,11 @@ async fn who_asks_again_and_again_in_one_run_enrolls_once() {
     // It is not to be had, so this asks once a second.
     let output = world.avouch(&["check", "--wait", "4s"]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let request = ListCertificatesRequest { include_expired: true, spiffe_id: OPERATOR.to_owned() };
+    let request = ListCertificatesRequest {
+        include_expired: true,
+        spiffe_id: OPERATOR.to_owned(),
+        ..Default::default()
+    };
     let issued = world.admin().await.list_certificates(request).await.unwrap().into_inner().certificates;
     assert_eq!(issued.len(), 1, "{issued:?}");
 }
@@ -178,7 +189,7 @@ async fn without_an_issuer_an_identity_from_files_asks_who_is_named() {
         let output = run(elsewhere(nowhere.path(), &words)).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains("storefront"), "{output:?}");
-        assert!(stderr(&output).contains("no issuer of this user is running"), "{output:?}");
+        assert!(stderr(&output).contains("no issuer answers on"), "{output:?}");
     }
     let dir = state.to_str().unwrap();
     let words = ["edges", "--identity", dir, "--as", &id("somebody-else"), "--workload", &target];
@@ -216,4 +227,72 @@ async fn nothing_found_is_1_and_wrong_usage_is_2() {
         let output = world.avouch(words).await;
         assert_eq!(output.status.code(), Some(2), "{words:?} {output:?}");
     }
+}
+
+/// What is said on both outputs.
+fn said(output: &std::process::Output) -> String {
+    format!("{}{}", stdout(output), stderr(output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_not_sent_to_what_every_machine_has_for_itself_and_each_command_says_so() {
+    let world = World::new().await;
+    world.register("operator").await;
+    world.register("sly").await;
+    let advertised = [
+        "169.254.169.254:80",
+        "[::ffff:169.254.169.254]:80",
+        "[64:ff9b::a9fe:a9fe]:80",
+        "[fd00:ec2::254]:80",
+        "[fe80::1]:80",
+        "0.0.0.1:80",
+    ];
+    let _sly = world.identity("sly", &advertised.map(str::to_owned), None).await;
+    world.listed(1).await;
+    let dump = world.temp.path().join("dump.tgz");
+    let dump = dump.to_str().unwrap();
+    for words in [
+        &["check"][..],
+        &["edges"],
+        &["tap"],
+        &["whois", "10.9.8.7:6"],
+        &["dump", dump],
+        &["check", "--from", dump],
+        &["edges", "--from", dump],
+    ] {
+        let output = world.avouch(words).await;
+        // Tables break lines where they like.
+        let text = said(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        for address in advertised {
+            assert!(text.contains(address), "{words:?}: {address}: {output:?}");
+        }
+        for why in ["link-local address", "where a cloud serves", "no address of any machine"] {
+            assert!(text.contains("not asked: ") && text.contains(why), "{words:?}: {why}: {text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loopback_address_is_dialled_where_the_issuer_is_on_one_or_a_person_types_it() {
+    // Others reach this issuer, so a workload may be anywhere, and its loopback is not the operator's.
+    let world = World::listening("0.0.0.0:0").await;
+    world.register("operator").await;
+    world.register("sly").await;
+    let orders = Workload::start(&world, orders(), FOR_OPERATORS).await;
+    let trap = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let advertised = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+    let _sly = world.identity("sly", &advertised, None).await;
+    world.listed(2).await;
+    let output = world.avouch(&["edges"]).await;
+    for why in ["127.0.0.1 is a loopback address", "localhost leads to "] {
+        assert!(stderr(&output).contains(&format!("not asked: {why}")), "{output:?}");
+    }
+    assert!(!stdout(&output).contains("storefront"), "{output:?}");
+    let dialled = tokio::time::timeout(std::time::Duration::from_millis(1), trap.accept()).await;
+    assert!(dialled.is_err(), "{dialled:?}");
+
+    let typed = format!("{}={}", orders.address, id("orders"));
+    let output = world.avouch(&["edges", "--workload", &typed]).await;
+    assert!(stdout(&output).contains("storefront"), "{output:?}");
 }

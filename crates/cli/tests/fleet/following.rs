@@ -127,3 +127,21 @@ async fn with_nobody_to_follow_it_ends_and_says_so() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("nobody could be asked"), "{output:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_signal_ends_it() {
+    let world = World::new().await;
+    world.register("operator").await;
+    let says = Says::nothing("orders");
+    let live = says.live.clone();
+    let _orders = Workload::start(&world, says, FOR_OPERATORS).await;
+    world.listed(1).await;
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut tap = Tap::start(&world, &["tap", "--follow"]);
+        eventually("it follows", async || (live.receiver_count() > 0).then_some(())).await;
+        rustix::process::kill_process(rustix::process::Pid::from_child(&tap.child), signal).unwrap();
+        let ended = eventually("its end", async || tap.child.try_wait().unwrap()).await;
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(signal.as_raw()), "{ended}");
+        eventually("the end of its stream", async || (live.receiver_count() == 0).then_some(())).await;
+    }
+}

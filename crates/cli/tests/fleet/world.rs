@@ -10,12 +10,13 @@ use avouch_authz::{Methods, Policy, PolicyHandle};
 use avouch_identity::{Identity, IdentityConfig, IdentityFilter, IssuerConfig, Server};
 use avouch_issuer::Issuer;
 use avouch_issuer::config::{IssuerConfig as Config, RateLimitSettings};
+use avouch_testkit::program::alone;
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::broadcast;
 use tokio_stream::StreamExt;
@@ -31,17 +32,7 @@ pub(crate) fn id(path: &str) -> String {
     format!("spiffe://market.example/{path}")
 }
 
-/// Waits for a condition, for twenty seconds at most.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not happen in time");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+pub(crate) use avouch_testkit::wait::eventually;
 
 pub(crate) struct World {
     pub(crate) temp: tempfile::TempDir,
@@ -58,6 +49,11 @@ impl Drop for World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::listening("127.0.0.1:0").await
+    }
+
+    /// With an issuer that workloads reach at another address than the loopback one.
+    pub(crate) async fn listening(at: &str) -> Self {
         let temp = tempfile::Builder::new().prefix("avf").tempdir().unwrap();
         let socket = temp.path().join("run/admin.sock");
         let config = Config {
@@ -70,9 +66,9 @@ impl World {
             retention: Duration::from_secs(86_400),
             rate_limits: RateLimitSettings::default(),
         };
-        let issuer = Issuer::start(&config, avouch_spiffe::clock::system()).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let issuer_address = listener.local_addr().unwrap();
+        let issuer = Issuer::start(&config, avouch_time::clock::system()).await.unwrap();
+        let listener = TcpListener::bind(at).await.unwrap();
+        let issuer_address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
         let admin = issuer.bind_admin().await.unwrap();
         let stop = CancellationToken::new();
         let (serving, stopping) = (issuer.clone(), stop.clone());
@@ -111,7 +107,7 @@ impl World {
             join_token_file: None,
             state_dir: state,
             addresses: addresses.to_vec(),
-            timeout_ms: 5_000,
+            timeout: Duration::from_secs(5),
         });
         Identity::starter(config).join_token(token.parse().unwrap()).start().await.unwrap()
     }
@@ -119,7 +115,7 @@ impl World {
     /// Waits until the issuer lists so many workloads with an address.
     pub(crate) async fn listed(&self, count: usize) {
         eventually("the acknowledgements", async || {
-            let request = avouch_api::admin::v1::ListWorkloadsRequest {};
+            let request = avouch_api::admin::v1::ListWorkloadsRequest::default();
             let found = self.admin().await.list_workloads(request).await.unwrap().into_inner().workloads;
             (found.iter().filter(|workload| !workload.addresses.is_empty()).count() == count).then_some(())
         })
@@ -141,9 +137,8 @@ impl World {
 
 /// `avouch` where there is no issuer.
 pub(crate) fn elsewhere(directory: &Path, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command.env_clear().env("NO_COLOR", "1").env("XDG_RUNTIME_DIR", directory).env("TMPDIR", directory);
-    command.current_dir(directory).args(words).stdin(Stdio::null());
+    let mut command = alone(env!("CARGO_BIN_EXE_avouch"), directory);
+    command.current_dir(directory).args(words);
     command
 }
 
@@ -239,7 +234,7 @@ impl Workload {
     pub(crate) fn serve(identity: Identity, listener: TcpListener, says: Says, policy: &str) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let methods = Methods::new(&[&avouch_api::CONTRACT]).unwrap();
-        let policy = PolicyHandle::fixed(Policy::parse("policy.toml", policy, &methods).unwrap());
+        let policy = PolicyHandle::fixed(Policy::load("policy.toml", policy, &methods).unwrap());
         let domain = identity.spiffe_id().trust_domain().clone();
         let routes = tonic::service::Routes::new(ObserveServer::new(says)).prepare();
         let service = AuthzLayer::new(policy, domain.clone(), Arc::new(())).layer(routes);

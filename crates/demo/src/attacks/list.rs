@@ -1,8 +1,8 @@
 //! The attack list: everything that has to be refused, tried against the running market by a crate that shares no
 //! code with it.
 //!
-//! Nothing here decides: each attack is made, and what its maker saw is compared with what the refusing side wrote
-//! down. An attack that got through, was refused for another reason, or left no record, has not been held off.
+//! Nothing here decides: each attack is made, and what the attacker saw is compared with the record of the refusing
+//! side. An attack that succeeded, was refused for another reason, or left no record counts as a failure.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -17,11 +17,11 @@ use market_api::payments::v1::payments_client::PaymentsClient;
 
 use super::list::{Expected, Tried};
 use crate::facts::{Attack, AttackKind};
-use crate::place::{Place, TRUST_DOMAIN, id};
+use crate::paths::{Paths, TRUST_DOMAIN, id};
 
 /// Forges in the name of a service, with the authorities of the running issuer, whose files are read as a thief would.
-pub(super) fn workshop(place: &Place, service: &str) -> Result<Workshop, Error> {
-    Workshop::stolen(&place.of_process("issuer").join("data"), TRUST_DOMAIN, &format!("/{service}"))
+pub(super) fn workshop(paths: &Paths, service: &str) -> Result<Workshop, Error> {
+    Workshop::stolen(&paths.of_process("issuer").join("data"), TRUST_DOMAIN, &format!("/{service}"))
 }
 
 /// Every forged certificate, shown by a false `payments` to an honest client, and a good one of `other`.
@@ -79,7 +79,7 @@ pub(super) async fn calls(
 /// `orders` of `/market.orders.v1.Orders/PlaceOrder`.
 fn service_of(method: &MethodRule) -> Result<&'static str, Error> {
     let package = method.path.split('.').nth(1).unwrap_or_default();
-    let known = crate::place::SERVICES.iter().copied().find(|service| *service == package);
+    let known = crate::paths::SERVICES.iter().copied().find(|service| *service == package);
     known.ok_or_else(|| format!("no service of the market serves {}", method.path).into())
 }
 

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use super::trace::FirstTrace;
 use super::{Evidence, Run};
 use crate::facts::{Facts, Totals};
-use crate::place::{SERVICES, TRUST_DOMAIN, id};
+use crate::paths::{SERVICES, TRUST_DOMAIN, id};
 use crate::setup::{SVID_LIFE, SetupError};
-use crate::{gather, traces};
+use crate::{collect, traces};
 
 impl Run<'_> {
     /// Draws the facts from what is left behind.
     pub(super) async fn facts(&self, evidence: Evidence, trace: &FirstTrace) -> Result<Facts, SetupError> {
         self.console.progress("drawing the report");
         let Evidence { mut kills, hostile, books, stream, certificates, counted } = evidence;
-        let place = &self.market.place;
+        let paths = &self.market.paths;
         trace.end(self.collector);
         let spans = self.collector.spans();
         let contracts = [&market_api::CONTRACT, &avouch_api::CONTRACT];
@@ -25,7 +25,7 @@ impl Run<'_> {
             .map(|method| method.path)
             .collect();
         let made = traces::calls(&spans);
-        let calls = gather::calls(&made, &streams, &mut kills, &self.watch);
+        let calls = collect::calls(&made, &streams, &mut kills, &self.watch);
         let untold = counted.iter().find_map(|life| {
             let missing =
                 life.calls.checked_sub(life.traced(&made, &self.watch)).filter(|missing| *missing > 0)?;
@@ -57,9 +57,9 @@ impl Run<'_> {
         self.checks
             .note("one order is one connected trace over every process it passes, the issuer included", seen);
 
-        let matrix = gather::matrix(&place.shipped("policy.toml"), &contracts).map_err(SetupError::Other)?;
-        let edges = gather::edges(&spans, place, &hostile.refusals);
-        let certificates = gather::certificates(&certificates, &self.watch);
+        let matrix = collect::matrix(&paths.shipped("policy.toml"), &contracts).map_err(SetupError::Other)?;
+        let edges = collect::edges(&spans, paths, &hostile.refusals);
+        let certificates = collect::certificates(&certificates, &self.watch);
         let count = |origin: &str| {
             let services: Vec<String> = SERVICES.iter().map(|name| id(name)).collect();
             let own = certificates.iter().filter(|c| c.origin == origin && services.contains(&c.spiffe_id));
@@ -89,7 +89,7 @@ impl Run<'_> {
             trust_domain: TRUST_DOMAIN.to_owned(),
             svid_seconds: SVID_LIFE.as_secs(),
             checks: Vec::new(),
-            parties: gather::parties(&matrix),
+            parties: collect::parties(&matrix),
             edges,
             certificates,
             kills,
@@ -106,9 +106,9 @@ impl Run<'_> {
 
     fn search_for_secrets(&self) {
         self.market.note_keys();
-        let place = &self.market.place;
+        let paths = &self.market.paths;
         let logs: Vec<PathBuf> =
-            SERVICES.iter().copied().chain(["issuer"]).map(|name| place.log(name)).collect();
+            SERVICES.iter().copied().chain(["issuer"]).map(|name| paths.log(name)).collect();
         let secrets = self.market.secrets.borrow();
         let (mut leaks, mut bytes) = (Vec::new(), 0);
         for log in &logs {

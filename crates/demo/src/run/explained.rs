@@ -43,10 +43,10 @@ impl Run<'_> {
     }
 
     async fn ask(&self, decision: &str) -> Result<String, String> {
-        let mut avouch = Command::new(self.market.place.bin.join("avouch"));
+        let mut avouch = Command::new(self.market.paths.bin.join("avouch"));
         avouch
             .arg("--socket")
-            .arg(self.market.place.socket())
+            .arg(self.market.paths.socket())
             .args(["explain", decision])
             .env_remove("AVOUCH_IDENTITY")
             .kill_on_drop(true);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Own, Run, trust_domain};
-use crate::attacks::{self, Attempt, Onslaught};
+use crate::attacks::{self, AttackRun, Attempt};
 use crate::audit::{Auditor, channel};
 use crate::facts::{Attack, AttackKind, Explained, Refusal};
-use crate::place::id;
+use crate::paths::id;
 use crate::setup::SetupError;
 use crate::{records, wait};
 
@@ -29,8 +29,8 @@ impl Run<'_> {
             Ok(channel) => attacks::order(channel).await,
             Err(error) => Err(error),
         };
-        // An allowed call right beside them, so that nobody takes an outage for a refusal. Its service may be away on
-        // purpose at this moment: then it is the books that show it.
+        // An allowed call beside them, so that an outage is not taken for a refusal. Its service may have been killed
+        // on purpose at this moment; then the audit of the books shows that it works.
         let allowed = auditor.ledger_totals().await;
         self.checks.note(
             "a call with the role it needs is allowed",
@@ -69,20 +69,20 @@ impl Run<'_> {
     /// The attack list, as far as no time has to pass.
     pub(super) async fn attack_list(&self, own: &Own) -> Result<Vec<Attack>, SetupError> {
         self.console.progress("attacking");
-        let attacks = Onslaught::on(self.market).at_once(&own.dev).await;
+        let attacks = AttackRun::on(self.market).at_once(&own.dev).await;
         attacks.map_err(|error| SetupError::Other(format!("the attacks can’t be made: {error}")))
     }
 
-    /// Calls without a right, once every service is back from the dead.
+    /// Unauthorized calls, once every killed service has been restarted.
     pub(super) async fn attacks_on_every_rpc(&self) -> Result<Vec<Attack>, SetupError> {
-        let attacks = Onslaught::on(self.market).on_every_rpc().await;
+        let attacks = AttackRun::on(self.market).on_every_rpc().await;
         attacks.map_err(|error| SetupError::Other(format!("the calls can’t be made: {error}")))
     }
 
     /// Attacks with identities that have expired.
     pub(super) async fn late_attacks(&self) -> Result<Vec<Attack>, SetupError> {
-        let onslaught = Onslaught::on(self.market);
-        let attacks = async { onslaught.after_expiry(&onslaught.put_to_sleep().await?).await };
+        let attack_run = AttackRun::on(self.market);
+        let attacks = async { attack_run.after_expiry(&attack_run.put_to_sleep().await?).await };
         let attacks: Result<_, avouch_attacker::Error> = attacks.await;
         attacks.map_err(|error| SetupError::Other(format!("recoveries can’t be tried: {error}")))
     }
@@ -125,7 +125,7 @@ impl Run<'_> {
                 return refusal;
             }
         };
-        let log = self.market.place.log(callee);
+        let log = self.market.paths.log(callee);
         let found = wait::until("the server's record", Duration::from_secs(5), async || {
             let (field, value) =
                 attempt.record.as_ref().ok_or("the caller was told nothing to find it by")?;
@@ -147,7 +147,7 @@ impl Run<'_> {
         refusal.caller_reason = attempt.reason;
         let told = refusal.caller_reason.as_deref().unwrap_or_default();
         let both = format!("{expected} (the caller: {})", [&refusal.answer, told].join(" ").trim_end());
-        // Only the server knows for certain; the caller may be told less, but nothing else.
+        // Only the server knows the exact reason; the caller may be given a less specific one, but not a different one.
         let fits =
             told.is_empty() || told == expected || told == "HANDSHAKE_REFUSED" || told == "CERT_UNTRUSTED";
         let seen = if refusal.server_reason.as_deref() == Some(expected) && fits {

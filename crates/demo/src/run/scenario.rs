@@ -9,7 +9,7 @@ use super::{Hostile, Own, Run, SCENARIO};
 use crate::external::{self, Target};
 use crate::facts::{Kill, Outcome};
 use crate::orders::Feed;
-use crate::place::{SERVICES, id};
+use crate::paths::{SERVICES, id};
 use crate::restarts::{self, Down};
 use crate::setup::SetupError;
 use crate::wait;
@@ -32,7 +32,8 @@ impl Run<'_> {
         feed: &Feed,
         ingress_port: u16,
     ) -> Result<(Vec<Kill>, Hostile), SetupError> {
-        // Who is refused or served from outside must not be mistaken for somebody who met a dead service.
+        // All kills but that of `reports` wait until the hostile and the external callers are done, so that an outage
+        // is not mistaken for a refusal.
         let looked = Cell::new(false);
         let looks = async {
             let (told, ()) = tokio::try_join!(self.attacks(own), self.seen_from_outside(ingress_port, feed))?;
@@ -126,11 +127,11 @@ impl Run<'_> {
 
     /// openssl and curl at the storefront's ingress.
     async fn seen_from_outside(&self, port: u16, feed: &Feed) -> Result<(), SetupError> {
-        let file = self.market.place.shipped("order.json");
+        let file = self.market.paths.shipped("order.json");
         let order = std::fs::read_to_string(&file);
         let order = order
             .map_err(|source| SetupError::System { action: format!("read {}", file.display()), source })?;
-        let target = Target { certs: self.market.place.certs.clone(), port, order };
+        let target = Target { certs: self.market.paths.certs.clone(), port, order };
         for check in external::checks(&target).await {
             if check.claim.starts_with("curl places")
                 && check.outcome == Outcome::Held
@@ -186,7 +187,7 @@ impl Run<'_> {
     }
 
     pub(super) async fn stream_end(&self) -> Result<Stream, SetupError> {
-        let file = self.market.place.of_process("storefront").join("result.json");
+        let file = self.market.paths.of_process("storefront").join("result.json");
         let read = async || {
             let text = std::fs::read(&file).map_err(|error| error.to_string())?;
             serde_json::from_slice(&text).map_err(|error| error.to_string())

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use avouch_spiffe::hex;
+use avouch_text::hex;
 
 use crate::otlp::{Collector, Kind, SpanRecord};
 use crate::setup::SetupError;

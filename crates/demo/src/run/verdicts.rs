@@ -1,4 +1,4 @@
-//! What became of the orders: the storefront's own account of its stream, and the books.
+//! The outcome of the orders: the storefront's totals of its stream, and the books.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::console::Mark;
 use crate::facts::{Kill, Problem};
 use crate::http;
 use crate::orders::Feed;
-use crate::place::SERVICES;
+use crate::paths::SERVICES;
 use crate::setup::SetupError;
 use crate::stopwatch::Stopwatch;
 use crate::traces::{self, Call};
@@ -114,7 +114,7 @@ impl Run<'_> {
                 .line(Mark::Plain, &format!("    … and {more} more lines, all of them in the report"));
         }
         if self.options.orders.is_none() {
-            let file = self.market.place.shipped("expected.json");
+            let file = self.market.paths.shipped("expected.json");
             let expected = std::fs::read(&file).map_err(|error| error.to_string());
             let expected =
                 expected.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));

@@ -5,32 +5,32 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Address, DRAIN, Market};
-use crate::place::{SERVICES, id, upstreams};
+use super::{Address, DRAIN, Market, PAYMENTS_CONNECTIONS};
+use crate::paths::{SERVICES, upstreams};
 
 impl Market {
     pub(super) fn issuer_env(&self) -> BTreeMap<String, OsString> {
         let mut env = self.common_env("issuer");
-        let dir = self.place.of_process("issuer");
+        let dir = self.paths.of_process("issuer");
         env.extend(settings([
-            ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::place::TRUST_DOMAIN.into()),
+            ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::paths::TRUST_DOMAIN.into()),
             ("AVOUCH_ISSUER__DATA_DIR", dir.join("data").into()),
-            ("AVOUCH_ISSUER__ADMIN_SOCKET", self.place.socket().into()),
-            ("AVOUCH_ISSUER__PROFILES", self.place.root.join("certs").into()),
+            ("AVOUCH_ISSUER__ADMIN_SOCKET", self.paths.socket().into()),
+            ("AVOUCH_ISSUER__PROFILES", self.paths.root.join("certs").into()),
         ]));
         env
     }
 
     pub(super) fn service_env(&self, name: &str) -> BTreeMap<String, OsString> {
         let mut env = self.common_env(name);
-        let dir = self.place.of_process(name);
+        let dir = self.paths.of_process(name);
         let issuer = self.address("issuer").map(|address| address.grpc.to_string()).unwrap_or_default();
         env.extend(settings([
             ("AVOUCH_IDENTITY__SOURCE", "issuer".into()),
             ("AVOUCH_IDENTITY__ADDRESS", issuer.into()),
-            ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.place.token(name).into()),
-            ("AVOUCH_IDENTITY__STATE_DIR", self.place.state(name).into()),
-            ("AVOUCH_AUTHZ__POLICY", self.place.policy(name).into()),
+            ("AVOUCH_IDENTITY__JOIN_TOKEN_FILE", self.paths.token(name).into()),
+            ("AVOUCH_IDENTITY__STATE_DIR", self.paths.state(name).into()),
+            ("AVOUCH_AUTHZ__POLICY", self.paths.policy(name).into()),
         ]));
         if name != "storefront" && SERVICES.contains(&name) {
             env.insert(key(name, "DATABASE"), dir.join(format!("{name}.db")).into());
@@ -39,17 +39,21 @@ impl Market {
             let url =
                 self.address(upstream).map(|address| format!("https://{}", address.grpc)).unwrap_or_default();
             env.insert(format!("AVOUCH_UPSTREAMS__{}__URL", upstream.to_uppercase()), url.into());
-            env.insert(format!("AVOUCH_UPSTREAMS__{}__ID", upstream.to_uppercase()), id(upstream).into());
         }
         match name {
+            "payments" => {
+                let room = PAYMENTS_CONNECTIONS.to_string();
+                env.insert("AVOUCH_SERVICE__LIMITS__MAX_CONNECTIONS".to_owned(), room.into());
+            }
             "inventory" => {
-                env.insert(key(name, "STOCK"), self.place.shipped("stock.toml").into());
+                env.insert(key(name, "STOCK"), self.paths.shipped("stock.toml").into());
             }
             "storefront" => {
                 let ingress = format!("127.0.0.1:{}", self.options.ingress_port);
                 env.insert(key(name, "INGRESS_LISTEN"), ingress.into());
                 env.insert(key(name, "INGRESS_ADDRESS_FILE"), dir.join("ingress").into());
                 env.insert(key(name, "RESULT_FILE"), dir.join("result.json").into());
+                env.insert(key(name, "ORDERS_FILE"), self.paths.shipped("orders.jsonl").into());
                 env.extend(self.options.storefront.clone());
             }
             _ => {}
@@ -60,7 +64,7 @@ impl Market {
     fn common_env(&self, name: &str) -> BTreeMap<String, OsString> {
         let mut env = settings([
             ("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0".into()),
-            ("AVOUCH_SERVICE__ADDRESS_FILE", self.place.address_file(name).into()),
+            ("AVOUCH_SERVICE__ADDRESS_FILE", self.paths.address_file(name).into()),
             ("AVOUCH_SERVICE__DRAIN_TIMEOUT", format!("{}s", DRAIN.as_secs()).into()),
             ("AVOUCH_HEALTH__LISTEN", "127.0.0.1:0".into()),
             // Connections that were accepted are told at the debug level; the report shows what they negotiated.
@@ -72,15 +76,15 @@ impl Market {
         if let Some(otlp) = &self.options.otlp {
             env.insert("OTEL_EXPORTER_OTLP_ENDPOINT".into(), otlp.into());
             env.insert("OTEL_TRACES_SAMPLER".into(), "parentbased_always_on".into());
-            // The page is drawn soon after the last call.
+            // Spans are exported after 500 ms, since the report is drawn soon after the last call.
             env.insert("OTEL_BSP_SCHEDULE_DELAY".into(), "500".into());
         }
         env
     }
 }
 
-/// What a later life of the storefront is given: the ingress it had, and no stream. Its configuration file names one,
-/// so an empty one has to be said; what came of the first is kept.
+/// What a later life of the storefront is given: the ingress it had, and an empty stream in the place of the first; what
+/// came of that is kept.
 pub(super) fn front_again(ingress: SocketAddr, dir: &Path) -> BTreeMap<String, OsString> {
     settings([
         ("AVOUCH_STOREFRONT__INGRESS_LISTEN", ingress.to_string().into()),

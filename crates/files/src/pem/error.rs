@@ -1,11 +1,11 @@
-//! What is wrong with PEM text, without an octet of it, and the command that mends it.
+//! Errors of PEM text, without an octet of it, each with the command that repairs the file.
 
 use std::path::Path;
 
 use super::form::Form;
-use super::scan::Kind;
+use super::kind::Kind;
 
-/// What a file is read for.
+/// The kind of content that a file is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// A private key.
@@ -23,40 +23,40 @@ impl std::fmt::Display for Wanted {
     }
 }
 
-/// Why PEM text cannot be read. No variant carries an octet of it.
+/// The reason why PEM text cannot be read. No variant carries an octet of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemError {
     /// There is no PEM block at all.
     #[error("not PEM: {}", form.name())]
     NotPem {
-        /// What it was read for.
+        /// The wanted content.
         wanted: Wanted,
-        /// What it is instead.
+        /// The form of the file instead.
         form: Form,
     },
-    /// A marker has something behind it that belongs on the next line.
+    /// A marker is followed by text that belongs on the next line.
     #[error("not PEM: its line breaks are missing (line {line})")]
     LineBreaksMissing {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
     },
     /// Two markers, or a marker and base64, are on one line.
     #[error("the line break before a BEGIN or END is missing (line {line})")]
     SharedLine {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
     },
     /// A marker without its five closing dashes.
     #[error("the BEGIN or END of line {line} does not end with five dashes")]
     BadMarker {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
     },
     /// A block has no end, or another's.
     #[error("{} (line {line}) has no END of its own: it is cut", kind.name())]
     Cut {
-        /// What it is.
+        /// The kind of the block.
         kind: Kind,
         /// The line of its BEGIN.
         line: usize,
@@ -64,13 +64,13 @@ pub enum PemError {
     /// An END has no BEGIN: the first part is missing.
     #[error("the END of line {line} has no BEGIN: the first part of the file is missing")]
     NoBegin {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
     },
     /// The text of a block is not base64.
     #[error("{} (line {line}) is not base64: it is damaged", kind.name())]
     Base64 {
-        /// What it is.
+        /// The kind of the block.
         kind: Kind,
         /// The line of its BEGIN.
         line: usize,
@@ -78,7 +78,7 @@ pub enum PemError {
     /// Certificates in a form that only OpenSSL takes.
     #[error("it holds {} (line {line}), which is read by OpenSSL only", kind.name())]
     OpenSslOnly {
-        /// In which form.
+        /// The kind of the block.
         kind: Kind,
         /// The line of its BEGIN.
         line: usize,
@@ -86,16 +86,16 @@ pub enum PemError {
     /// There are blocks, but none of the kind that was wanted.
     #[error("it holds no {wanted} but {}", found.name())]
     Absent {
-        /// What it was read for.
+        /// The wanted content.
         wanted: Wanted,
         /// The block that is most likely taken for it.
         found: Kind,
     },
 }
 
-/// Why a text has nothing of what was wanted: the block that its owner most likely took for it.
+/// The error for a text without the wanted content: it names the block that was most likely taken for it.
 pub(super) fn absent(wanted: Wanted, found: &[Kind], text: &[u8]) -> PemError {
-    // A key in another form before anything else that lies beside it.
+    // A key in another form is likelier than any other block beside it.
     let best = |kind: &&Kind| match (wanted, kind) {
         (Wanted::Key, Kind::EncryptedKey | Kind::OpenSshKey | Kind::OtherKey) => 0,
         (Wanted::Key, Kind::PublicKey) => 1,
@@ -109,7 +109,7 @@ pub(super) fn absent(wanted: Wanted, found: &[Kind], text: &[u8]) -> PemError {
 }
 
 impl PemError {
-    /// What to do about it; with the commands to run on the file at `path`.
+    /// Advice on how to repair the file at `path`, with the commands to run.
     #[must_use]
     pub fn mend(&self, path: &Path) -> Option<String> {
         let file = quoted(path);
@@ -147,7 +147,7 @@ impl PemError {
         }
     }
 
-    /// What is wrong and what to do about it, on one line.
+    /// The error and the advice, on one line.
     #[must_use]
     pub fn describe(&self, path: &Path) -> String {
         match self.mend(path) {
@@ -157,7 +157,7 @@ impl PemError {
     }
 }
 
-/// What to do where `found` is in place of what is wanted.
+/// The advice for a file with `found` instead of the wanted content.
 fn in_place(wanted: Wanted, found: Kind, options: &str, file: &str) -> Option<String> {
     Some(match (wanted, found) {
         (Wanted::Key, Kind::EncryptedKey) => format!(
@@ -194,7 +194,7 @@ fn pkcs7(options: &str, file: &str) -> String {
     format!("`openssl pkcs7 {options}-print_certs -in {file} -out CERT.pem` takes the certificates out")
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = avouch_text::clean(&path.display().to_string());
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | '@' | '=');

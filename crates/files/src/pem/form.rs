@@ -1,6 +1,6 @@
-//! What a file is that has no PEM block.
+//! The form of a file without a PEM block.
 
-use super::scan::Kind;
+use super::kind::Kind;
 
 /// The form of a file without a PEM block, as far as its first octets tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ use super::scan::Kind;
 pub enum Form {
     /// Nothing, or blanks.
     Empty,
-    /// DER: the octets that PEM would hold as text, of a kind that is known by its outline.
+    /// DER: the octets that PEM would hold as text, of a kind that is recognized by the tags of its elements.
     DerOf(Kind),
     /// Other DER.
     Der,
@@ -70,7 +70,7 @@ fn is_base64(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || octet.is_ascii_whitespace() || matches!(octet, b'+' | b'/' | b'=')
 }
 
-/// The first element of DER: its tag, its content, and what is behind it. Only tags of one octet, as all here have.
+/// The first element of DER: its tag, its content, and the rest. Only tags of one octet, as all kinds here have.
 fn element(content: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = content.split_first_chunk::<2>()?;
     let octets = usize::from(first & 0x7f);
@@ -86,12 +86,12 @@ fn element(content: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, inner, rest))
 }
 
-/// The content of a DER sequence that the octets are, give or take a line end.
+/// The content of the DER sequence that the octets are; a line end (CR LF) may follow it.
 fn sequence(content: &[u8]) -> Option<&[u8]> {
     element(content).filter(|(tag, _, rest)| *tag == 0x30 && rest.len() <= 2).map(|(_, inner, _)| inner)
 }
 
-/// The tags of the elements of a sequence's content, the first few.
+/// The tags of the first elements of a sequence's content: nine tell all kinds apart, since an RSA key has nine.
 fn tags(mut content: &[u8]) -> Vec<u8> {
     let mut tags = Vec::new();
     while let Some((tag, _, rest)) = element(content).filter(|_| tags.len() < 9) {
@@ -101,7 +101,7 @@ fn tags(mut content: &[u8]) -> Vec<u8> {
     tags
 }
 
-/// What a DER sequence is, by the outline of what it holds: no two of these have the same.
+/// The kind of a DER sequence, by the tags of its elements: no two kinds have the same.
 fn kind(content: &[u8]) -> Option<Kind> {
     const INTEGER: u8 = 0x02;
     const BITS: u8 = 0x03;

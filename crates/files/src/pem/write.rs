@@ -1,4 +1,4 @@
-//! Writing PEM blocks (RFC 7468 §2).
+//! Writes PEM blocks (RFC 7468 §2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ pub fn encode(label: &str, der: &[u8]) -> String {
 /// One block that holds a secret: no copies are left behind, and the text is cleared when dropped.
 #[must_use]
 pub fn encode_secret(label: &str, der: &[u8]) -> Zeroizing<String> {
-    // Room for all of it at once: growing would leave copies behind.
+    // All of it is allocated at once: growing would leave copies of the secret behind.
     let mut body = Zeroizing::new(String::with_capacity(der.len().div_ceil(3).saturating_mul(4)));
     STANDARD.encode_string(der, &mut body);
     let lines = body.len().div_ceil(64);

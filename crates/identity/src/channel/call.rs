@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use avouch_spiffe::Reason;
 use h2::RecvStream;
 use h2::client::ResponseFuture;
 use http::{Request, Response};
@@ -17,27 +16,41 @@ use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::Shared;
-use super::body::{ResponseBody, broken};
-use super::circumstances::Circumstances;
-use super::link::is_unprocessed;
+use super::attempt::ConnectAttempt;
+use super::body::ResponseBody;
+use super::call_failure::{Awaited, Deadline, DeadlineOf, broken, retired};
+use super::http2_connection::{Http2Connection, is_unprocessed};
 use super::outgoing::{Outgoing, Pump};
+use super::retirement::Retirement;
+use super::shared::Shared;
 use crate::deadline;
 
-/// A response, and what still sends the request it answers.
-type Answer = (Response<RecvStream>, Option<Pump>);
+/// A response, what still sends the request it answers, and where it comes from.
+type Answer = (Response<RecvStream>, Option<Pump>, Used);
 
-/// Which connection a request went out on, and how that was opened.
+/// The connection that a request went out on, and the attempt that opened it.
 struct Used {
     serial: u64,
-    circumstances: Arc<Circumstances>,
+    attempt: Arc<ConnectAttempt>,
+    /// The retirement of the connection, for a stream; unary calls have no use for it.
+    retirement: Option<Retirement>,
+}
+
+impl Used {
+    fn of(connection: &Http2Connection, streams: bool) -> Self {
+        Self {
+            serial: connection.serial,
+            attempt: connection.attempt.clone(),
+            retirement: streams.then(|| connection.retirement()),
+        }
+    }
 }
 
 type Continued = Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>;
 
 enum State {
     Start(Option<Request<Body>>),
-    Sent { response: ResponseFuture, pump: Option<Pump>, outgoing: Option<Outgoing>, link: Used },
+    Sent { response: ResponseFuture, pump: Option<Pump>, outgoing: Option<Outgoing>, used: Option<Used> },
     Continued(Continued),
 }
 
@@ -46,7 +59,9 @@ pin_project! {
     pub struct Call {
         shared: Arc<Shared>,
         state: State,
-        deadline: Option<Instant>,
+        deadline: Option<Deadline>,
+        // By the contracts that the channel knows.
+        streams: bool,
         #[pin]
         timer: Option<Sleep>,
     }
@@ -60,7 +75,8 @@ impl std::fmt::Debug for Call {
 
 impl Call {
     pub(super) fn new(shared: Arc<Shared>, request: Request<Body>) -> Self {
-        Self { shared, state: State::Start(Some(request)), deadline: None, timer: None }
+        let streams = shared.streaming.contains(request.uri().path());
+        Self { shared, state: State::Start(Some(request)), deadline: None, streams, timer: None }
     }
 }
 
@@ -73,39 +89,44 @@ impl Future for Call {
             let next = match this.state {
                 State::Start(request) => {
                     let Some(request) = request.take() else { return Poll::Pending };
-                    let timeout = timeout(&request, this.shared);
+                    let timeout = timeout(&request, this.shared, *this.streams);
                     *this.deadline = timeout.deadline;
-                    this.timer.set(timeout.deadline.map(tokio::time::sleep_until));
+                    this.timer.set(timeout.deadline.map(|deadline| tokio::time::sleep_until(deadline.at)));
                     let mut outgoing = Outgoing::new(request, &this.shared.authority, cx)?;
                     if let Some(value) = timeout.header {
                         outgoing.set_timeout(value);
                     }
-                    start(this.shared, outgoing)
+                    start(this.shared, outgoing, *this.streams, *this.deadline)
                 }
-                State::Sent { response, pump, outgoing, link } => match Pin::new(response).poll(cx) {
-                    Poll::Ready(Ok(response)) => {
-                        return Poll::Ready(Ok(with_deadline((response, pump.take()), *this.deadline)));
-                    }
-                    Poll::Ready(Err(error)) => {
-                        let repeatable = outgoing.take().filter(|_| is_unprocessed(&error));
-                        match repeatable.filter(Outgoing::is_repeatable) {
-                            Some(outgoing) => State::Continued(Box::pin(resend(
-                                this.shared.clone(),
-                                outgoing,
-                                Some(link.serial),
-                            ))),
-                            None => return Poll::Ready(Err(failed(&error, &link.circumstances))),
-                        }
-                    }
-                    Poll::Pending => return expire(this.timer, cx),
-                },
-                State::Continued(continued) => match continued.as_mut().poll(cx) {
+                State::Sent { response, pump, outgoing, used } => match Pin::new(response).poll(cx) {
                     Poll::Ready(outcome) => {
-                        let deadline = *this.deadline;
-                        return Poll::Ready(outcome.map(|answer| with_deadline(answer, deadline)));
+                        // Ready once.
+                        let Some(used) = used.take() else { return Poll::Pending };
+                        let error = match outcome {
+                            Ok(response) => {
+                                let answer = (response, pump.take(), used);
+                                return Poll::Ready(Ok(with_deadline(answer, *this.deadline)));
+                            }
+                            Err(error) => error,
+                        };
+                        again(this.shared, outgoing.take(), &error, &used, *this.streams, *this.deadline)?
                     }
-                    Poll::Pending => return expire(this.timer, cx),
+                    Poll::Pending => {
+                        ready!(expire(this.timer, cx));
+                        // Without a deadline the timer never fires, and `used` is there until there is an answer.
+                        let (Some(deadline), Some(used)) = (&*this.deadline, used) else {
+                            return Poll::Pending;
+                        };
+                        let status = deadline.exceeded(Awaited::Answer, &used.attempt);
+                        return Poll::Ready(Err(status));
+                    }
                 },
+                // The continued future enforces the deadline itself: only it knows what the call is waiting for.
+                State::Continued(continued) => {
+                    let outcome = ready!(continued.as_mut().poll(cx));
+                    let deadline = *this.deadline;
+                    return Poll::Ready(outcome.map(|answer| with_deadline(answer, deadline)));
+                }
             };
             *this.state = next;
         }
@@ -113,85 +134,121 @@ impl Future for Call {
 }
 
 /// Sends at once on the open connection; without one, continues by waiting for it.
-fn start(shared: &Arc<Shared>, mut outgoing: Outgoing) -> State {
-    let link = shared.current();
-    if let Some(link) = &link
-        && let Ok((response, pump)) = link.send(&mut outgoing)
+fn start(shared: &Arc<Shared>, mut outgoing: Outgoing, streams: bool, deadline: Option<Deadline>) -> State {
+    let connection = shared.current();
+    if let Some(connection) = &connection
+        && let Ok((response, pump)) = connection.send(&mut outgoing)
     {
-        let link = Used { serial: link.serial, circumstances: link.circumstances.clone() };
-        return State::Sent { response, pump, outgoing: Some(outgoing), link };
+        let used = Some(Used::of(connection, streams));
+        return State::Sent { response, pump, outgoing: Some(outgoing), used };
     }
-    let dead = link.map(|link| link.serial);
-    State::Continued(Box::pin(resend(shared.clone(), outgoing, dead)))
+    let dead = connection.map(|connection| connection.serial);
+    State::Continued(Box::pin(resend(shared.clone(), outgoing, dead, streams, deadline)))
 }
 
-/// Sends on the next connection, and the next, until one has processed the request.
+/// Continues a request whose connection failed under it on the next one, if it was certainly not processed and is whole.
+///
+/// # Errors
+/// The status of a request that is not repeated.
+fn again(
+    shared: &Arc<Shared>,
+    outgoing: Option<Outgoing>,
+    error: &h2::Error,
+    used: &Used,
+    streams: bool,
+    deadline: Option<Deadline>,
+) -> Result<State, Status> {
+    match outgoing.filter(|outgoing| is_unprocessed(error) && outgoing.is_repeatable()) {
+        Some(outgoing) => {
+            let dead = Some(used.serial);
+            Ok(State::Continued(Box::pin(resend(shared.clone(), outgoing, dead, streams, deadline))))
+        }
+        None => Err(failed(error, &used.attempt)),
+    }
+}
+
+/// Sends on the next connection, and the next, until one has processed the request or the deadline has passed.
 async fn resend(
     shared: Arc<Shared>,
     mut outgoing: Outgoing,
     mut dead: Option<u64>,
+    streams: bool,
+    deadline: Option<Deadline>,
 ) -> Result<Answer, Status> {
     loop {
-        let link = shared.next_link(dead).await?;
-        dead = Some(link.serial);
-        let Ok((response, pump)) = link.send(&mut outgoing) else { continue };
-        let circumstances = link.circumstances.clone();
-        drop(link);
-        match response.await {
-            Ok(response) => return Ok((response, pump)),
+        let late = |deadline: Deadline| deadline.exceeded_without_connection(&shared);
+        let connection = within(deadline, shared.next_connection(dead), late).await??;
+        dead = Some(connection.serial);
+        let Ok((response, pump)) = connection.send(&mut outgoing) else { continue };
+        let used = Used::of(&connection, streams);
+        drop(connection);
+        let late = |deadline: Deadline| deadline.exceeded(Awaited::Answer, &used.attempt);
+        match within(deadline, response, late).await? {
+            Ok(response) => return Ok((response, pump, used)),
             Err(error) if is_unprocessed(&error) && outgoing.is_repeatable() => {}
-            Err(error) => return Err(failed(&error, &circumstances)),
+            Err(error) => return Err(failed(&error, &used.attempt)),
         }
     }
 }
 
-fn failed(error: &h2::Error, circumstances: &Arc<Circumstances>) -> Status {
-    if let Some(failure) = circumstances.never_taken() {
-        return failure.to_status();
+/// The output of `work` before the deadline, or the status of `late` after it.
+async fn within<T>(
+    deadline: Option<Deadline>,
+    work: impl Future<Output = T>,
+    late: impl FnOnce(Deadline) -> Status,
+) -> Result<T, Status> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.at, work).await.map_err(|_elapsed| late(deadline)),
+        None => Ok(work.await),
     }
-    if is_unprocessed(error) {
-        let message = "the connection retired before the call was processed";
-        return crate::status::status(Reason::ConnectionRetiring, message, []);
+}
+
+fn failed(error: &h2::Error, attempt: &Arc<ConnectAttempt>) -> Status {
+    match attempt.ended() {
+        None if is_unprocessed(error) => retired(attempt),
+        _ => broken(error, attempt),
     }
-    broken(error)
 }
 
-fn with_deadline((response, pump): Answer, deadline: Option<Instant>) -> Response<ResponseBody> {
-    response.map(|stream| ResponseBody::new(stream, deadline, pump))
+fn with_deadline((mut response, pump, used): Answer, deadline: Option<Deadline>) -> Response<ResponseBody> {
+    if let Some(retirement) = used.retirement {
+        response.extensions_mut().insert(retirement);
+    }
+    response.map(|stream| ResponseBody::new(stream, deadline, pump, used.attempt))
 }
 
-fn expire<T>(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<Result<T, Status>> {
-    let Some(timer) = timer.as_pin_mut() else { return Poll::Pending };
-    ready!(timer.poll(cx));
-    Poll::Ready(Err(deadline_exceeded()))
+/// Ready when the deadline has passed; never without one.
+fn expire(timer: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx),
+        None => Poll::Pending,
+    }
 }
 
-pub(super) fn deadline_exceeded() -> Status {
-    Status::deadline_exceeded("the deadline passed before the call was answered")
-}
-
-/// When a call must end, and the header that says so if the request does not carry it yet.
+/// The deadline of a call, and the header that says so if the request does not carry it yet.
 struct Timeout {
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     header: Option<http::HeaderValue>,
 }
 
-/// The nearest of: the request's own timeout, the deadline of the call being served, the channel's default.
-fn timeout(request: &Request<Body>, shared: &Shared) -> Timeout {
+/// The nearest of: the request's own timeout, the deadline of the call being served, the channel's default. The default
+/// is in place of an own one, and for unary calls only: a stream may be meant to last.
+fn timeout(request: &Request<Body>, shared: &Shared, streams: bool) -> Timeout {
     let own = deadline::from_headers(request.headers());
     let inherited = deadline::current();
     let now = Instant::now();
-    let chosen = own.or(shared.default_timeout.as_ref().map(|(timeout, _)| *timeout));
+    let default = shared.default_timeout.as_ref().filter(|_| own.is_none() && !streams);
+    let chosen = own.or(default.map(|(timeout, _)| *timeout));
     match (inherited.map(|at| at.saturating_duration_since(now)), chosen) {
         (Some(left), chosen) if chosen.is_none_or(|chosen| left < chosen) => {
-            Timeout { deadline: inherited, header: Some(deadline::header_value(left)) }
+            let at = inherited.unwrap_or(now);
+            let deadline = Deadline { at, length: left, of: DeadlineOf::ServedCall };
+            Timeout { deadline: Some(deadline), header: Some(deadline::header_value(left)) }
         }
         (_, Some(chosen)) => {
-            let header = match own {
-                Some(_) => None,
-                None => shared.default_timeout.as_ref().map(|(_, header)| header.clone()),
-            };
-            Timeout { deadline: Some(now + chosen), header }
+            let of = if own.is_some() { DeadlineOf::Request } else { DeadlineOf::Channel };
+            let deadline = Deadline { at: now + chosen, length: chosen, of };
+            Timeout { deadline: Some(deadline), header: default.map(|(_, header)| header.clone()) }
         }
         (_, None) => Timeout { deadline: None, header: None },
     }

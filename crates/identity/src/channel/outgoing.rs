@@ -1,4 +1,4 @@
-//! A request on its way: a head that can be sent again, and a body that can be while it is whole.
+//! A request to be sent: a head that can be sent again, and a body that can be while it is whole.
 //!
 //! The body of a unary call is one frame, known at once; such a request can be repeated on another connection when
 //! the first one certainly did not process it. A streamed body is handed over once.
@@ -30,7 +30,7 @@ pub(crate) type Pump = AbortOnDropHandle<()>;
 enum Payload {
     /// The whole body; may be sent any number of times.
     Whole(Bytes),
-    /// What was read ahead of a stream, and its rest.
+    /// The part of a stream that was read ahead, and its rest.
     Stream { first: Bytes, rest: Body },
     /// A stream that has been handed over.
     Gone,
@@ -58,7 +58,7 @@ impl Outgoing {
     }
 
     pub(crate) fn set_timeout(&mut self, value: HeaderValue) {
-        self.headers.insert(GRPC_TIMEOUT, value);
+        self.headers.insert(&GRPC_TIMEOUT, value);
     }
 
     /// Whether the request can be sent once more.
@@ -79,7 +79,7 @@ impl Outgoing {
         matches!(&self.body, Payload::Whole(bytes) if bytes.is_empty())
     }
 
-    /// Sends a whole body at once; a streamed one goes on in the background as long as the returned handle lives.
+    /// Sends a whole body at once; a streamed one is sent in the background as long as the returned handle lives.
     pub(super) fn send_body(&mut self, mut stream: SendStream<Bytes>) -> Option<Pump> {
         match std::mem::replace(&mut self.body, Payload::Gone) {
             Payload::Whole(bytes) => {
@@ -129,13 +129,14 @@ async fn pump(first: Bytes, mut rest: Body, mut stream: SendStream<Bytes>) {
         return;
     }
     loop {
+        // The order does not matter: a frame that is read after a reset has nowhere to go, and is dropped with the body.
         let frame = tokio::select! {
             frame = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)) => frame,
             _reset = std::future::poll_fn(|cx| stream.poll_reset(cx)) => return,
         };
         match frame {
             None => {
-                // The peer may have ended the stream already; then there is nobody to tell.
+                // The peer may have ended the stream already; then there is nothing to end.
                 let _ = stream.send_data(Bytes::new(), true);
                 return;
             }

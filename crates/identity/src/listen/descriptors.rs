@@ -10,8 +10,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::server::ServerOptions;
-
 /// Descriptors that no listener takes. A renewal opens a connection or two and a few files, each upstream a connection
 /// and during a rotation two, a store four files, each name lookup under way one to three. Of a small limit a quarter.
 const RESERVE: u64 = 64;
@@ -20,7 +18,10 @@ const RESERVE: u64 = 64;
 /// some administrators. Of a small limit an eighth.
 const FEW: u64 = 96;
 
-/// What a listener may take of the process's descriptors.
+/// The descriptors that no listener with many connections takes.
+pub(crate) const KEPT: u64 = RESERVE + FEW;
+
+/// The share of the process's descriptors that a listener may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// All but the reserve and the share of [`Share::Few`]: for listeners whose connections are bounded by thousands.
@@ -30,7 +31,7 @@ pub enum Share {
     Few,
 }
 
-/// Why a connection is not kept although it was accepted.
+/// The shortage of descriptors for which an accepted connection is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
     limit: u64,
@@ -58,7 +59,7 @@ impl Share {
         (number >= limit.saturating_sub(kept)).then_some(Shortage { limit, kept })
     }
 
-    /// How many of `limit` descriptors it leaves to others.
+    /// The number of `limit` descriptors that it leaves to others.
     fn leaves(self, limit: u64) -> u64 {
         let reserve = RESERVE.min(limit / 4);
         match self {
@@ -68,17 +69,10 @@ impl Share {
     }
 }
 
-/// How many descriptors this process may have (the soft limit), if there is a limit.
+/// The number of descriptors that this process may have (the soft limit), if there is a limit.
 #[must_use]
 pub fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
-}
-
-/// How many descriptors a process could need with one listener of these limits.
-#[must_use]
-pub fn needed(options: &ServerOptions) -> u64 {
-    let connections = options.max_handshakes.saturating_add(options.max_connections);
-    (connections as u64).saturating_add(RESERVE + FEW)
 }
 
 #[cfg(test)]
@@ -105,12 +99,5 @@ mod tests {
         for limit in 8..10_000 {
             assert!(Share::Many.leaves(limit) * 2 < limit, "of {limit}");
         }
-    }
-
-    #[test]
-    fn what_could_be_needed_does_not_overflow() {
-        let options = ServerOptions { max_connections: usize::MAX, ..ServerOptions::default() };
-        assert_eq!(needed(&options), u64::MAX);
-        assert_eq!(needed(&ServerOptions::default()), 1024 + 16_384 + 160);
     }
 }

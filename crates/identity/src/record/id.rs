@@ -1,4 +1,4 @@
-//! The name of a connection.
+//! The ID of a connection.
 
 use std::fmt;
 use std::str::FromStr;

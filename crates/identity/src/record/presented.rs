@@ -1,10 +1,10 @@
-//! What a certificate says that was presented, for records.
+//! The claims of a presented certificate, for records.
 //!
-//! A refused peer chose every word of it: texts are cut, and nothing of it is proven.
+//! A rejected peer chose every word of them: texts are cut, and nothing of them is proven.
 
 use std::time::SystemTime;
 
-use avouch_spiffe::x509::Facts;
+use avouch_spiffe::x509::CertificateInfo;
 use avouch_spiffe::{PeerIdentity, SpiffeId};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ const LONGEST_SUBJECT: usize = 256;
 /// The most hex digits of a serial number or a key identifier: 20 octets are what RFC 5280 allows.
 const LONGEST_HEX: usize = 64;
 
-/// What a leaf certificate says of itself.
+/// The claims of a leaf certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Presented {
@@ -36,18 +36,18 @@ pub struct Presented {
 impl Presented {
     /// Reads a certificate; none if it is none.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
-        let facts = Facts::parse(der).ok()?;
-        let spiffe_id = match facts.uris.as_slice() {
+        let info = CertificateInfo::parse(der).ok()?;
+        let spiffe_id = match info.uris.as_slice() {
             [only] => only.parse().ok(),
             _ => None,
         };
         Some(Self {
             spiffe_id,
-            serial: cut(&facts.serial, LONGEST_HEX),
-            subject: cut(&facts.subject, LONGEST_SUBJECT),
-            not_before: facts.not_before,
-            not_after: facts.not_after,
-            authority_key_id: facts.authority_key_id.map(|id| cut(&id, LONGEST_HEX)),
+            serial: cut(&info.serial, LONGEST_HEX),
+            subject: cut(&info.subject, LONGEST_SUBJECT),
+            not_before: info.not_before,
+            not_after: info.not_after,
+            authority_key_id: info.authority_key_id.map(|id| cut(&id, LONGEST_HEX)),
         })
     }
 }

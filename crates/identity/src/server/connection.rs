@@ -1,53 +1,79 @@
-//! One connection, from handshake to the end of its life.
+//! One connection, from handshake to close.
 //!
-//! A connection never outlives the certificates it was made with: at its retirement the peer gets GOAWAY, streams
-//! still open at half of the grace end with CONNECTION_RETIRING, and what is left after the grace, or when the first
-//! of the two certificates ends, is closed. The hard end is ours, since hyper's graceful shutdown can wait for ever for
-//! a peer that never completes its preface. A connection without a peer identity has a short life, little room and no
-//! right to its place; and any peer that misbehaves is cut off.
+//! A connection never outlives the certificates it was made with: at its retirement the peer gets GOAWAY, streams still
+//! open at half of the grace end with CONNECTION_RETIRING, and what is left after the grace, or when the first of the
+//! two certificates ends, is closed. This hard end is enforced here, since hyper's graceful shutdown can wait for ever
+//! for a peer that never completes its preface. A connection without a peer identity has a short life and small windows,
+//! and may be evicted; a peer that misbehaves is cut off.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
 
-use avouch_spiffe::{Network, PeerIdentity, Reason, SpiffeId};
-use avouch_text::with_causes;
+use avouch_limits::Network;
+use avouch_spiffe::{PeerIdentity, Reason};
 use bytes::Bytes;
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 use tower_service::Service;
 
-use super::conduct::Conduct;
-use super::guard::ConnectionService;
-use super::handshake::{self, Agreed, Established, Refused};
-use super::inlet::Inlet;
-use super::{Gate, Shared, refused, retirement_margin};
-use crate::listen::Seat;
-use crate::record::{
-    ConnectionClosed, ConnectionEnd, ConnectionId, ConnectionInfo, ConnectionRecord, Presented, Slot, Verdict,
-};
+use super::abuse::AbuseGuard;
+use super::attempt_records::Attempt;
+use super::driver::Driver;
+use super::gate::Gate;
+use super::handshake::{self, Established, Rejected};
+use super::lifetime::Lifetime;
+use super::limited_stream::LimitedStream;
+use super::overload_response;
+use super::request::ConnectionService;
+use super::request_body::RequestBody;
+use super::send_backlog::SendBacklog;
+use super::shared::{Shared, Signals};
+use super::shares::{ConnectionShare, ShareExceeded};
+use super::state::ConnectionState;
+use crate::connection_shutdown::ConnectionShutdown;
+use crate::listen::Slot;
+use crate::negotiated_tls::NegotiatedTls;
+use crate::record::{ConnectionExtensions, ConnectionInfo};
 use crate::verify::Rejection;
 
-/// A socket that was let in, and its places.
-pub(super) struct Entry {
-    pub(super) tcp: TcpStream,
-    pub(super) peer_addr: SocketAddr,
-    pub(super) network: Network,
-    pub(super) handshaking: Seat<Network>,
-    pub(super) gate: Gate,
+/// A socket that the gate let in, and its slot among the handshakes.
+pub(super) struct AcceptedSocket {
+    tcp: TcpStream,
+    peer_addr: SocketAddr,
+    network: Network,
+    handshaking: Slot<Network>,
+    gate: Gate,
+}
+
+impl AcceptedSocket {
+    /// Takes a slot among the handshakes for a socket that the gate lets in.
+    pub(super) fn new(tcp: TcpStream, peer_addr: SocketAddr, network: Network, gate: &Gate) -> Self {
+        Self { tcp, peer_addr, network, handshaking: gate.handshakes.acquire(network), gate: gate.clone() }
+    }
+}
+
+/// A connection whose handshake is over, and its share of the listener.
+struct Opened {
+    established: Established,
+    shutdown: Arc<ConnectionShutdown>,
+    share: ConnectionShare,
+    /// The slot of a connection without an identity, which may be evicted.
+    slot: Option<Slot<Network>>,
 }
 
 /// Serves one accepted socket to its end.
-pub(super) async fn run<S, B>(shared: Arc<Shared>, entry: Entry, service: S, retiring: CancellationToken)
-where
-    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+pub(super) async fn run<S, B>(
+    shared: Arc<Shared>,
+    socket: AcceptedSocket,
+    service: S,
+    mut signals: watch::Receiver<Signals>,
+) where
+    S: Service<http::Request<RequestBody>, Response = http::Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -55,46 +81,76 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let id = ConnectionId::next();
-    let began = Instant::now();
-    let Entry { tcp, peer_addr, network, handshaking, gate } = entry;
-    let local_addr = tcp.local_addr().ok();
-    // Boxed, as is what follows: a silent peer is to cost a socket and a small task.
+    let AcceptedSocket { tcp, peer_addr, network, handshaking, gate } = socket;
+    let attempt = Attempt::begin(&tcp, peer_addr);
+    // 1. The handshake, in one of the slots for handshakes.
+    // Boxed, as is what follows: a silent peer is to cost a socket and a small task. The order does not matter: a
+    // handshake that ends in the moment in which its slot is taken, or the server drains, may count either way.
     let outcome = tokio::select! {
         outcome = Box::pin(handshake::perform(&shared, tcp)) => outcome,
-        () = handshaking.shown_out() => Err(made_room(&shared).into()),
-        () = retiring.cancelled() => {
+        () = handshaking.evicted() => Err(made_room(&shared).into()),
+        // An error means that the server was dropped: it counts as draining.
+        _ = signals.wait_for(|signals| signals.draining) => {
             Err(Rejection::new(Reason::ConnectionRetiring, "the server is draining").into())
         }
     };
-    let outcome = outcome.and_then(|established| match gate.open(&shared.options) {
-        Ok(open) => Ok((open, established)),
-        Err(rejection) => {
-            Err(Refused { rejection, tcp: None, tls: Some(Box::new(Agreed::of(&established.stream))) })
-        }
-    });
-    let (open, established) = match outcome {
-        Ok(admitted) => admitted,
-        Err(refusal) => {
-            shared.record(&refused(&shared, id, peer_addr, local_addr, &refusal, began.elapsed()));
-            if let Some(tcp) = refusal.tcp {
-                // Still in its place among the handshakes, so that those who linger are bounded with them.
-                tokio::select! {
-                    () = handshake::linger(tcp, shared.options.linger) => {}
-                    () = handshaking.shown_out() => {}
-                }
-            }
-            return;
-        }
+    let established = match outcome {
+        Ok(established) => established,
+        Err(rejected) => return reject(&shared, attempt, rejected, &handshaking).await,
+    };
+    // 2. A share of the connections, by the identity that the handshake proved.
+    let shutdown = Arc::new(ConnectionShutdown::default());
+    let peer = established.peer.clone();
+    let peer_id = peer.as_deref().map(PeerIdentity::spiffe_id);
+    let share = match gate.shares.open(peer_id, network, &shutdown) {
+        Ok(share) => share,
+        Err(exceeded) => return turn_away(&shared, attempt, established, &exceeded, &handshaking).await,
     };
     drop(handshaking);
-    let info = describe(&shared, id, &established, peer_addr, local_addr.unwrap_or(peer_addr));
-    shared.record(&accepted(&shared, &info, established.peer.as_deref(), began.elapsed()));
-    let seat = established.peer.is_none().then(|| gate.unauthenticated.enter(network));
+    // 3. The record: the connection counts as accepted.
+    let info = describe(&shared, attempt, &established);
+    attempt.accepted(&shared, &info, peer.as_deref());
+    // 4. The requests, until the connection ends.
+    let slot = peer.is_none().then(|| gate.unauthenticated.acquire(network));
     shared.open.fetch_add(1, Ordering::Relaxed);
-    Box::pin(serve(&shared, established, info, service, seat, retiring)).await;
+    let opened = Opened { established, shutdown, share, slot };
+    Box::pin(serve(&shared, opened, info, service, signals)).await;
     shared.open.fetch_sub(1, Ordering::Relaxed);
-    drop(open);
+}
+
+/// Records a rejected handshake, and closes so that the peer hears why. The connection is still in its slot among the
+/// handshakes, so that those who linger are bounded with them.
+async fn reject(shared: &Shared, attempt: Attempt, rejected: Rejected, handshaking: &Slot<Network>) {
+    attempt.rejected(shared, &rejected);
+    let Some(tcp) = rejected.tcp else { return };
+    // Whichever finishes first, the connection is closed. Boxed for its buffer, which no accepted connection needs.
+    tokio::select! {
+        () = Box::pin(handshake::linger(tcp, shared.options.linger)) => {}
+        () = handshaking.evicted() => {}
+    }
+}
+
+/// Rejects a peer that gets no share of the connections, and tells it why.
+async fn turn_away(
+    shared: &Shared,
+    attempt: Attempt,
+    established: Established,
+    exceeded: &ShareExceeded,
+    handshaking: &Slot<Network>,
+) {
+    let Established { stream, peer, http1, .. } = established;
+    let mut rejection = Rejection::new(Reason::HandshakeLimit, exceeded.to_string());
+    if let Some(peer) = peer.as_deref() {
+        rejection = rejection.with_peer(peer.clone());
+    }
+    attempt.rejected(shared, &Rejected::after_handshake(rejection, &stream));
+    // The reason as its first word: the peer has no other way to know which fault this is.
+    let text = format!("{}: {exceeded}", Reason::HandshakeLimit);
+    // Whichever finishes first, the connection is closed: telling the peer must not hold a slot that another handshake needs.
+    tokio::select! {
+        () = Box::pin(overload_response::send(stream, http1, &text, shared.options.linger)) => {}
+        () = handshaking.evicted() => {}
+    }
 }
 
 fn made_room(shared: &Shared) -> Rejection {
@@ -106,13 +162,12 @@ fn made_room(shared: &Shared) -> Rejection {
 
 async fn serve<S, B>(
     shared: &Arc<Shared>,
-    established: Established,
+    opened: Opened,
     info: ConnectionInfo,
     service: S,
-    seat: Option<Seat<Network>>,
-    retiring: CancellationToken,
+    signals: watch::Receiver<Signals>,
 ) where
-    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+    S: Service<http::Request<RequestBody>, Response = http::Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -120,35 +175,47 @@ async fn serve<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let span = LifeSpan::of(shared, &established);
+    let Opened { established, shutdown, share, slot } = opened;
+    let lifetime = Lifetime::of(shared, &established);
     let Established { stream, peer, http1, .. } = established;
-    let info = Arc::new(info);
-    let peer_id = peer.as_ref().map(|peer| peer.spiffe_id().clone());
-    let conduct = Arc::new(Conduct::new(&shared.options, peer.is_some()));
-    let late = (!http1).then(|| tokio::time::Instant::now() + shared.options.handshake_timeout);
-    let allowance = peer.is_none().then_some(shared.options.max_unauthenticated_bytes);
-    let io = TokioIo::new(Inlet::new(stream, late, allowance, conduct.clone()));
     let has_identity = peer.is_some();
-    let service = ConnectionService::new(shared.clone(), service, peer, info.clone(), conduct.clone());
-    let life = Life { shared, info: &info, peer_id, conduct: &conduct, seat, span, retiring };
+    let late = (!http1).then(|| tokio::time::Instant::now() + shared.options.handshake_timeout);
+    let allowance = (!has_identity).then_some(shared.options.max_unauthenticated_bytes);
+    let state = Arc::new(ConnectionState {
+        shared: shared.clone(),
+        info: Arc::new(info),
+        peer,
+        shutdown,
+        abuse: AbuseGuard::new(&shared.options, has_identity),
+        share,
+        backlog: SendBacklog::default(),
+    });
+    let io = TokioIo::new(LimitedStream::new(stream, late, allowance, state.clone()));
+    let service = ConnectionService::new(service, state.clone());
+    let driver = Driver { state: &state, slot, lifetime, signals };
     if http1 {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(shared.options.handshake_timeout)
             .max_buf_size(HTTP1_BUFFER.max(shared.options.max_header_list_size as usize));
-        let connection = builder.serve_connection(io, service);
-        life.live(connection, http1::Connection::graceful_shutdown).await;
+        let connection = Box::pin(builder.serve_connection(io, service));
+        driver.drive(connection, http1::Connection::graceful_shutdown).await;
     } else {
-        let connection = http2_builder(shared, has_identity).serve_connection(io, service);
-        life.live(connection, http2::Connection::graceful_shutdown).await;
+        let connection = Box::pin(http2_builder(shared, has_identity).serve_connection(io, service));
+        driver.drive(connection, http2::Connection::graceful_shutdown).await;
     }
 }
 
-/// What HTTP/1.1 may hold of a request's head or of a body that nobody reads yet.
+/// The most bytes that HTTP/1.1 holds of a request's head, or of a body that nobody reads yet.
 const HTTP1_BUFFER: usize = 64 * 1024;
 
-/// A connection without a peer identity enrols or recovers: two calls of a few kilobytes.
+/// The flow-control windows: what a connection, and one of its streams, may send of requests that nobody reads yet. h2
+/// holds these bytes uncounted; once they are read, `RequestBody` counts them.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// The most streams of a connection without a peer identity, which enrols or recovers: two calls of a few kilobytes.
 const UNAUTHENTICATED_STREAMS: u32 = 16;
 const UNAUTHENTICATED_WINDOW: u32 = 64 * 1024;
 
@@ -161,6 +228,8 @@ fn http2_builder(shared: &Shared, has_identity: bool) -> http2::Builder<TokioExe
         .max_header_list_size(options.max_header_list_size)
         .max_pending_accept_reset_streams(options.max_pending_accept_reset_streams)
         .max_send_buf_size(options.max_send_buffer_size)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(options.keepalive_interval)
         .keep_alive_timeout(options.keepalive_timeout);
     if !has_identity {
@@ -173,169 +242,62 @@ fn http2_builder(shared: &Shared, has_identity: bool) -> http2::Builder<TokioExe
     builder
 }
 
-/// What may end a connection.
-struct Life<'a> {
-    shared: &'a Shared,
-    info: &'a ConnectionInfo,
-    peer_id: Option<SpiffeId>,
-    conduct: &'a Conduct,
-    seat: Option<Seat<Network>>,
-    span: LifeSpan,
-    retiring: CancellationToken,
-}
-
-impl Life<'_> {
-    /// Drives a connection to its end: its own, or the one we set.
-    async fn live<C>(self, connection: C, retire: impl Fn(Pin<&mut C>))
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
-        tokio::pin!(connection);
-        tokio::select! {
-            biased;
-            () = self.conduct.is_cut() => {}
-            () = self.shown_out() => {
-                self.conduct.cut(Reason::HandshakeLimit, "made room for another without identity");
-            }
-            () = self.whole(connection, retire) => {}
-        }
-        let cause = self.conduct.cause();
-        // Closed for what the peer did: on record, and no more said to the peer.
-        if let Some((reason, detail)) = cause {
-            self.shared.ended(&ConnectionEnd {
-                id: self.info.id,
-                peer_addr: self.info.peer_addr,
-                peer_id: self.peer_id,
-                reason: *reason,
-                detail: detail.clone(),
-            });
-        }
-        let at = self.shared.identity.clock().now();
-        self.shared.closed(&ConnectionClosed { id: self.info.id, at, cause: cause.cloned() });
-    }
-
-    /// The ordinary life.
-    async fn whole<C>(&self, mut connection: Pin<&mut C>, retire: impl Fn(Pin<&mut C>))
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
-        let id = self.info.id;
-        tokio::select! {
-            result = connection.as_mut() => return ended(id, result),
-            () = self.retiring.cancelled() => {}
-            () = tokio::time::sleep_until(self.span.retire_at) => {}
-        }
-        retire(connection.as_mut());
-        let left = self.span.end_at.saturating_duration_since(tokio::time::Instant::now());
-        let half = self.shared.options.retirement_grace.min(left) / 2;
-        if let Ok(result) = tokio::time::timeout(half, connection.as_mut()).await {
-            return ended(id, result);
-        }
-        self.conduct.retiring.cancel();
-        match tokio::time::timeout(half, connection.as_mut()).await {
-            Ok(result) => ended(id, result),
-            Err(_elapsed) => {
-                self.shared.cut.fetch_add(1, Ordering::Relaxed);
-                if self.peer_id.is_some() {
-                    tracing::info!(connection_id = %id, "connection closed at the end of its grace");
-                }
-            }
-        }
-    }
-
-    async fn shown_out(&self) {
-        match &self.seat {
-            Some(seat) => seat.shown_out().await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-fn ended(id: ConnectionId, result: hyper::Result<()>) {
-    if let Err(error) = result {
-        tracing::debug!(connection_id = %id, error = %with_causes(&error), "connection ended");
-    }
-}
-
-/// When a connection is asked to go, and when it is gone at the latest.
-#[derive(Clone, Copy)]
-struct LifeSpan {
-    /// Its age limit ± 10 %, or a margin before either certificate ends; near the end at half of what is left, so
-    /// that nobody reconnects in circles.
-    retire_at: tokio::time::Instant,
-    /// The end of the certificate that ends first.
-    end_at: tokio::time::Instant,
-}
-
-impl LifeSpan {
-    fn of(shared: &Shared, established: &Established) -> Self {
-        let wall = shared.identity.clock().now();
-        let now = tokio::time::Instant::now();
-        let left = |not_after: SystemTime| not_after.duration_since(wall).unwrap_or_default();
-        let margin = |not_before: SystemTime, not_after: SystemTime| {
-            let life = not_after.duration_since(not_before).unwrap_or_default();
-            left(not_after).saturating_sub(retirement_margin(life)).max(left(not_after) / 2)
-        };
-        let mut retire_in = crate::jitter::around(shared.options.max_connection_age, 0.1)
-            .min(margin(established.own_not_before, established.own_not_after));
-        let mut end_in = left(established.own_not_after);
-        if let Some(peer) = &established.peer {
-            retire_in = retire_in.min(margin(peer.not_before(), peer.not_after()));
-            end_in = end_in.min(left(peer.not_after()));
-        } else {
-            let age = shared.options.unauthenticated_connection_age;
-            retire_in = retire_in.min(age / 2);
-            end_in = end_in.min(age);
-        }
-        Self { retire_at: now + retire_in, end_at: now + end_in }
-    }
-}
-
-fn describe(
-    shared: &Shared,
-    id: ConnectionId,
-    established: &Established,
-    peer_addr: std::net::SocketAddr,
-    local_addr: std::net::SocketAddr,
-) -> ConnectionInfo {
+fn describe(shared: &Shared, attempt: Attempt, established: &Established) -> ConnectionInfo {
     let session = established.stream.get_ref().1;
-    let agreed = Agreed::of(&established.stream);
+    let tls = NegotiatedTls::of(session);
     let exporter = shared
         .binding
         .and_then(|label| session.export_keying_material([0_u8; 32], label.as_bytes(), None).ok());
     ConnectionInfo {
-        id,
-        peer_addr,
-        local_addr,
-        tls_version: agreed.version.unwrap_or("unknown"),
-        cipher: agreed.cipher.unwrap_or_default(),
-        group: agreed.group.unwrap_or_default(),
+        id: attempt.id,
+        peer_addr: attempt.peer_addr,
+        local_addr: attempt.local_addr.unwrap_or(attempt.peer_addr),
+        tls_version: tls.version,
+        cipher: tls.suite,
+        group: tls.group,
         exporter,
-        slot: Slot::default(),
+        extensions: ConnectionExtensions::default(),
     }
 }
 
-fn accepted(
-    shared: &Shared,
-    info: &ConnectionInfo,
-    peer: Option<&PeerIdentity>,
-    handshake: Duration,
-) -> ConnectionRecord {
-    ConnectionRecord {
-        id: info.id,
-        at: shared.identity.clock().now(),
-        peer_addr: info.peer_addr,
-        local_addr: Some(info.local_addr),
-        peer_id: peer.map(|peer| peer.spiffe_id().clone()),
-        peer_serial: peer.map(|peer| peer.serial().to_owned()),
-        presented: peer.map(Presented::from),
-        verdict: Verdict::Accepted,
-        reason: None,
-        detail: None,
-        tls_version: Some(info.tls_version),
-        cipher: Some(info.cipher.clone()),
-        group: Some(info.group.clone()),
-        handshake,
-        bundle_sequence: shared.bundle_sequence(),
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Nothing;
+
+    impl Service<http::Request<RequestBody>> for Nothing {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<RequestBody>) -> Self::Future {
+            ready(Ok(http::Response::default()))
+        }
+    }
+
+    /// The size of what a function returns; it is not called.
+    fn size<Arguments, F>(_: impl FnOnce(Arguments) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_takes_a_small_task_beside_its_session_and_its_http2() {
+        let task = size(|(shared, socket, service, signals)| {
+            run::<Nothing, tonic::body::Body>(shared, socket, service, signals)
+        });
+        let served = size(|(shared, opened, info, service, signals)| {
+            serve::<Nothing, tonic::body::Body>(shared, opened, info, service, signals)
+        });
+        assert!(task <= 2_048, "{task} octets");
+        assert!(served <= 2_048, "{served} octets");
     }
 }

@@ -1,4 +1,4 @@
-//! The server's side of a handshake: verify the peer, and make sure a refused one hears why.
+//! The server's side of a handshake: verifies the peer, and makes sure that a rejected one hears why.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,60 +9,49 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Shared;
+use super::shared::Shared;
+use crate::identity::Snapshot;
+use crate::negotiated_tls::NegotiatedTls;
 use crate::tls;
 use crate::verify::{ConnectionVerifier, Rejection, Trust};
 
 /// A connection whose peer was verified.
 pub(super) struct Established {
-    pub(super) stream: TlsStream<TcpStream>,
+    /// Boxed: a session takes a kilobyte or two, and the futures it moves through would each keep room for it.
+    pub(super) stream: Box<TlsStream<TcpStream>>,
     pub(super) peer: Option<Arc<PeerIdentity>>,
     pub(super) http1: bool,
-    /// When the SVID this connection was made with expires.
+    /// The end of the SVID that this connection was made with.
     pub(super) own_not_after: std::time::SystemTime,
     pub(super) own_not_before: std::time::SystemTime,
 }
 
-/// A refused handshake; the socket is still open where an alert may be on its way.
-pub(super) struct Refused {
+/// A rejected handshake; the socket is still open where an alert may be on its way.
+pub(super) struct Rejected {
     pub(super) rejection: Rejection,
     pub(super) tcp: Option<TcpStream>,
-    /// What had been agreed on before.
-    pub(super) tls: Option<Box<Agreed>>,
+    /// The TLS version, where it was agreed on.
+    pub(super) tls_version: Option<&'static str>,
+    /// The parameters agreed on, where the handshake came to its end.
+    pub(super) tls: Option<Box<NegotiatedTls>>,
 }
 
-/// What a handshake agreed on, as far as it came.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Agreed {
-    pub(super) version: Option<&'static str>,
-    pub(super) cipher: Option<String>,
-    pub(super) group: Option<String>,
-}
-
-impl Agreed {
-    pub(super) fn of(stream: &TlsStream<TcpStream>) -> Self {
-        let session = stream.get_ref().1;
-        Self {
-            version: session.protocol_version().and_then(|version| version.as_str()),
-            cipher: Some(tls::cipher_name(session.negotiated_cipher_suite())),
-            group: Some(tls::group_name(session.negotiated_key_exchange_group())),
-        }
-    }
-
-    /// A peer whose certificate was judged had agreed on the one version there is; the rest is lost with the session.
-    fn by_verdict(verifier: &ConnectionVerifier) -> Option<Self> {
-        verifier.verdict().map(|_| Self { version: Some("TLSv1_3"), ..Self::default() })
+impl Rejected {
+    /// Rejects a peer whose handshake is over.
+    pub(super) fn after_handshake(rejection: Rejection, stream: &TlsStream<TcpStream>) -> Self {
+        let tls = NegotiatedTls::of(stream.get_ref().1);
+        Self { rejection, tcp: None, tls_version: Some(tls.version), tls: Some(Box::new(tls)) }
     }
 }
 
-impl From<Rejection> for Refused {
+impl From<Rejection> for Rejected {
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, tcp: None, tls: None }
+        Self { rejection, tcp: None, tls_version: None, tls: None }
     }
 }
 
 /// Performs the handshake within the listener's limits.
-pub(super) async fn perform(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused> {
+pub(super) async fn perform(shared: &Shared, tcp: TcpStream) -> Result<Established, Rejected> {
     match tokio::time::timeout(shared.options.handshake_timeout, attempt(shared, tcp)).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => {
@@ -72,34 +61,24 @@ pub(super) async fn perform(shared: &Shared, tcp: TcpStream) -> Result<Establish
     }
 }
 
-async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused> {
-    // Nothing is made for a peer that says nothing.
+async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Rejected> {
+    // Waits for the first bytes before it builds the TLS configuration: a silent peer costs only a socket.
     if let Err(error) = tcp.readable().await {
         return Err(gone(&error).into());
     }
     let snapshot = shared.identity.snapshot();
-    let verifier = Arc::new(ConnectionVerifier {
-        trust: Trust::Store(snapshot.trust.clone()),
-        own_domain: Some(snapshot.svid.spiffe_id().trust_domain().clone()),
-        filter: shared.filter.clone(),
-        limits: shared.options.chain,
-        clock: shared.identity.clock().clone(),
-        client_certificate_required: !shared.optional_client_certificate,
-        algorithms: tls::crypto_provider().signature_verification_algorithms,
-        verdict: OnceLock::new(),
-    });
+    let verifier = Arc::new(verifier(shared, &snapshot));
     let config = tls::server_config(&snapshot.svid, verifier.clone(), shared.serves.allows_http1())
         .map_err(|error| Rejection::new(Reason::NotReady, error.to_string()))?;
     let accept = TlsAcceptor::from(config).accept(tcp).into_fallible();
     let stream = match accept.await {
         Ok(stream) => stream,
         Err((error, tcp)) => {
-            let tls = Agreed::by_verdict(&verifier);
-            return Err(Refused {
-                rejection: explain(&verifier, &error),
-                tcp: Some(tcp),
-                tls: tls.map(Box::new),
-            });
+            // If a certificate was judged, the version is TLS 1.3, the only one offered; cipher suite and group are lost with
+            // the session.
+            let tls_version = verifier.verdict().map(|_| "TLSv1_3");
+            let rejection = explain(&verifier, &error);
+            return Err(Rejected { rejection, tcp: Some(tcp), tls_version, tls: None });
         }
     };
     let peer = match verifier.verdict() {
@@ -117,11 +96,11 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     let http1 = match application_protocol(shared, &stream) {
         Ok(http1) => http1,
         Err(rejection) => {
-            return Err(Refused { rejection, tcp: None, tls: Some(Box::new(Agreed::of(&stream))) });
+            return Err(Rejected::after_handshake(rejection, &stream));
         }
     };
     Ok(Established {
-        stream,
+        stream: Box::new(stream),
         peer,
         http1,
         own_not_after: snapshot.svid.not_after(),
@@ -129,7 +108,20 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Refused
     })
 }
 
-/// Whether HTTP/1.1 was chosen; a peer that negotiated nothing we speak is refused.
+/// The verifier of one connection, by the snapshot in use at its start.
+fn verifier(shared: &Shared, snapshot: &Snapshot) -> ConnectionVerifier {
+    ConnectionVerifier {
+        trust: Trust::Store(snapshot.trust.clone()),
+        own_domain: Some(snapshot.svid.spiffe_id().trust_domain().clone()),
+        filter: shared.filter.clone(),
+        limits: shared.options.chain,
+        clock: shared.identity.clock().clone(),
+        client_certificate_required: !shared.optional_client_certificate,
+        verdict: OnceLock::new(),
+    }
+}
+
+/// Whether HTTP/1.1 was chosen; a peer that negotiated nothing we speak is rejected.
 fn application_protocol(shared: &Shared, stream: &TlsStream<TcpStream>) -> Result<bool, Rejection> {
     match stream.get_ref().1.alpn_protocol() {
         Some(tls::ALPN_H2) => Ok(false),
@@ -157,7 +149,7 @@ fn gone(error: &std::io::Error) -> Rejection {
 
 /// Closes so that the alert arrives: closing a socket with unread bytes sends a reset, which destroys what was
 /// sent before it. Half-close, then read on for a moment.
-pub(super) async fn linger(mut tcp: TcpStream, patience: Duration) {
+pub(super) async fn linger(mut tcp: TcpStream, timeout: Duration) {
     const DRAIN_LIMIT: usize = 64 * 1024;
     let drain = async {
         tcp.shutdown().await?;
@@ -172,5 +164,5 @@ pub(super) async fn linger(mut tcp: TcpStream, patience: Duration) {
         std::io::Result::Ok(())
     };
     // Whatever happens now, the connection ends.
-    let _ = tokio::time::timeout(patience, drain).await;
+    let _ = tokio::time::timeout(timeout, drain).await;
 }

@@ -1,4 +1,4 @@
-//! First contact: a join token for the first SVID.
+//! Enrolment: a join token for the first SVID (ADR 3).
 
 use std::path::Path;
 
@@ -9,16 +9,17 @@ use avouch_files::{Reader, SECRET_LIMIT};
 use avouch_spiffe::JoinToken;
 use avouch_text::with_causes;
 
-use super::files::PATIENCE;
-use super::issuer::{Target, connect};
+use super::context::SourceContext;
+use super::error::IdentityError;
+use super::files::READ_TIMEOUT;
+use super::issuer_connection::{Target, connect};
 use super::key::SvidKey;
-use super::{IdentityError, Surroundings};
 use crate::verify::Trust;
 
 /// Reads a join token from its file, in time. No error holds text of it.
 pub(super) async fn read_token(path: &Path) -> Result<JoinToken, IdentityError> {
     let content = Reader::new(path, SECRET_LIMIT)
-        .read(PATIENCE)
+        .read(READ_TIMEOUT)
         .await
         .map_err(|source| IdentityError::File { action: "read", path: path.to_owned(), source })?;
     let text = std::str::from_utf8(&content.bytes)
@@ -32,18 +33,18 @@ pub(super) async fn read_token(path: &Path) -> Result<JoinToken, IdentityError> 
 /// Enrolls `key` with the token. The issuer is verified against the roots the token pins.
 pub(super) async fn enroll(
     target: &Target,
-    surroundings: &Surroundings,
+    context: &SourceContext,
     token: &JoinToken,
     key: &SvidKey,
 ) -> Result<IssuedSvid, IdentityError> {
     let trust = Trust::Pins(token.root_pins().into());
     let connection =
-        connect(target, surroundings, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll")
+        connect(target, context, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll")
             .await?;
     let request =
         EnrollRequest { evidence: Some(Evidence::JoinToken(token.secret().to_owned())), csr: key.request()? };
     let response = IssuerClient::new(connection)
-        .enroll(surroundings.request(request))
+        .enroll(context.request(request))
         .await
         .map_err(|status| IdentityError::Refused { action: "enroll", status: Box::new(status) })?;
     response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))

@@ -1,11 +1,11 @@
 //! An identity from files that somebody else keeps fresh (SPIRE's helper, cert-manager, a cron job).
 //!
-//! Certificate and key are one unit, the own bundle is another, and so is each bundle of another trust domain; each keeps
-//! its own last good content ([`unit`]). What comes into use passes every check that an answer of the issuer does
-//! ([`choice`]), and is said; what does not is said too, once, and stays out. A partner's bundle stops neither the start nor
-//! the renewal of anything else. Another identity than the first one is refused.
+//! Certificate and key are one unit, the own bundle is another, and so is each bundle of another trust domain; each
+//! keeps its own last good content ([`unit`]). Content comes into use after every check that an answer of the issuer
+//! passes ([`choice`]), and is logged; content that fails is logged once and stays out. A federated bundle stops neither
+//! the start nor the renewal of anything else. An identity other than the first one is rejected.
 //!
-//! Files are read on threads of their own, bounded and in time: nothing that somebody puts there stops the process.
+//! Files are read on threads of their own, with limits on size and time: no content and no file system stops the process.
 
 mod choice;
 mod unit;
@@ -23,45 +23,46 @@ use tokio::sync::{Mutex, watch};
 
 use self::choice::{InUse, Places, Roots};
 use self::unit::{Fault, Print, Unit};
-use super::{IdentityError, IdentityEvent, SourceProblem, Surroundings, pem};
+use super::context::SourceContext;
+use super::error::IdentityError;
+use super::event::IdentityEvent;
+use super::pem;
+use super::problem::SourceProblem;
 use crate::config::FilesConfig;
-use crate::snapshot::{Identity, Publisher, Snapshot};
+use crate::identity::{Identity, Publisher, Snapshot};
 use crate::svid::Svid;
 
 /// How long a file system may take to hand over a file: far longer than a disk that is asleep or a network mount that
-/// changes its server takes, and short enough that whoever starts a process learns what it waits for. A look that is given
-/// up is taken up by the next one.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// changes its server takes, and short enough that a start fails with the name of the file. A look that is
+/// given up is taken up by the next one.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the files once, then watches them in the background.
-pub(super) async fn start(
-    config: FilesConfig,
-    surroundings: Surroundings,
-) -> Result<Identity, IdentityError> {
+pub(super) async fn start(config: FilesConfig, context: SourceContext) -> Result<Identity, IdentityError> {
     // Before anything is read, as far as the configuration tells.
     check_domains(&config, config.spiffe_id.as_ref().map(SpiffeId::trust_domain))?;
-    let mut files = Files::first(config, &surroundings).await?;
-    surroundings.issued("files", &files.svid);
+    let mut files = Files::first(config, &context).await?;
+    context.issued("files", &files.svid);
     let snapshot = Snapshot::new(files.svid.clone(), files.bundles());
-    let (publisher, identity) = Identity::publisher_with_clock(snapshot, surroundings.clock.clone());
+    let (publisher, identity) = Identity::publisher_with_clock(snapshot, context.clock.clone());
     files.report = Some(identity.problems());
     if files.problems().next().is_some() {
-        files.tell(&surroundings);
+        files.tell(&context);
     }
     let publisher = Arc::new(publisher);
     // Kept outside of the task, so that one that died can begin again where it was.
     let files = Arc::new(Mutex::new(files));
-    let task = surroundings
-        .clone()
-        .keep_running(move || watch_files(files.clone(), publisher.clone(), surroundings.clone()));
+    let task =
+        context.clone().keep_running(move || watch_files(files.clone(), publisher.clone(), context.clone()));
     Ok(identity.with_source(task))
 }
 
-async fn watch_files(files: Arc<Mutex<Files>>, publisher: Arc<Publisher>, surroundings: Surroundings) {
+async fn watch_files(files: Arc<Mutex<Files>>, publisher: Arc<Publisher>, context: SourceContext) {
     let mut files = files.lock().await;
     loop {
-        tokio::time::sleep(Duration::from_millis(files.config.poll_ms.max(10))).await;
-        files.look(&publisher, &surroundings).await;
+        // Programs that build their own configuration are not checked: the loop must not spin.
+        tokio::time::sleep(files.config.poll_interval.max(FilesConfig::POLL_INTERVAL.least())).await;
+        files.look(&publisher, &context).await;
     }
 }
 
@@ -86,17 +87,17 @@ struct Files {
     readers: Readers,
     svid: Svid,
     roots: Roots,
-    /// By their place in the configuration; none has been good yet.
+    /// The federated bundles in use, in the order of the configuration; `None` where none has been good yet.
     federated: Vec<Option<Bundle>>,
     svid_unit: Unit<Svid>,
     roots_unit: Unit<Roots>,
     federated_units: Vec<Unit<Bundle>>,
     report: Option<Arc<watch::Sender<Vec<SourceProblem>>>>,
-    /// The end of the SVID whose end has been said.
+    /// The end of the SVID whose expiry has been logged.
     told_end: Option<SystemTime>,
 }
 
-/// One for each file.
+/// The readers, one for each file.
 struct Readers {
     certificate: Reader,
     key: Reader,
@@ -117,18 +118,18 @@ impl Readers {
 
     /// Reads all at the same time: one that is slow delays the others' turn, but not by the sum.
     async fn look(&mut self) -> Look {
-        let federated = together(self.federated.iter_mut().map(|reader| reader.read(PATIENCE)));
+        let federated = together(self.federated.iter_mut().map(|reader| reader.read(READ_TIMEOUT)));
         let (certificate, key, bundle, federated) = tokio::join!(
-            self.certificate.read(PATIENCE),
-            self.key.read(PATIENCE),
-            self.bundle.read(PATIENCE),
+            self.certificate.read(READ_TIMEOUT),
+            self.key.read(READ_TIMEOUT),
+            self.bundle.read(READ_TIMEOUT),
             federated
         );
         Look { certificate, key, bundle, federated }
     }
 }
 
-/// What one look read.
+/// The contents that one look at the files read.
 struct Look {
     certificate: std::io::Result<Content>,
     key: std::io::Result<Content>,
@@ -137,7 +138,8 @@ struct Look {
 }
 
 impl Look {
-    /// Of certificate and key. The key's mode counts: `chmod` mends it.
+    /// The digest of certificate and key. The key's mode counts, since `chmod` alone can mend a key that is open to
+    /// others.
     fn svid_print(&self) -> Print {
         let open = self.key.as_ref().is_ok_and(|key| key_is_private(&key.metadata).is_err());
         Print::of(&[&self.certificate, &self.key], if open { "open" } else { "private" })
@@ -146,7 +148,7 @@ impl Look {
     fn svid(&self, config: &FilesConfig, expected: Option<&SpiffeId>) -> Result<Svid, IdentityError> {
         let chain = pem::certificates(&config.certificate, content(&self.certificate, &config.certificate)?)?;
         let key = pem::private_key(&config.key, content(&self.key, &config.key)?)?;
-        // After its content: what is no key at all is named as what it is.
+        // Checked after the content, so that a file that holds no key is reported as that.
         if let Ok(file) = &self.key {
             key_is_private(&file.metadata)
                 .map_err(|open| IdentityError::KeyOpen { path: config.key.clone(), open })?;
@@ -188,7 +190,7 @@ fn bundle(
 impl Files {
     /// The first look: without a usable SVID and own bundle there is no identity; another trust domain's bundle can come
     /// later.
-    async fn first(config: FilesConfig, surroundings: &Surroundings) -> Result<Self, IdentityError> {
+    async fn first(config: FilesConfig, context: &SourceContext) -> Result<Self, IdentityError> {
         let mut readers = Readers::of(&config);
         let look = readers.look().await;
         let svid = look.svid(&config, config.spiffe_id.as_ref())?;
@@ -208,9 +210,9 @@ impl Files {
             report: None,
             told_end: None,
         };
-        let now = surroundings.clock.now();
-        // One that has ended is started with: the process is not ready, says why, and takes the next one when it comes. To
-        // end instead would only have it started again until then.
+        let now = context.clock.now();
+        // The start accepts an SVID that has expired: the process is not ready, reports why, and uses the next SVID
+        // when it comes. Exiting instead would only lead to restarts until then.
         files.places().check(&svid, &roots, now.min(svid.not_after()))?;
         files.svid_unit.begin(look.svid_print(), Ok(svid));
         files.roots_unit.begin(Print::of(&[&look.bundle], ""), Ok(roots));
@@ -232,7 +234,7 @@ impl Files {
     }
 
     /// Looks at all files, and takes into use what is good.
-    async fn look(&mut self, publisher: &Publisher, surroundings: &Surroundings) {
+    async fn look(&mut self, publisher: &Publisher, context: &SourceContext) {
         let look = self.readers.look().await;
         let (config, id) = (&self.config, &self.id);
         self.svid_unit.look(look.svid_print(), || look.svid(config, Some(id)));
@@ -243,7 +245,7 @@ impl Files {
         for ((unit, of), read) in federated {
             unit.look(Print::of(&[read], ""), || bundle(read, &of.bundle, &of.trust_domain));
         }
-        let now = surroundings.clock.now();
+        let now = context.clock.now();
         let in_use = InUse { svid: &self.svid, roots: &self.roots };
         let (svid, roots) = (self.svid_unit.candidate(), self.roots_unit.candidate());
         let choice = self.places().choose(in_use, svid, roots, now);
@@ -251,13 +253,13 @@ impl Files {
         let new_roots = choice.roots && self.take_roots();
         let new_federated = self.take_federated();
         if new_svid {
-            surroundings.issued("files", &self.svid);
+            context.issued("files", &self.svid);
         }
         if new_svid || new_roots || new_federated {
             publisher.publish(self.svid.clone(), self.bundles());
         }
         if self.settle(choice.svid_fault, choice.roots_fault, now) {
-            self.tell(surroundings);
+            self.tell(context);
         }
         self.warn_of_expiry(now);
     }
@@ -316,7 +318,7 @@ impl Files {
         own.into_iter().chain(self.federated_units.iter().map(Unit::problem)).flatten()
     }
 
-    fn tell(&self, surroundings: &Surroundings) {
+    fn tell(&self, context: &SourceContext) {
         let problems: Vec<_> = self.problems().cloned().collect();
         if let Some(report) = &self.report {
             report.send_if_modified(|told| {
@@ -325,10 +327,10 @@ impl Files {
                 news
             });
         }
-        surroundings.tell(&IdentityEvent::Files { problems });
+        context.tell(&IdentityEvent::Files { problems });
     }
 
-    /// Says so once when the SVID in use has expired.
+    /// Logs once that the SVID in use has expired.
     fn warn_of_expiry(&mut self, now: SystemTime) {
         let not_after = self.svid.not_after();
         if now > not_after && self.told_end != Some(not_after) {
@@ -342,7 +344,7 @@ impl Files {
     }
 }
 
-/// Says what a bundle that comes into use is, and whether its roots say that they are another trust domain's: they may be
+/// Logs a bundle that comes into use, and warns of roots with a SPIFFE ID of another trust domain: that is allowed
 /// (X509-SVID §3.1), but mostly it is the wrong file.
 fn say_bundle(bundle: &Bundle, path: &Path) {
     let (domain, roots) = (bundle.trust_domain(), bundle.authorities());

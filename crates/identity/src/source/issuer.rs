@@ -1,96 +1,46 @@
-//! An identity straight from the issuer: enroll, renew, recover, and follow the trust stream.
+//! An identity from the issuer: enroll, renew, recover, and follow the trust stream (ADR 3).
 //!
 //! The state table is in `docs/bootstrap-and-recovery.md`; each of its transitions has a named test in the issuer's
-//! crate. No state is a dead end: what can't be had now is tried again, what needs a person says which command.
+//! crate. No state is a dead end: transient failures are retried, and an error that needs an operator names the command
+//! to run.
 
-mod fresh;
+mod renewal;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
-use avouch_api::issuer::v1::{IssuedSvid, RenewRequest, TrustBundle};
-use avouch_spiffe::{Bundle, BundleSet, HostPort, HostPortError, JoinToken, SpiffeId, TrustDomain};
+use avouch_api::issuer::v1::{IssuedSvid, RenewRequest};
+use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
 use avouch_text::with_causes;
-use http::uri::Authority;
 use rustls::pki_types::CertificateDer;
 
+use super::context::SourceContext;
+use super::enroll;
+use super::error::IdentityError;
+use super::event::IdentityEvent;
+use super::issuer_connection::{Target, parse_bundle};
 use super::key::SvidKey;
-use super::recover::{RECOVERY_BINDING, recover};
+use super::recover::recover;
 use super::state::{State, Stored};
 use super::vouching::vouched_for;
-use super::{IdentityError, IdentityEvent, Surroundings, enroll, schedule};
-use crate::channel::connect::Dial;
-use crate::channel::link::Keepalive;
-use crate::channel::{Channel, SingleUse, authority};
+use crate::channel::Channel;
 use crate::config::IssuerConfig;
-use crate::filter::IdentityFilter;
-use crate::snapshot::{Identity, Snapshot};
+use crate::identity::{Identity, Snapshot};
+use crate::renewal_schedule::RenewalSchedule;
 use crate::svid::Svid;
 use crate::trust::TrustStore;
-use crate::verify::{ChainLimits, Trust};
+use crate::verify::Trust;
 
-/// Where the issuer is.
-pub(super) struct Target {
-    authority: Authority,
-    host: String,
-    port: u16,
-    timeout: std::time::Duration,
-}
-
-impl Target {
-    fn parse(config: &IssuerConfig) -> Result<Self, IdentityError> {
-        let wrong = |source| IdentityError::Address { address: config.address.clone(), source };
-        let address: HostPort = config
-            .address
-            .parse()
-            .and_then(|address: HostPort| address.usable().map(|()| address))
-            .map_err(wrong)?;
-        let authority = authority(&address).ok_or_else(|| wrong(HostPortError::Brackets))?;
-        Ok(Self {
-            authority,
-            host: address.host().to_owned(),
-            port: address.port(),
-            timeout: config.timeout(),
-        })
-    }
-}
-
-/// The identity every issuer of a trust domain has.
-pub(super) fn issuer_id(domain: &TrustDomain) -> Result<SpiffeId, IdentityError> {
-    format!("spiffe://{domain}/avouch/issuer")
-        .parse()
-        .map_err(|error: avouch_spiffe::SpiffeIdError| IdentityError::Answer(error.to_string()))
-}
-
-/// One connection to the issuer without a certificate of ours.
-pub(super) async fn connect(
-    target: &Target,
-    surroundings: &Surroundings,
-    trust: Trust,
-    own_domain: TrustDomain,
-    issuer: SpiffeId,
-    action: &'static str,
-) -> Result<SingleUse, IdentityError> {
-    let dial = Dial {
-        host: &target.host,
-        port: target.port,
-        svid: None,
-        trust,
-        own_domain: Some(own_domain),
-        filter: IdentityFilter::from(issuer),
-        limits: ChainLimits::default(),
-        clock: surroundings.clock.clone(),
-        difference: surroundings.issuer_clock.latest(),
-        timeout: target.timeout,
-        binding: Some(RECOVERY_BINDING),
-    };
-    let keepalive = Keepalive { interval: target.timeout, timeout: target.timeout };
-    let link = dial
-        .link(keepalive)
-        .await
-        .map_err(|failure| IdentityError::Refused { action, status: Box::new(failure.to_status()) })?;
-    Ok(SingleUse::new(link, target.authority.clone(), target.timeout))
-}
+/// The schedule of a workload: every few seconds once its SVID has expired, since nothing works until there is a fresh
+/// one and an issuer that is back is to be noticed.
+const RENEWAL: RenewalSchedule = RenewalSchedule {
+    first_retry: Duration::from_millis(500),
+    longest_retry: Duration::from_secs(30),
+    longest_retry_expired: Duration::from_secs(5),
+    shortest_retry: Duration::from_millis(200),
+    jitter: 0.1,
+};
 
 /// An SVID in use, with what renewing it needs.
 #[derive(Clone)]
@@ -101,41 +51,39 @@ struct Current {
 }
 
 /// Gets the first SVID and starts keeping it fresh.
-pub(super) async fn start(
-    config: IssuerConfig,
-    surroundings: Surroundings,
-) -> Result<Identity, IdentityError> {
+pub(super) async fn start(config: IssuerConfig, context: SourceContext) -> Result<Identity, IdentityError> {
     let target = Target::parse(&config)?;
     let state = Arc::new(State::open(config.state_dir.clone())?);
-    let source = Source { target, config, state, surroundings };
-    // Whoever waits for a first SVID has no stream either.
-    source.surroundings.tell(&IdentityEvent::TrustStream { up: false });
+    let source = Source { target, config, state, context };
+    // While the first SVID is waited for there is no trust stream either.
+    source.context.tell(&IdentityEvent::TrustStream { up: false });
     let current = source.first().await?;
     let mut bundles = BundleSet::default();
     bundles.insert(current.bundle.clone());
     let snapshot = Snapshot::new(current.svid.clone(), bundles);
-    let clock = source.surroundings.clock.clone();
+    let clock = source.context.clock.clone();
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
-    let identity = identity.with_issuer_clock(source.surroundings.issuer_clock.clone());
+    let identity = identity.with_issuer_clock(source.context.issuer_clock.clone());
     identity.advertise(source.config.addresses.clone());
-    // This handle has no task to keep alive, so the task does not keep itself alive.
+    // This handle does not hold the task, so the task does not keep itself alive.
     let own = identity.clone();
-    let surroundings = source.surroundings.clone();
+    let context = source.context.clone();
     let (source, publisher) = (Arc::new(source), Arc::new(publisher));
     // What is in use is kept outside of the task, so that it can begin again.
     let current = Arc::new(Mutex::new(current));
-    let task = surroundings
-        .keep_running(move || source.clone().keep_fresh(current.clone(), publisher.clone(), own.clone()));
+    let task = context
+        .keep_running(move || source.clone().run_renewal(current.clone(), publisher.clone(), own.clone()));
     Ok(identity.with_source(task))
 }
 
-/// Whose SVID is expected: who enrols learns its identity, whoever had one keeps it.
-enum Whose<'a> {
+/// The identity that an answer of the issuer has to be for: a workload that enrols learns its identity, and keeps it from
+/// then on.
+enum ExpectedIdentity<'a> {
     Anybody(&'a TrustDomain),
     Identity(&'a SpiffeId),
 }
 
-impl<'a> Whose<'a> {
+impl<'a> ExpectedIdentity<'a> {
     /// The trust domain, if an answer for `got` will do.
     fn check(&self, got: &SpiffeId) -> Result<&'a TrustDomain, IdentityError> {
         match self {
@@ -153,7 +101,7 @@ struct Source {
     target: Target,
     config: IssuerConfig,
     state: Arc<State>,
-    surroundings: Surroundings,
+    context: SourceContext,
 }
 
 impl Source {
@@ -163,17 +111,21 @@ impl Source {
         let mut stored = self.state.load()?;
         let begun = tokio::time::Instant::now();
         loop {
-            let now = self.surroundings.clock.now();
+            let now = self.context.clock.now();
             if let Some(current) = live(&mut stored, now) {
-                self.surroundings.issued("stored", &current.svid);
+                self.context.issued("stored", &current.svid);
                 return Ok(current);
             }
             match self.acquire(&mut stored).await {
                 Ok(current) => return Ok(current),
                 Err(error) if error.is_retryable() => {
                     failures += 1;
-                    let delay = schedule::retry_delay(failures, now, now);
-                    if self.surroundings.patience.is_some_and(|patience| begun.elapsed() + delay > patience) {
+                    let delay = RENEWAL.delay(failures, now, now);
+                    if self
+                        .context
+                        .start_timeout
+                        .is_some_and(|start_timeout| begun.elapsed() + delay > start_timeout)
+                    {
                         return Err(error);
                     }
                     tracing::warn!(
@@ -208,8 +160,8 @@ impl Source {
         self.enroll(stored).await
     }
 
-    /// What to verify the issuer by without an identity in use: the stored bundle, or, where that is lost, the roots
-    /// that the join token pins. A used token still knows them.
+    /// The trust anchors for the issuer without an identity in use: the stored bundle, or, where that is lost, the
+    /// roots that the join token pins. A used token still contains them.
     async fn trust_without_identity(&self, bundle: Option<&Bundle>, svid: &Svid) -> Option<Trust> {
         if let Some(bundle) = bundle {
             return Some(trust_in(bundle));
@@ -220,12 +172,12 @@ impl Source {
     }
 
     fn has_token(&self) -> bool {
-        self.surroundings.token.is_some() || self.config.join_token_file.is_some()
+        self.context.token.is_some() || self.config.join_token_file.is_some()
     }
 
     /// The join token: the one in memory, else the file's. `None`: there is none.
     async fn token(&self) -> Option<Result<Arc<JoinToken>, IdentityError>> {
-        if let Some(token) = &self.surroundings.token {
+        if let Some(token) = &self.context.token {
             return Some(Ok(token.clone()));
         }
         let path = self.config.join_token_file.as_deref()?;
@@ -245,7 +197,7 @@ impl Source {
                 key
             }
         };
-        let outcome = enroll::enroll(&self.target, &self.surroundings, &token, &key).await;
+        let outcome = enroll::enroll(&self.target, &self.context, &token, &key).await;
         let issued = match outcome {
             Ok(issued) => issued,
             Err(error) => {
@@ -254,19 +206,19 @@ impl Source {
                 return Err(error);
             }
         };
-        self.accept("enroll", issued, key, Whose::Anybody(token.trust_domain())).await
+        self.accept("enroll", issued, key, ExpectedIdentity::Anybody(token.trust_domain())).await
     }
 
     async fn recover(&self, svid: &Svid, key: &SvidKey, trust: Trust) -> Result<Current, IdentityError> {
         let next = self.next_key()?;
-        let issued = recover(&self.target, &self.surroundings, trust, (svid, key), &next).await?;
-        self.accept("recover", issued, next, Whose::Identity(svid.spiffe_id())).await
+        let issued = recover(&self.target, &self.context, trust, (svid, key), &next).await?;
+        self.accept("recover", issued, next, ExpectedIdentity::Identity(svid.spiffe_id())).await
     }
 
     async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
         let key = self.next_key()?;
-        let mut request = self.surroundings.request(RenewRequest { csr: key.request()? });
-        request.set_timeout(self.config.timeout());
+        let mut request = self.context.request(RenewRequest { csr: key.request()? });
+        request.set_timeout(self.config.bounded_timeout());
         let response = IssuerClient::new(channel.clone())
             .renew(request)
             .await
@@ -275,7 +227,7 @@ impl Source {
             .into_inner()
             .svid
             .ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))?;
-        self.accept("renew", issued, key, Whose::Identity(current.svid.spiffe_id())).await
+        self.accept("renew", issued, key, ExpectedIdentity::Identity(current.svid.spiffe_id())).await
     }
 
     /// A key for the successor of an SVID. On disk before it is used; but a full disk must not end an identity that
@@ -288,30 +240,30 @@ impl Source {
         Ok(key)
     }
 
-    /// Checks what the issuer sent, puts it to disk and says so.
+    /// Checks the issuer's answer, stores it and tells the observer.
     async fn accept(
         &self,
         how: &'static str,
         issued: IssuedSvid,
         key: SvidKey,
-        whose: Whose<'_>,
+        expected: ExpectedIdentity<'_>,
     ) -> Result<Current, IdentityError> {
         let issuer_time = issued.issuer_time.and_then(|time| time.try_into().ok());
-        self.surroundings.issuer_time(issuer_time);
+        self.context.issuer_time(issuer_time);
         let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
         let svid = Svid::new(chain, &key.to_der())?;
-        let domain = whose.check(svid.spiffe_id())?;
+        let domain = expected.check(svid.spiffe_id())?;
         if !key.is_for(svid.leaf().spki_der()) {
             return Err(IdentityError::Answer(format!("it is for another key of {}", svid.spiffe_id())));
         }
         let bundle = issued.bundle.ok_or_else(|| IdentityError::Answer("it carries no bundle".to_owned()))?;
         let bundle = parse_bundle(&bundle, domain)?;
-        // An SVID that its own bundle does not vouch for would be refused by everybody; the one in use is better.
-        vouched_for(&svid, &store_of(&bundle), self.surroundings.clock.now()).map_err(|rejection| {
+        // An SVID that its own bundle does not vouch for would be rejected by every peer; the one in use is better.
+        vouched_for(&svid, &store_of(&bundle), self.context.clock.now()).map_err(|rejection| {
             IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}"))
         })?;
         let (svid, key, bundle) = self.store(svid, key, bundle).await;
-        self.surroundings.issued(how, &svid);
+        self.context.issued(how, &svid);
         Ok(Current { svid, key: Arc::new(key), bundle })
     }
 
@@ -358,13 +310,4 @@ fn trust_in(bundle: &Bundle) -> Trust {
 
 fn store_of(bundle: &Bundle) -> TrustStore {
     TrustStore::new([bundle.clone()].into_iter().collect())
-}
-
-/// Checks a bundle that came over the wire.
-pub(super) fn parse_bundle(bundle: &TrustBundle, domain: &TrustDomain) -> Result<Bundle, IdentityError> {
-    if bundle.trust_domain != domain.as_str() {
-        return Err(IdentityError::Answer(format!("its bundle is for {}", bundle.trust_domain)));
-    }
-    Bundle::from_ders(domain.clone(), &bundle.x509_authorities, bundle.sequence)
-        .map_err(|error| IdentityError::Answer(format!("its bundle: {}", with_causes(&error))))
 }

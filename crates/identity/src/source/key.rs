@@ -1,10 +1,10 @@
-//! Private keys of SVIDs: P-256, made here, kept here.
+//! The private keys of SVIDs: P-256, generated here, and never sent anywhere.
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
-use super::IdentityError;
+use super::error::IdentityError;
 
 /// A fresh or stored key, before or after it has a certificate.
 pub(super) struct SvidKey {

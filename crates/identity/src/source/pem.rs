@@ -1,4 +1,4 @@
-//! What the files of an identity hold: PEM by the reader that every program here uses, and bundles in either form.
+//! The contents of an identity's files: PEM, and bundles in either form.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use avouch_spiffe::{Bundle, TrustDomain};
 use avouch_text::with_causes;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::IdentityError;
+use super::error::IdentityError;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 

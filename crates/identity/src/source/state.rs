@@ -1,10 +1,11 @@
-//! What a workload keeps between runs: its SVID with key, the key of a request under way, its bundle.
+//! The state that a workload keeps between runs: its SVID with key, the key of a pending request, its bundle.
 //!
-//! Every file is replaced whole and is its owner's alone. SVID and key are one file, so they can't fall apart. A key is on
-//! disk before it is used: a crash between asking and receiving loses nothing, since the same request is made again.
+//! Every file is replaced whole and is its owner's alone. SVID and key are one file, so one is never replaced without
+//! the other. A key is on disk before it is used: a crash between request and answer loses nothing, since the same
+//! request is made again.
 //!
-//! What lies there is believed: who could put a key there would have it certified as ours, who could put a bundle there
-//! would be trusted. So a file of somebody else, or one that others can reach, ends the start; it is not read over.
+//! The files are trusted: whoever could put a key there would have it certified as ours, whoever could put a bundle
+//! there would be trusted. So a file of another owner, or one that others can reach, ends the start; it is not ignored.
 
 use std::path::PathBuf;
 
@@ -14,8 +15,9 @@ use avouch_text::with_causes;
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
+use super::error::IdentityError;
 use super::key::SvidKey;
-use super::{IdentityError, pem};
+use super::pem;
 use crate::svid::Svid;
 
 const SVID: &str = "svid.pem";
@@ -23,8 +25,8 @@ const PENDING_KEY: &str = "pending-key.pem";
 const BUNDLE: &str = "bundle.json";
 const LOCK: &str = "lock";
 
-/// What a process that was killed while it wrote leaves: under the names of now, and of older versions. There may be a key
-/// in it that nothing uses any more.
+/// The temporary files that a process leaves when it is killed while it writes, under the names of this version and of
+/// older ones. They may hold a key that nothing uses any more.
 const UNFINISHED: [&str; 6] = [
     ".svid.pem.new",
     ".pending-key.pem.new",
@@ -36,11 +38,11 @@ const UNFINISHED: [&str; 6] = [
 
 /// A workload's state directory, or nothing but memory.
 pub(super) struct State {
-    /// Its lock keeps a second process away.
+    /// The directory, whose lock keeps a second process away; `None`: memory only.
     dir: Option<PrivateDir>,
 }
 
-/// What an earlier run left.
+/// The state that an earlier run left.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) svid: Option<(Svid, SvidKey)>,
@@ -56,7 +58,7 @@ impl State {
         Ok(state)
     }
 
-    /// Where the state is, for messages.
+    /// The place of the state, for messages.
     pub(super) fn place(&self) -> String {
         match &self.dir {
             Some(dir) => dir.path().display().to_string(),
@@ -127,7 +129,7 @@ impl State {
     }
 }
 
-/// What a file makes; `None` if it is not there, or makes nothing.
+/// The value parsed from a file; `None` if it is not there, or cannot be used.
 fn usable<B, T>(
     dir: &PrivateDir,
     name: &str,

@@ -1,4 +1,4 @@
-//! Follows the issuer's trust stream: bundles down, acknowledgements up.
+//! The client of the issuer's trust stream: bundles down, acknowledgements up.
 
 use std::time::Duration;
 
@@ -9,29 +9,34 @@ use avouch_text::with_causes;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::issuer::parse_bundle;
+use super::context::SourceContext;
+use super::error::IdentityError;
+use super::event::IdentityEvent;
+use super::issuer_connection::parse_bundle;
 use super::state::State;
-use super::{IdentityError, IdentityEvent, Surroundings};
 use crate::channel::Channel;
+use crate::identity::Publisher;
 use crate::jitter;
-use crate::snapshot::Publisher;
 
+/// The pause before a stream that brought nothing is opened again; it doubles each time. One that brought something
+/// begins with the first pause again, since streams end with their connections all the time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest pause: the time by which a workload that lost its stream may learn of a new root late.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
 
-/// What following the stream needs.
+/// The trust stream of one identity.
 pub(super) struct TrustStream<'a> {
     pub(super) channel: &'a Channel,
     pub(super) addresses: watch::Receiver<Vec<String>>,
     pub(super) publisher: &'a Publisher,
     pub(super) state: &'a State,
-    pub(super) surroundings: &'a Surroundings,
+    pub(super) context: &'a SourceContext,
 }
 
 impl TrustStream<'_> {
     /// Follows the stream, and opens it again when it ends.
     pub(super) async fn follow(&self) {
-        self.surroundings.tell(&IdentityEvent::TrustStream { up: false });
+        self.context.tell(&IdentityEvent::TrustStream { up: false });
         let mut backoff = FIRST_BACKOFF;
         loop {
             let mut received = 0;
@@ -44,7 +49,7 @@ impl TrustStream<'_> {
             }
             // Connections retire all the time; only a stream that brought nothing was a failure.
             if received > 0 {
-                self.surroundings.tell(&IdentityEvent::TrustStream { up: false });
+                self.context.tell(&IdentityEvent::TrustStream { up: false });
                 backoff = FIRST_BACKOFF;
             }
             tokio::time::sleep(jitter::around(backoff, 0.3)).await;
@@ -56,13 +61,14 @@ impl TrustStream<'_> {
     async fn once(&self, received: &mut u64) -> Result<(), tonic::Status> {
         let (answers, outgoing) = mpsc::channel(2);
         let mut addresses = self.addresses.clone();
-        // From here on: what is said below is the latest.
+        // Changes count from here on: the acknowledgement below is made of the latest addresses.
         addresses.mark_unchanged();
         // The receiver is ours and has room.
         let _ = answers.send(self.acknowledgement()).await;
         let mut client = IssuerClient::new(self.channel.clone());
         let mut stream = client.watch_trust(ReceiverStream::new(outgoing)).await?.into_inner();
         loop {
+            // The order does not matter: a bundle and new addresses are both acknowledged by what is in use then.
             let message = tokio::select! {
                 message = stream.message() => message?,
                 changed = addresses.changed() => {
@@ -75,9 +81,9 @@ impl TrustStream<'_> {
             let Some(message) = message else { break };
             *received += 1;
             if *received == 1 {
-                self.surroundings.tell(&IdentityEvent::TrustStream { up: true });
+                self.context.tell(&IdentityEvent::TrustStream { up: true });
             }
-            self.surroundings.issuer_time(message.issuer_time.and_then(|time| time.try_into().ok()));
+            self.context.issuer_time(message.issuer_time.and_then(|time| time.try_into().ok()));
             if let Err(error) = apply(&message, self.publisher, self.state) {
                 tracing::warn!(%error, "the trust stream brought something unusable; the bundle in use stays");
                 continue;
@@ -89,7 +95,7 @@ impl TrustStream<'_> {
         Ok(())
     }
 
-    /// Says what is in use; the first one opens the stream.
+    /// The acknowledgement of what is in use; the first one opens the stream.
     fn acknowledgement(&self) -> WatchTrustRequest {
         WatchTrustRequest {
             acknowledged_sequence: sequence_in_use(self.publisher),

@@ -1,15 +1,16 @@
-//! Whether a bundle vouches for an SVID: asked of every SVID before it comes into use, wherever it is from.
+//! Whether a bundle vouches for an SVID: checked for every SVID before it comes into use, from any source.
 
 use std::time::SystemTime;
 
 use avouch_spiffe::Reason;
 
 use crate::svid::Svid;
+use crate::time_text::apart;
 use crate::trust::TrustStore;
-use crate::verify::{Rejection, apart};
+use crate::verify::Rejection;
 
-/// Whether peers with these bundles would take the SVID. Asked at a moment at which the SVID holds: whose clock is right is
-/// not the question here.
+/// Whether peers with these bundles would accept the SVID. Verified at the moment within its validity period that is
+/// nearest to `now`: its dates are checked by [`within_dates`].
 pub(super) fn vouched_for(svid: &Svid, trust: &TrustStore, now: SystemTime) -> Result<(), Rejection> {
     let moment = now.max(svid.leaf().not_before()).min(svid.not_after());
     trust.verify(svid.chain(), None, moment).map(|_| ())

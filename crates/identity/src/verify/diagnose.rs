@@ -1,27 +1,28 @@
-//! Puts a name to a failed path: which certificate, and which word of the vocabulary.
+//! The diagnosis of a failed path: which certificate failed, and for which reason.
 //!
-//! Runs only after webpki has refused; nothing here can turn a refusal into an acceptance. What was presented and has
-//! nothing to do with the leaf is not blamed.
+//! Runs only after webpki has rejected a chain; nothing here can turn a rejection into an acceptance. Certificates that
+//! were presented and have nothing to do with the leaf are not blamed.
 
-mod walk;
+mod presented_chain;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use avouch_spiffe::Reason;
-use avouch_spiffe::x509::{Facts, NameViolation};
+use avouch_spiffe::x509::{CertificateInfo, NameViolation};
 use avouch_text::with_causes;
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-use self::walk::{Below, Certificate, Chain, Climb, Walk};
-use super::path::{Role, unix_time};
-use super::rejection::Rejection;
+use self::presented_chain::{Below, Certificate, PresentedChain, SignatureChecker, SignedPrefix};
+use super::rejection::{Rejection, position};
+use super::webpki_input::{Role, unix_time};
+use crate::time_text::apart;
 use crate::trust::Anchors;
 
-/// Explains why webpki took a leaf for no certificate at all.
+/// The rejection of a leaf that webpki cannot parse.
 pub(crate) fn unusable_leaf(error: &webpki::Error, leaf: &CertificateDer<'_>) -> Rejection {
-    match Facts::parse(leaf) {
-        Ok(facts) => match facts.unknown_critical.first() {
+    match CertificateInfo::parse(leaf) {
+        Ok(info) => match info.unknown_critical.first() {
             Some(oid) => unknown_extension(0, oid),
             None => Rejection::new(Reason::CertMalformed, format!("leaf certificate: {error}")),
         },
@@ -31,7 +32,7 @@ pub(crate) fn unusable_leaf(error: &webpki::Error, leaf: &CertificateDer<'_>) ->
     }
 }
 
-/// A chain that webpki refused, and what it was judged by.
+/// A chain that webpki rejected, and what it was verified against.
 pub(crate) struct Failed<'a> {
     pub(crate) leaf: &'a CertificateDer<'a>,
     pub(crate) intermediates: &'a [CertificateDer<'a>],
@@ -41,33 +42,29 @@ pub(crate) struct Failed<'a> {
 }
 
 impl Failed<'_> {
-    /// The refusal that goes into the record.
-    pub(crate) fn explain(
-        &self,
-        error: &webpki::Error,
-        algorithms: &[&dyn SignatureVerificationAlgorithm],
-    ) -> Rejection {
-        let walk = match Walk::from(self.leaf, self.intermediates) {
-            Ok(walk) => walk,
+    /// The rejection that goes into the record.
+    pub(crate) fn explain(&self, error: &webpki::Error) -> Rejection {
+        let chain = match PresentedChain::from(self.leaf, self.intermediates) {
+            Ok(chain) => chain,
             Err(rejection) => return rejection,
         };
-        if let Some(rejection) = weak_key(&walk) {
+        if let Some(rejection) = weak_key(&chain) {
             return rejection;
         }
         use webpki::Error as E;
         match error {
-            E::CertExpired { .. } => dated(&walk, self.now, Reason::CertExpired),
-            E::CertNotValidYet { .. } => dated(&walk, self.now, Reason::CertNotYetValid),
-            E::UnknownIssuer => self.untrusted(&walk),
-            E::InvalidSignatureForPublicKey => self.bad_signature(&walk, algorithms),
-            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => self.purpose(&walk),
+            E::CertExpired { .. } => dated(&chain, self.now, Reason::CertExpired),
+            E::CertNotValidYet { .. } => dated(&chain, self.now, Reason::CertNotYetValid),
+            E::UnknownIssuer => self.untrusted(&chain),
+            E::InvalidSignatureForPublicKey => self.bad_signature(&chain),
+            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => self.purpose(&chain),
             E::CaUsedAsEndEntity => {
                 Rejection::new(Reason::SvidInvalid, "X509-SVID §4.1: the leaf certificate is a CA")
             }
-            E::EndEntityUsedAsCa => no_authority(&walk),
-            E::PathLenConstraintViolated => path_too_long(&walk),
-            E::UnsupportedCriticalExtension => unknown_extensions(&walk),
-            E::NameConstraintViolation => self.name_constraint(&walk, algorithms),
+            E::EndEntityUsedAsCa => no_authority(&chain),
+            E::PathLenConstraintViolated => path_too_long(&chain),
+            E::UnsupportedCriticalExtension => unknown_extensions(&chain),
+            E::NameConstraintViolation => self.name_constraint(&chain),
             E::MaximumPathBuildCallsExceeded
             | E::MaximumSignatureChecksExceeded
             | E::MaximumNameConstraintComparisonsExceeded
@@ -75,95 +72,96 @@ impl Failed<'_> {
                 Rejection::new(Reason::CertChainTooDeep, format!("path building was given up: {error}"))
             }
             E::UnsupportedSignatureAlgorithmContext(_)
-            | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => algorithms_of(&walk),
+            | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => algorithms_of(&chain),
             other => self.malformed(other),
         }
     }
 
     /// Tells a missing intermediate from an authority we do not know.
-    fn untrusted(&self, walk: &Walk) -> Rejection {
-        let last = walk.last();
-        let trusted = self.anchors.roots().iter().find(|root| root.subject_der() == last.facts.issuer_der);
+    fn untrusted(&self, chain: &PresentedChain) -> Rejection {
+        let last = chain.last();
+        let trusted = self.anchors.roots().iter().find(|root| root.subject_der() == last.info.issuer_der);
         if let Some(root) = trusted {
             let detail = format!("{} was not signed by the trusted {}", shown(last), root.subject());
             return Rejection::new(Reason::CertUntrusted, detail);
         }
-        if last.facts.issuer_der == last.facts.subject_der {
+        if last.info.issuer_der == last.info.subject_der {
             let detail = format!("{} signed itself and is not a trust anchor", shown(last));
             return Rejection::new(Reason::CertUntrusted, detail);
         }
-        if walk.is_leaf_alone() {
+        if chain.is_leaf_alone() {
             let detail = format!(
                 "{} was signed by {}, which was not presented and is not in the bundle",
                 shown(last),
-                last.facts.issuer
+                last.info.issuer
             );
             return Rejection::new(Reason::ChainIncomplete, detail);
         }
-        let issuer = &last.facts.issuer;
+        let issuer = &last.info.issuer;
         let detail = format!("{} was signed by {issuer}, which is not a trust anchor", shown(last));
         Rejection::new(Reason::CertUntrusted, detail)
     }
 
     /// Tells a signature that fails between two presented certificates, where somebody changed the lower one or made
-    /// it up, from one that the trusted root did not make. Where all of them hold, another path's signature was
-    /// meant, and this one has some other fault.
-    fn bad_signature(&self, walk: &Walk, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Rejection {
-        let chain = self.chain(algorithms);
-        let climb = walk.climb(&chain);
-        if let Some((below, above)) = climb.broken {
+    /// it up, from one that the trusted root did not make. Where all of them hold, webpki's
+    /// error came from another path, and this one is then verified alone to find its own fault.
+    fn bad_signature(&self, chain: &PresentedChain) -> Rejection {
+        let checker = self.checker();
+        let prefix = chain.signed_prefix(&checker);
+        if let Some((below, above)) = prefix.broken {
             let (at, by) = (position(below.at), position(above.at));
-            let detail = format!("{at} was not signed by the key of {by} ({})", above.facts.subject);
+            let detail = format!("{at} was not signed by the key of {by} ({})", above.info.subject);
             return Rejection::new(Reason::CertSignatureInvalid, detail);
         }
-        if climb.too_long {
-            return path_too_long(walk);
+        if prefix.too_long {
+            return path_too_long(chain);
         }
-        if let Some(detail) = self.violated(&chain, &climb) {
+        if let Some(detail) = self.violated(&checker, &prefix) {
             return Rejection::new(Reason::CertUntrusted, detail);
         }
         let verdict = EndEntityCert::try_from(self.leaf)
-            .and_then(|leaf| chain.holds(&leaf, self.anchors.prepared(), &climb.path));
+            .and_then(|leaf| checker.holds(&leaf, self.anchors.prepared(), &prefix.path));
         match verdict {
             Err(error) if error != webpki::Error::InvalidSignatureForPublicKey => {
-                Failed { intermediates: &climb.path, ..*self }.explain(&error, algorithms)
+                Failed { intermediates: &prefix.path, ..*self }.explain(&error)
             }
-            _ => self.untrusted(walk),
+            _ => self.untrusted(chain),
         }
     }
 
-    fn chain<'c>(&'c self, algorithms: &'c [&'c dyn SignatureVerificationAlgorithm]) -> Chain<'c> {
+    fn checker(&self) -> SignatureChecker<'_> {
         let (leaf, intermediates) = (self.leaf, self.intermediates);
         let usage = self.role.usage();
-        Chain { leaf, intermediates, algorithms, usage, now: unix_time(self.now) }
+        SignatureChecker { leaf, intermediates, usage, now: unix_time(self.now) }
     }
 
     /// webpki does not say which certificate constrains names, nor which name violates it.
-    fn name_constraint(&self, walk: &Walk, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> Rejection {
-        let chain = self.chain(algorithms);
-        let detail = self.violated(&chain, &walk.climb(&chain)).unwrap_or_else(|| {
-            let above: Vec<_> = walk.certificates().skip(1).map(shown).collect();
+    fn name_constraint(&self, chain: &PresentedChain) -> Rejection {
+        let checker = self.checker();
+        let detail = self.violated(&checker, &chain.signed_prefix(&checker)).unwrap_or_else(|| {
+            let above: Vec<_> = chain.certificates().skip(1).map(shown).collect();
             format!("a name constraint is violated, which one of these sets: {}", above.join(", "))
         });
         Rejection::new(Reason::CertUntrusted, detail)
     }
 
-    /// The name constraint that a climb ran into, of an authority or of a root.
-    fn violated(&self, chain: &Chain<'_>, climb: &Climb<'_, '_>) -> Option<String> {
-        if let Some((by, below)) = &climb.constrained {
+    /// The name constraint that the signed prefix of a chain violates, of an authority or of a root.
+    fn violated(&self, checker: &SignatureChecker<'_>, prefix: &SignedPrefix<'_, '_>) -> Option<String> {
+        if let Some((by, below)) = &prefix.constrained {
             return Some(self.violation(&shown(by), self.der(by.at)?, below));
         }
         let leaf = EndEntityCert::try_from(self.leaf).ok()?;
         let anchors = self.anchors.prepared().iter();
         let root = anchors
-            .filter(|anchor| chain.below_anchor(&leaf, anchor, &climb.path) == Below::Constrained)
+            .filter(|anchor| checker.below_anchor(&leaf, anchor, &prefix.path) == Below::Constrained)
             .find_map(|anchor| self.anchors.root_of(anchor))?;
-        let places = climb.path.iter().filter_map(|der| self.intermediates.iter().position(|it| it == der));
+        let places = prefix.path.iter().filter_map(|der| self.intermediates.iter().position(|it| it == der));
         let below: Vec<_> = places.map(|at| at + 1).collect();
         Some(self.violation(&format!("trust anchor ({})", root.subject()), root.der(), &below))
     }
 
-    /// Whose constraint, which, and which name of which certificate violates it: the leaf's name before others.
+    /// The violation in a sentence: the authority, its constraint, the certificate and its name. The leaf's name goes
+    /// before others.
     fn violation(&self, by: &str, constraining: &[u8], below: &[usize]) -> String {
         let places = std::iter::once(0).chain(below.iter().copied());
         let found = places.filter_map(|at| {
@@ -181,15 +179,15 @@ impl Failed<'_> {
         }
     }
 
-    fn purpose(&self, walk: &Walk) -> Rejection {
+    fn purpose(&self, chain: &PresentedChain) -> Rejection {
         let wanted = match self.role {
             Role::Client => "clientAuth",
             Role::Server => "serverAuth",
         };
-        let lacks = |facts: &Facts| {
-            !facts.extended_key_usage.is_empty() && !facts.extended_key_usage.iter().any(|it| it == wanted)
+        let lacks = |info: &CertificateInfo| {
+            !info.extended_key_usage.is_empty() && !info.extended_key_usage.iter().any(|it| it == wanted)
         };
-        let detail = match walk.find(lacks) {
+        let detail = match chain.find(lacks) {
             Some(found) if found.at > 0 => {
                 format!("{}: its extended key usage lacks {wanted}", position(found.at))
             }
@@ -201,7 +199,7 @@ impl Failed<'_> {
     /// webpki could not read something: say which, where we cannot either.
     fn malformed(&self, error: &webpki::Error) -> Rejection {
         let unreadable = self.intermediates.iter().zip(1..).find_map(|(der, at)| {
-            let error = Facts::parse(der).err()?;
+            let error = CertificateInfo::parse(der).err()?;
             Some(format!("{}: {}", position(at), with_causes(&error)))
         });
         let detail = unreadable.unwrap_or_else(|| format!("a certificate of the chain: {error}"));
@@ -209,36 +207,33 @@ impl Failed<'_> {
     }
 }
 
-fn weak_key(walk: &Walk) -> Option<Rejection> {
-    let found = walk.find(|facts| !facts.key_accepted)?;
-    let bits = found.facts.key_bits.map_or_else(|| "?".to_owned(), |bits| bits.to_string());
-    let detail = format!(
-        "{}: a key of {} ({bits} bit) is not accepted",
-        position(found.at),
-        found.facts.key_algorithm
-    );
+fn weak_key(chain: &PresentedChain) -> Option<Rejection> {
+    let found = chain.find(|info| !info.key_accepted)?;
+    let bits = found.info.key_bits.map_or_else(|| "?".to_owned(), |bits| bits.to_string());
+    let detail =
+        format!("{}: a key of {} ({bits} bit) is not accepted", position(found.at), found.info.key_algorithm);
     Some(Rejection::new(Reason::CertAlgorithmRefused, detail))
 }
 
-fn algorithms_of(walk: &Walk) -> Rejection {
-    let named: Vec<_> = walk
+fn algorithms_of(chain: &PresentedChain) -> Rejection {
+    let named: Vec<_> = chain
         .certificates()
-        .map(|it| format!("{} by {}", position(it.at), it.facts.signature_algorithm))
+        .map(|it| format!("{} by {}", position(it.at), it.info.signature_algorithm))
         .collect();
     let detail = format!("a signature algorithm is not accepted: {}", named.join(", "));
     Rejection::new(Reason::CertAlgorithmRefused, detail)
 }
 
-fn no_authority(walk: &Walk) -> Rejection {
-    let detail = match walk.find_above_leaf(|facts| !facts.ca) {
+fn no_authority(chain: &PresentedChain) -> Rejection {
+    let detail = match chain.find_above_leaf(|info| !info.ca) {
         Some(found) => format!("{} that is no CA signed another", shown(found)),
         None => "a certificate of the chain that is no CA signed another".to_owned(),
     };
     Rejection::new(Reason::CertUntrusted, detail)
 }
 
-fn path_too_long(walk: &Walk) -> Rejection {
-    let detail = match walk.too_long() {
+fn path_too_long(chain: &PresentedChain) -> Rejection {
+    let detail = match chain.too_long() {
         Some((it, allowed, below)) => {
             format!("{} has the path length {allowed}, and {below} authorities are below it", shown(it))
         }
@@ -249,8 +244,8 @@ fn path_too_long(walk: &Walk) -> Rejection {
     Rejection::new(Reason::CertUntrusted, detail)
 }
 
-fn unknown_extensions(walk: &Walk) -> Rejection {
-    match walk.certificates().find_map(|it| Some((it.at, it.facts.unknown_critical.first()?))) {
+fn unknown_extensions(chain: &PresentedChain) -> Rejection {
+    match chain.certificates().find_map(|it| Some((it.at, it.info.unknown_critical.first()?))) {
         Some((at, oid)) => unknown_extension(at, oid),
         None => Rejection::new(
             Reason::CertUntrusted,
@@ -259,58 +254,35 @@ fn unknown_extensions(walk: &Walk) -> Rejection {
     }
 }
 
-/// Of a leaf that is the leaf's own fault; of an authority it means that nobody can follow the path.
+/// The rejection for an unknown critical extension. In a leaf it makes the SVID invalid; in an authority the path cannot
+/// be validated.
 fn unknown_extension(at: usize, oid: &str) -> Rejection {
     let reason = if at == 0 { Reason::SvidInvalid } else { Reason::CertUntrusted };
     Rejection::new(reason, format!("{}: unknown critical extension {oid}", position(at)))
 }
 
-fn dated(walk: &Walk, now: SystemTime, reason: Reason) -> Rejection {
-    let outside = |facts: &Facts| match reason {
-        Reason::CertExpired => facts.not_after < now,
-        _ => facts.not_before > now,
-    };
-    let Some(Certificate { at, facts }) = walk.find(outside) else {
+fn dated(chain: &PresentedChain, now: SystemTime, reason: Reason) -> Rejection {
+    let expired = reason == Reason::CertExpired;
+    let outside = |info: &CertificateInfo| if expired { info.not_after < now } else { info.not_before > now };
+    let Some(Certificate { at, info }) = chain.find(outside) else {
         return Rejection::new(reason, "a certificate of the chain is outside its dates");
     };
-    let when = match reason {
-        Reason::CertExpired => format!("expired {} ago", apart(facts.not_after, now)),
-        _ => format!("becomes valid in {}", apart(now, facts.not_before)),
+    let when = if expired {
+        format!("expired {} ago", apart(info.not_after, now))
+    } else {
+        format!("becomes valid in {}", apart(now, info.not_before))
     };
-    // Whose clock: as often as the certificate it is the clock that is wrong.
-    let detail = format!("{} ({}) {when} by this machine's clock", position(*at), named(facts));
+    // Names the clock: a wrong clock is as common as a wrong certificate.
+    let detail = format!("{} ({}) {when} by this machine's clock", position(*at), named(info));
     Rejection::new(reason, detail)
 }
 
 /// A certificate's name for people: its SPIFFE ID or subject.
-fn named(facts: &Facts) -> &str {
-    facts.uris.first().map_or(&facts.subject, |uri| uri)
+fn named(info: &CertificateInfo) -> &str {
+    info.uris.first().map_or(&info.subject, |uri| uri)
 }
 
 /// A certificate by its place and its name.
 fn shown(it: &Certificate) -> String {
-    format!("{} ({})", position(it.at), named(&it.facts))
-}
-
-/// A certificate by its place in what was presented.
-pub(super) fn position(at: usize) -> String {
-    match at {
-        0 => "leaf certificate".to_owned(),
-        n => format!("intermediate certificate {n}"),
-    }
-}
-
-pub(crate) fn apart(earlier: SystemTime, later: SystemTime) -> String {
-    length(later.duration_since(earlier).unwrap_or_default())
-}
-
-/// A length of time for people.
-pub(crate) fn length(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    format!("{} ({})", position(it.at), named(&it.info))
 }

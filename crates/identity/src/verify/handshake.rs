@@ -1,13 +1,13 @@
-//! The word for a handshake that failed outside of certificate verification, and what in particular was wrong.
+//! The reason of a handshake that failed outside of certificate verification, and its particulars.
 //!
-//! rustls says what its state machine ran into; who reads a record wants to know what this side speaks and the other
+//! rustls says what its state machine ran into; the reader of a record wants to know what this side speaks and the other
 //! side does not.
 
 use avouch_spiffe::Reason;
 use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-use super::adapter::ConnectionVerifier;
-use crate::tls;
+use super::rustls_verifier::ConnectionVerifier;
+use crate::crypto;
 
 /// Reason and detail of a handshake that failed with `error`, whatever certificate was shown.
 pub(crate) fn handshake_reason(error: &Error) -> (Reason, String) {
@@ -37,7 +37,7 @@ impl ConnectionVerifier {
         }
     }
 
-    /// Whose certificate it was, that a peer showed without showing its key.
+    /// The detail for a peer that showed a certificate and did not prove to hold its key.
     fn unproven(&self, error: &Error) -> Option<String> {
         let Some(Ok(peer)) = self.verdict() else { return None };
         Some(format!(
@@ -77,14 +77,14 @@ fn reason(error: &Error) -> Reason {
     }
 }
 
-/// What the other side would have had to offer.
+/// The parameters that the other side would have had to offer.
 fn in_common(error: &Error) -> String {
-    let provider = tls::crypto_provider();
+    let provider = crypto::crypto_provider();
     if matches!(error, Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon)) {
         let groups: Vec<_> = provider.kx_groups.iter().map(|group| format!("{:?}", group.name())).collect();
         return format!("no key exchange group in common; spoken here: {}", groups.join(", "));
     }
     let suites = provider.cipher_suites.iter().filter(|suite| suite.tls13().is_some());
-    let suites: Vec<_> = suites.map(|suite| tls::cipher_name(Some(*suite))).collect();
+    let suites: Vec<_> = suites.map(|suite| crypto::cipher_name(Some(*suite))).collect();
     format!("no cipher suite in common; spoken here: {}", suites.join(", "))
 }

@@ -1,11 +1,12 @@
-//! First contact: trust in a root that is known by its fingerprint only.
+//! First contact: trust in a root that is known by its fingerprint only (ADR 3).
 //!
-//! A join token names the SHA-256 of the root certificates. The issuer presents its root at the end of its chain;
-//! the one whose fingerprint is pinned becomes the only trust anchor of that connection. Nothing is trusted on
+//! A join token names the SHA-256 of the root certificates. The issuer presents its root among the
+//! intermediates; the one whose fingerprint is pinned becomes the only trust anchor of that connection. Nothing is trusted on
 //! first use.
 
 use avouch_spiffe::x509::Authority;
-use avouch_spiffe::{Bundle, BundleSet, Reason, TrustDomain, hex};
+use avouch_spiffe::{Bundle, BundleSet, Reason, TrustDomain};
+use avouch_text::hex;
 use rustls::pki_types::CertificateDer;
 
 use super::rejection::Rejection;

@@ -1,4 +1,4 @@
-//! A refused certificate: the reason, what in particular was wrong, and the TLS alert that says so to the peer.
+//! The rejection of a certificate: the reason, its particulars, and the TLS alert that tells the peer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use rustls::{CertificateError, OtherError};
 
 use crate::record::Presented;
 
-/// The most characters of a detail.
+/// The most characters of a detail, which goes into records and log lines and may quote a stranger's certificate.
 const LONGEST_DETAIL: usize = 1000;
 
-/// Why a peer's certificate was refused.
+/// A rejected certificate of a peer.
 #[derive(Clone, Debug)]
 pub struct Rejection {
     reason: Reason,
@@ -36,7 +36,7 @@ impl Rejection {
         self
     }
 
-    /// Notes what the refused certificate says. One that was refused for its size is not read.
+    /// Adds the claims of the rejected certificate. One that was rejected for its size is not read.
     pub(crate) fn presenting(mut self, der: &[u8]) -> Self {
         if self.reason != Reason::CertTooLarge {
             self.presented = Presented::read(der).map(Box::new);
@@ -49,7 +49,7 @@ impl Rejection {
         self.reason
     }
 
-    /// What in particular: which certificate, expected and got, the clause.
+    /// The particulars: which certificate, expected and got, the clause.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -59,7 +59,7 @@ impl Rejection {
         self.peer.as_deref()
     }
 
-    /// What the refused certificate says of itself, where it could be read; nothing of it is proven.
+    /// The claims of the rejected certificate, where it could be read; nothing of them is proven.
     pub fn presented(&self) -> Option<&Presented> {
         self.presented.as_deref()
     }
@@ -81,6 +81,14 @@ impl Rejection {
             }
             _ => CertificateError::ApplicationVerificationFailure,
         })
+    }
+}
+
+/// The name of a certificate by its place in what was presented: 0 for the leaf.
+pub(super) fn position(at: usize) -> String {
+    match at {
+        0 => "leaf certificate".to_owned(),
+        n => format!("intermediate certificate {n}"),
     }
 }
 

@@ -8,7 +8,8 @@ use avouch_attacker::floods::frames::{self, kind};
 use avouch_identity::spiffe::Reason;
 
 use crate::support::Records;
-use crate::world::{CHECK, PATIENCE, TestServer, World, until};
+use crate::world::{CHECK, TIMEOUT, TestServer, World};
+use avouch_testkit::wait::until;
 
 /// ENHANCE_YOUR_CALM
 const CALM: u32 = 11;
@@ -28,7 +29,7 @@ async fn streams_reset_before_they_are_accepted_end_the_connection_within_the_li
     let world = World::new(|_| {}).await;
     let mut peer = world.peer().await;
     let sent = peer.rapid_reset(CHECK, 100_000, 1_000, None).await;
-    let seen = peer.outcome(PATIENCE).await;
+    let seen = peer.outcome(TIMEOUT).await;
     assert!(seen.ended && sent < 100_000, "{sent} streams, {seen:?}");
     assert!(calmed(&seen) || is_limited(world.records()), "{seen:?}");
     world.call_anew().await.expect("others are served");
@@ -36,7 +37,7 @@ async fn streams_reset_before_they_are_accepted_end_the_connection_within_the_li
 
 #[tokio::test]
 async fn as_many_abandoned_calls_as_allowed_are_borne_and_one_more_ends_the_connection() {
-    let server = TestServer::new(|options| options.max_abandoned_calls = 100).await;
+    let server = TestServer::new(|options| options.max_cancelled_calls = 100).await;
     let mut peer = server.peer(true).await;
     let working = || server.service.working.load(Ordering::SeqCst);
     for batch in [50, 50] {
@@ -56,7 +57,7 @@ async fn as_many_abandoned_calls_as_allowed_are_borne_and_one_more_ends_the_conn
     peer.send(&frames::call(stream, "/test/Hang", &[])).await;
     until("work on the call", || working() == 1).await;
     peer.send(&frames::reset(stream)).await;
-    assert!(peer.outcome(PATIENCE).await.ended);
+    assert!(peer.outcome(TIMEOUT).await.ended);
     let end = server.records.wait_end(|_| true).await;
     assert_eq!(end.reason, Reason::RateLimited, "{end:?}");
     assert!(end.detail.contains("abandoned 101 calls and let 1 finish"), "{end:?}");
@@ -67,7 +68,7 @@ async fn calls_reset_after_they_were_accepted_end_the_connection_and_their_work(
     let server = TestServer::new(|_| {}).await;
     let mut peer = server.peer(true).await;
     let sent = peer.rapid_reset("/test/Hang", 100_000, 16, Some(Duration::from_millis(1))).await;
-    let seen = peer.outcome(PATIENCE).await;
+    let seen = peer.outcome(TIMEOUT).await;
     assert!(seen.ended && sent <= 2_048, "{sent} calls were begun, {seen:?}");
     until("the end of all work", || server.service.working.load(Ordering::SeqCst) == 0).await;
     assert!(calmed(&seen) || is_limited(&server.records), "{seen:?}");
@@ -87,7 +88,7 @@ async fn calls_that_the_server_is_made_to_reset_end_the_connection_within_a_limi
         }
         made += 1;
     }
-    assert!(peer.outcome(PATIENCE).await.ended && made < 20_000, "{made} streams");
+    assert!(peer.outcome(TIMEOUT).await.ended && made < 20_000, "{made} streams");
     until("the end of all work", || server.service.working.load(Ordering::SeqCst) == 0).await;
 }
 
@@ -97,7 +98,7 @@ async fn a_header_block_that_never_ends_ends_the_connection() {
     for fragment in [vec![], frames::literal("x", &"y".repeat(8_000))] {
         let mut peer = world.peer().await;
         let sent = peer.continuation_flood(&fragment, 10_000).await;
-        let seen = peer.outcome(PATIENCE).await;
+        let seen = peer.outcome(TIMEOUT).await;
         assert!(seen.ended && sent < 10_000, "{sent} frames, {seen:?}");
         assert!(seen.goaway.is_none_or(|(code, _)| code == CALM), "with {} octets", fragment.len());
     }
@@ -141,7 +142,7 @@ async fn headers_below_the_limit_are_read_one_octet_more_is_refused_and_four_tim
     assert!(!peer.seen().ended, "the connection goes on");
     let stream = peer.stream();
     peer.send(&with_header_list(stream, 80 * 1024)).await;
-    assert!(peer.outcome(PATIENCE).await.ended);
+    assert!(peer.outcome(TIMEOUT).await.ended);
 }
 
 #[tokio::test]

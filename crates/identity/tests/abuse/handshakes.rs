@@ -6,6 +6,7 @@ use avouch_attacker::floods::frames::PREFACE;
 use avouch_attacker::floods::sockets::{HalfOpen, drip, hello_of};
 use avouch_attacker::forge::Credentials;
 use avouch_attacker::tls::{self, Approach};
+use avouch_identity::reason;
 use avouch_identity::spiffe::Reason;
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -13,8 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{ca_params, leaf_params, year};
-use crate::world::{ELSEWHERE, PATIENCE, World, until};
+use crate::support::{ca_params, channel, check, id, leaf_params, year};
+use crate::world::{ELSEWHERE, TIMEOUT, World};
+use avouch_testkit::wait::until;
 
 /// One is begun at most this often.
 const PACE: Duration = Duration::from_micros(200);
@@ -85,21 +87,29 @@ async fn a_network_begins_as_many_handshakes_as_allowed_and_one_more_costs_no_ke
 }
 
 #[tokio::test]
-async fn as_many_connections_as_allowed_are_open_and_one_more_is_refused_until_one_ends() {
+async fn as_many_connections_as_allowed_are_open_and_one_more_of_the_same_identity_is_refused_until_one_ends()
+{
     let world = World::new(|options| options.max_connections = 2).await;
-    let first = world.peer().await;
-    let second = world.peer().await;
-    until("two connections", || world.records().all().len() == 2).await;
-    let status = world.call_anew().await.expect_err("no room for a third");
+    world.call_anew().await.expect("room");
+    let kept = channel(&world.client, &world.running);
+    check(&kept).await.expect("room");
+    let second = channel(&world.client, &world.running);
+    check(&second).await.expect("room");
+    let third = channel(&world.client, &world.running);
+    let status = check(&third).await.expect_err("no room for a third");
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    assert_eq!(reason(&status), Some(Reason::HandshakeLimit), "{status:?}");
+    assert!(status.message().contains("spiffe://market.example/client holds 2 of them"), "{status:?}");
     let record = world.records().wait(|record| record.reason.is_some()).await;
     assert_eq!(record.reason, Some(Reason::HandshakeLimit));
-    assert!(record.detail.unwrap().contains("2 connections"));
-    drop((first, second));
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(status) = world.call_anew().await {
+    assert_eq!(record.peer_id, Some(id("/client")));
+    assert!(record.detail.unwrap().starts_with("2 of 2 connections are in use"));
+    drop(second);
+    let deadline = Instant::now() + TIMEOUT;
+    while let Err(status) = check(&third).await {
         assert!(Instant::now() < deadline, "{status:?}");
     }
+    check(&kept).await.expect("whoever was there first stays");
 }
 
 #[tokio::test]
@@ -108,7 +118,7 @@ async fn a_hello_in_single_octets_and_one_that_never_ends_are_over_with_the_hand
     let began = Instant::now();
     let dripping = tls::socket(world.target(), Some(ELSEWHERE)).await.unwrap();
     let said = drip(dripping, &[hello_of(16_000), vec![0; 10_000]].concat(), Duration::from_millis(10)).await;
-    assert!((2..100).contains(&said) && began.elapsed() < PATIENCE, "{said} octets");
+    assert!((2..100).contains(&said) && began.elapsed() < TIMEOUT, "{said} octets");
     let record = world.records().wait(|record| record.peer_addr.ip() == ELSEWHERE).await;
     assert_eq!(record.reason, Some(Reason::HandshakeTimeout));
 }
@@ -124,9 +134,9 @@ async fn a_huge_hello_is_refused_before_it_is_there() {
     assert!(record.handshake < Duration::from_secs(2), "{record:?}");
 }
 
-async fn ends_within(mut stream: impl AsyncReadExt + Unpin, patience: Duration) -> bool {
+async fn ends_within(mut stream: impl AsyncReadExt + Unpin, limit: Duration) -> bool {
     let end = async { while !matches!(stream.read(&mut [0; 256]).await, Ok(0) | Err(_)) {} };
-    tokio::time::timeout(patience, end).await.is_ok()
+    tokio::time::timeout(limit, end).await.is_ok()
 }
 
 #[tokio::test]
@@ -138,7 +148,7 @@ async fn a_preface_has_the_time_of_a_handshake_and_no_more() {
         let local = slow.get_ref().0.local_addr().unwrap();
         slow.write_all(&PREFACE[..said]).await.unwrap();
         slow.flush().await.unwrap();
-        assert!(ends_within(slow, PATIENCE).await, "{said} octets of the preface hold a connection");
+        assert!(ends_within(slow, TIMEOUT).await, "{said} octets of the preface hold a connection");
         let end = world.records().wait_end(|end| end.peer_addr == local).await;
         assert_eq!(end.reason, Reason::HandshakeTimeout, "{end:?}");
         assert_eq!(end.peer_id.unwrap().as_str(), "spiffe://market.example/stolen");
@@ -160,7 +170,7 @@ async fn a_preface_in_single_octets_is_over_with_its_time() {
         let _ = slow.flush().await;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    assert!(ends_within(slow, PATIENCE).await);
+    assert!(ends_within(slow, TIMEOUT).await);
     assert_eq!(world.records().ends()[0].reason, Reason::HandshakeTimeout);
 }
 
@@ -180,7 +190,7 @@ async fn who_was_refused_and_does_not_go_is_bounded_with_the_handshakes() {
         lingering.push(tcp);
     }
     for tcp in lingering.drain(..28) {
-        assert!(ends_within(tcp, PATIENCE).await, "one of the oldest is still there");
+        assert!(ends_within(tcp, TIMEOUT).await, "one of the oldest is still there");
     }
     world.call_anew().await.expect("room for others");
 }

@@ -14,8 +14,10 @@
 mod support;
 
 mod calls;
+mod endings;
 mod handshakes;
 mod requests;
+mod shares;
 mod throughput;
 mod unauthenticated;
 mod wire;

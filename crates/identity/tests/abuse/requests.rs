@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::world::{PATIENCE, TestServer, connect, until};
+use crate::world::{TIMEOUT, TestServer, connect};
+use avouch_testkit::wait::until;
 
 /// Sends one request over HTTP/2 and gives back the answer with its text.
 async fn ask(server: &TestServer, request: Request<()>) -> (Response<()>, String) {
@@ -19,7 +20,7 @@ async fn ask(server: &TestServer, request: Request<()>) -> (Response<()>, String
     let (answer, mut body) = client.send_request(request, false).expect("a stream");
     // A whole gRPC message: nothing but the head is wrong. The server may have answered already.
     let _ = body.send_data(Bytes::from_static(&[0; 5]), true);
-    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time").expect("an answer");
+    let answer = tokio::time::timeout(TIMEOUT, answer).await.expect("an answer in time").expect("an answer");
     let (head, mut body) = answer.into_parts();
     let mut text = Vec::new();
     while let Some(Ok(data)) = body.data().await {
@@ -124,7 +125,7 @@ async fn the_seventeenth_request_that_is_no_call_ends_a_connection_without_ident
     assert!(!peer.seen().ended && server.records.ends().is_empty());
     let stream = peer.stream();
     peer.send(&frames::frame(kind::HEADERS, frames::END_HEADERS | frames::END_STREAM, stream, &form)).await;
-    assert!(peer.outcome(PATIENCE).await.ended);
+    assert!(peer.outcome(TIMEOUT).await.ended);
     let end = server.records.wait_end(|_| true).await;
     assert_eq!(end.reason, Reason::RateLimited);
     assert_eq!(server.service.reached.load(Ordering::SeqCst), 0);
@@ -142,7 +143,7 @@ async fn say(server: &TestServer, octets: &[u8]) -> Vec<u16> {
     connection.write_all(octets).await.expect("written");
     let mut text = Vec::new();
     // An end without close_notify is an end too.
-    let read = tokio::time::timeout(PATIENCE, connection.read_to_end(&mut text)).await;
+    let read = tokio::time::timeout(TIMEOUT, connection.read_to_end(&mut text)).await;
     assert!(read.is_ok(), "the server keeps open what follows {:?}", String::from_utf8_lossy(octets));
     let text = String::from_utf8_lossy(&text);
     text.match_indices("HTTP/1.").filter_map(|(at, _)| text.get(at + 9..at + 12)?.parse().ok()).collect()

@@ -8,6 +8,8 @@
 //! idle time included, since a shared machine is never quiet. While that is too little, up to three times more windows are
 //! added, so that what decides is the mean over more of them.
 
+mod neighbours;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +20,12 @@ use avouch_attacker::floods::frames::{self, kind};
 use avouch_attacker::floods::machine;
 use avouch_attacker::floods::sockets::{HalfOpen, hello_of};
 use avouch_attacker::tls;
+use avouch_testkit::wait::until;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::support::{channel, check};
-use crate::world::{CHECK, ELSEWHERE, World, connect, until};
+use crate::world::{CHECK, ELSEWHERE, World, connect};
 
 const WINDOW: Duration = Duration::from_millis(120);
 const ROUNDS: usize = 8;

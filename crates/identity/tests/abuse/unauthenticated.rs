@@ -6,9 +6,10 @@ use avouch_attacker::floods::Peer;
 use avouch_attacker::floods::frames::{self, kind};
 use avouch_attacker::tls::{self, Approach};
 use avouch_identity::spiffe::Reason;
+use avouch_testkit::wait::until;
 use tokio::time::Instant;
 
-use crate::world::{CHECK, ELSEWHERE, PATIENCE, TestServer, World, connect, until};
+use crate::world::{CHECK, ELSEWHERE, TIMEOUT, TestServer, World, connect};
 
 #[tokio::test]
 async fn as_many_without_identity_as_allowed_are_borne_and_one_more_ends_the_oldest() {
@@ -20,7 +21,7 @@ async fn as_many_without_identity_as_allowed_are_borne_and_one_more_ends_the_old
     until("four connections", || world.records().all().len() == 4).await;
     assert!(world.records().ends().is_empty());
     peers.push(Peer::start(world.connect(false).await).await);
-    assert!(peers[0].outcome(PATIENCE).await.ended);
+    assert!(peers[0].outcome(TIMEOUT).await.ended);
     let end = world.records().wait_end(|_| true).await;
     assert_eq!((end.reason, end.peer_id), (Reason::HandshakeLimit, None));
     assert!(!peers[4].seen().ended);
@@ -28,7 +29,7 @@ async fn as_many_without_identity_as_allowed_are_borne_and_one_more_ends_the_old
     let approach = Approach { from: Some([127, 0, 0, 1].into()), ..Approach::showing(None) };
     let tcp = tls::socket(world.target(), approach.from).await.unwrap();
     let mut honest = Peer::start(tls::handshake(tcp, approach).await.unwrap()).await;
-    assert!(peers[1].outcome(PATIENCE).await.ended);
+    assert!(peers[1].outcome(TIMEOUT).await.ended);
     honest.calls(CHECK, &[], 1, 1, Duration::ZERO).await;
     until("an answer", || honest.seen().headers > 0).await;
     world.call_anew().await.expect("an identity has its own room");
@@ -58,8 +59,8 @@ async fn without_identity_a_connection_is_asked_to_go_and_then_gone() {
     peer.send(&frames::frame(kind::HEADERS, frames::END_HEADERS, 1, &frames::request(CHECK))).await;
     until("the goodbye", || peer.seen().goaway.is_some()).await;
     assert!(began.elapsed() >= life / 2 - Duration::from_millis(50), "{:?}", began.elapsed());
-    assert!(peer.outcome(PATIENCE).await.ended);
-    assert!(began.elapsed() < PATIENCE / 2);
+    assert!(peer.outcome(TIMEOUT).await.ended);
+    assert!(began.elapsed() < TIMEOUT / 2);
     assert!(world.records().ends().is_empty(), "it is an ordinary end");
 }
 
@@ -78,7 +79,7 @@ async fn without_identity_as_many_bytes_as_allowed_may_be_sent_and_one_more_ends
     until("all pongs", || peer.seen().acks >= 200).await;
     assert!(!peer.seen().ended && world.records().ends().is_empty());
     peer.send(&[0]).await;
-    assert!(peer.outcome(PATIENCE).await.ended);
+    assert!(peer.outcome(TIMEOUT).await.ended);
     let end = world.records().wait_end(|_| true).await;
     assert_eq!(end.reason, Reason::RateLimited);
     assert!(end.detail.contains("bytes"), "{end:?}");
@@ -92,7 +93,7 @@ async fn sixteen_refused_calls_are_answered_and_the_seventeenth_ends_a_connectio
     until("sixteen answers", || peer.seen().headers == 16).await;
     assert!(!peer.seen().ended && server.records.ends().is_empty());
     peer.calls("/test/Refuse", &[], 1, 1, Duration::ZERO).await;
-    assert!(peer.outcome(PATIENCE).await.ended);
+    assert!(peer.outcome(TIMEOUT).await.ended);
     let end = server.records.wait_end(|_| true).await;
     assert_eq!((end.reason, end.peer_addr.ip()), (Reason::RateLimited, ELSEWHERE));
 }

@@ -6,7 +6,7 @@ use avouch_attacker::floods::Peer;
 use avouch_attacker::floods::frames::{self, kind};
 use tokio::io::AsyncWriteExt;
 
-use crate::world::{PATIENCE, TestServer, World};
+use crate::world::{TIMEOUT, TestServer, World};
 
 #[tokio::test]
 async fn empty_data_without_end_ends_the_connection() {
@@ -17,7 +17,7 @@ async fn empty_data_without_end_ends_the_connection() {
         .await;
     let empty = frames::frame(kind::DATA, 0, stream, &[]);
     let sent = peer.repeat(&empty, 100_000, 100, Duration::ZERO).await;
-    assert!(peer.outcome(PATIENCE).await.ended && sent < 100_000, "{sent} frames");
+    assert!(peer.outcome(TIMEOUT).await.ended && sent < 100_000, "{sent} frames");
 }
 
 #[tokio::test]
@@ -48,6 +48,6 @@ async fn key_updates_without_end_end_the_connection() {
         tokio::task::yield_now().await;
     }
     let mut peer = Peer::start(connection).await;
-    assert!(peer.outcome(PATIENCE).await.ended, "{updates} updates were taken");
+    assert!(peer.outcome(TIMEOUT).await.ended, "{updates} updates were taken");
     world.call_anew().await.expect("others are served");
 }

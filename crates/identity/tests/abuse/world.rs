@@ -11,8 +11,7 @@ use avouch_attacker::floods::Peer;
 use avouch_attacker::forge::Credentials;
 use avouch_attacker::tls::{self, Approach, Connection};
 use avouch_identity::spiffe::Reason;
-use avouch_identity::{Identity, IdentityFilter, Publisher, Server, ServerOptions};
-use hyper::body::Incoming;
+use avouch_identity::{Identity, IdentityFilter, Publisher, RequestBody, Server, ServerOptions, Shares};
 use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::body::Body;
@@ -23,7 +22,7 @@ use crate::support::{Running, id};
 pub(crate) const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 pub(crate) const CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Long enough for anything that is going to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server, and who calls it.
 pub(crate) struct World {
@@ -49,12 +48,27 @@ impl World {
         Self::with(change, Server::optional_client_certificate).await
     }
 
-    async fn with(change: impl FnOnce(&mut ServerOptions), configure: impl FnOnce(Server) -> Server) -> Self {
+    /// One whose filter does not admit the stolen identity.
+    pub(crate) async fn quarantining(change: impl FnOnce(&mut ServerOptions)) -> Self {
+        Self::filtering(IdentityFilter::one_of([id("/client")]), change, |server| server).await
+    }
+
+    pub(crate) async fn with(
+        change: impl FnOnce(&mut ServerOptions),
+        configure: impl FnOnce(Server) -> Server,
+    ) -> Self {
+        Self::filtering(IdentityFilter::trust_domain(domain()), change, configure).await
+    }
+
+    async fn filtering(
+        filter: IdentityFilter,
+        change: impl FnOnce(&mut ServerOptions),
+        configure: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let ca = Ca::new();
         let (server_publisher, server) = ca.identity("/server");
         let (client_publisher, client) = ca.identity("/client");
         let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/stolen", year()));
-        let filter = IdentityFilter::trust_domain(domain());
         let server = Server::new(server, filter).options(options(change));
         let running = serve_with(configure(server)).await;
         let stolen = Credentials { chain, key };
@@ -100,16 +114,8 @@ pub(crate) async fn connect(target: SocketAddr, credentials: Option<&Credentials
     tls::handshake(tcp, Approach::showing(credentials)).await.expect("a handshake")
 }
 
-/// Looks until it holds.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not happen in time");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// `/test/Refuse` refuses, `/test/Hang` never answers, anything else is answered with OK.
+/// `/test/Refuse` refuses, `/test/Hang` never answers and reads nothing, `/test/Large` answers without end in large pieces
+/// and `/test/Small` in small ones, anything else is answered with OK.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Test {
     /// Calls being worked on.
@@ -126,7 +132,7 @@ impl Drop for Working {
     }
 }
 
-impl tower_service::Service<http::Request<Incoming>> for Test {
+impl tower_service::Service<http::Request<RequestBody>> for Test {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -135,7 +141,7 @@ impl tower_service::Service<http::Request<Incoming>> for Test {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
         self.reached.fetch_add(1, Ordering::SeqCst);
         self.working.fetch_add(1, Ordering::SeqCst);
         let working = Working(Arc::clone(&self.working));
@@ -144,10 +150,24 @@ impl tower_service::Service<http::Request<Incoming>> for Test {
             Ok(match request.uri().path() {
                 "/test/Hang" => std::future::pending().await,
                 "/test/Refuse" => Status::resource_exhausted("no").into_http(),
+                "/test/Large" => endless(64 * 1024),
+                "/test/Small" => endless(2 * 1024),
                 _ => Status::ok("yes").into_http(),
             })
         })
     }
+}
+
+/// Pieces of one size, as fast as they are taken.
+fn endless(octets: usize) -> http::Response<Body> {
+    let piece = move || {
+        let frame = http_body::Frame::data(bytes::Bytes::from(vec![0; octets]));
+        Some(Ok::<_, Infallible>(frame))
+    };
+    let body = http_body_util::StreamBody::new(futures_util::stream::iter(std::iter::from_fn(piece)));
+    let mut response = http::Response::new(Body::new(body));
+    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+    response
 }
 
 /// A server of [`Test`].
@@ -155,7 +175,9 @@ pub(crate) struct TestServer {
     pub(crate) target: SocketAddr,
     pub(crate) records: Arc<Records>,
     pub(crate) service: Test,
+    pub(crate) shares: Shares,
     pub(crate) stolen: Credentials,
+    honest: Credentials,
     _publisher: Publisher,
 }
 
@@ -175,13 +197,24 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let target = listener.local_addr().expect("an address");
         let (records, service) = (Arc::new(Records::default()), Test::default());
-        let server = Server::new(identity, IdentityFilter::one_of([id("/stolen")]))
+        let server = Server::new(identity, IdentityFilter::one_of([id("/stolen"), id("/honest")]))
             .options(options(change))
             .optional_client_certificate()
             .observer(records.clone());
+        let shares = server.shares();
         tokio::spawn(configure(server).serve(listener, service.clone(), std::future::pending()));
         let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/stolen", year()));
-        Self { target, records, service, stolen: Credentials { chain, key }, _publisher: publisher }
+        let stolen = Credentials { chain, key };
+        let (chain, key) = ca.sign(&leaf_params("spiffe://market.example/honest", year()));
+        let honest = Credentials { chain, key };
+        Self { target, records, service, shares, stolen, honest, _publisher: publisher }
+    }
+
+    /// Somebody else, from this machine's own address.
+    pub(crate) async fn honest(&self) -> Peer {
+        let tcp = tls::socket(self.target, Some(Ipv4Addr::LOCALHOST.into())).await.expect("a connection");
+        let connection = tls::handshake(tcp, Approach::showing(Some(&self.honest))).await;
+        Peer::start(connection.expect("a handshake")).await
     }
 
     pub(crate) async fn peer(&self, with_identity: bool) -> Peer {

@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use avouch_api::issuer::v1 as api;
 use avouch_api::issuer::v1::issuer_server::{Issuer, IssuerServer};
-use avouch_identity::spiffe::clock::ManualClock;
 use avouch_identity::spiffe::x509::{Leaf, sha256};
 use avouch_identity::spiffe::{JoinToken, SpiffeId};
 use avouch_identity::{
     Identity, IdentityConfig, IdentityError, IdentityEvent, IdentityFilter, IdentityObserver, IssuerConfig,
     Server, Snapshot,
 };
+use avouch_time::clock::ManualClock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::watch;
@@ -160,7 +160,7 @@ impl World {
             join_token_file: Some(self.dir.path().join("token")),
             state_dir: Some(self.dir.path().join("workload")),
             addresses: Vec::new(),
-            timeout_ms: 5_000,
+            timeout: Duration::from_secs(5),
         });
         Identity::starter(config).clock(self.clock.shared()).observer(self.events.clone()).start().await
     }

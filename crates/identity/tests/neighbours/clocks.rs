@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use avouch_identity::spiffe::Reason;
-use avouch_identity::spiffe::clock::ManualClock;
 use avouch_identity::{Identity, ServerOptions, Snapshot, Verdict, reason};
+use avouch_time::clock::ManualClock;
 
 use crate::support::{Ca, channel, check, id, now, serve};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use avouch_identity::spiffe::clock::{Clock, SystemClock};
 use avouch_identity::{Identity, IdentityEvent, IdentityObserver, ServerOptions, Snapshot};
+use avouch_time::clock::{Clock, SystemClock};
 
 use crate::support::files::{Files, serial_changes};
 use crate::support::{Ca, channel, check, id, leaf_params, serve, year};
@@ -40,7 +40,7 @@ async fn callers_that_wait_for_a_connection_get_one_although_the_task_that_opens
     let (_publisher, client) = Identity::publisher_with_clock(snapshot, clock.clone());
     let channel = client
         .channel(&running.url(), id("/server"))
-        .patience(Duration::from_secs(10))
+        .ready_timeout(Duration::from_secs(10))
         .default_timeout(Some(Duration::from_secs(20)))
         .build()
         .expect("a channel");

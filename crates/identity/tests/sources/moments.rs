@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use avouch_identity::spiffe::Reason;
-use avouch_identity::spiffe::clock::ManualClock;
+use avouch_time::clock::ManualClock;
 
 use crate::support::files::{Files, no_problem, problem, serial, serial_changes, within};
 use crate::support::{Ca, domain, id, leaf_params, now};

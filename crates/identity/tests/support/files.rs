@@ -1,15 +1,14 @@
 //! An identity's files, and how they are replaced.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use avouch_identity::spiffe::clock::ManualClock;
 use avouch_identity::{FederatedBundle, FilesConfig, Identity, IdentityConfig, IdentityError, SourceProblem};
+pub use avouch_testkit::files::{certificates, replace as write, replace_with_mode as write_key, set_mode};
+use avouch_testkit::wait::DEADLINE;
+pub use avouch_testkit::wait::within;
+use avouch_time::clock::ManualClock;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-/// How long anything may take on a machine that has a lot to do.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Files {
     dir: tempfile::TempDir,
@@ -38,7 +37,7 @@ impl Files {
             key: self.path("key.pem"),
             bundle: self.path("bundle.pem"),
             federated: self.federated.clone(),
-            poll_ms: 10,
+            poll_interval: Duration::from_millis(10),
             spiffe_id: None,
         }
     }
@@ -78,34 +77,6 @@ impl Files {
     }
 }
 
-/// Fails the test instead of waiting for ever.
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(PATIENCE, future).await.expect("in time")
-}
-
-/// Replaces a file as a whole.
-pub fn write(path: &Path, contents: impl AsRef<[u8]>) {
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, contents).expect("written");
-    std::fs::rename(temporary, path).expect("renamed");
-}
-
-/// Replaces a file, with this mode.
-pub fn write_key(path: &Path, contents: impl AsRef<[u8]>, mode: u32) {
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, contents).expect("written");
-    set_mode(&temporary, mode);
-    std::fs::rename(temporary, path).expect("renamed");
-}
-
-pub fn set_mode(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
-}
-
-pub fn certificates(chain: &[CertificateDer<'_>]) -> String {
-    chain.iter().map(|der| pem("CERTIFICATE", der)).collect()
-}
-
 pub fn pem(label: &str, der: &[u8]) -> String {
     avouch_files::pem::encode(label, der)
 }
@@ -125,7 +96,7 @@ pub fn serial(identity: &Identity) -> String {
 pub async fn problems(identity: &Identity, fits: impl Fn(&[SourceProblem]) -> bool) -> Vec<SourceProblem> {
     let mut told = identity.source_problems();
     let fitting = async { told.wait_for(|told| fits(told)).await.expect("a live source").clone() };
-    match tokio::time::timeout(PATIENCE, fitting).await {
+    match tokio::time::timeout(DEADLINE, fitting).await {
         Ok(told) => told,
         Err(_) => panic!("what is said does not come to fit: {:?}", identity.source_problems().borrow()),
     }

@@ -1,11 +1,12 @@
-//! The profiles as they are written. Every key is required and no other is known: a profile says all it says.
+//! The profiles as they are written. Every key is required and unknown ones are refused, so a profile has no hidden
+//! defaults.
 
 use avouch_spiffe::x509::KeyAlgorithm;
+use avouch_time::ConfigDuration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ProfileError;
-use super::duration::Text;
 
 /// `root.toml` and `signing-authority.toml`.
 #[derive(Debug, Deserialize)]
@@ -15,10 +16,10 @@ pub(super) struct CaFile {
     pub(super) common_name: String,
     /// The key that is made for it.
     pub(super) key_algorithm: KeyName,
-    /// How long it lives.
-    pub(super) lifetime: Text,
-    /// How far its beginning is put back, at most; never more than half of the life.
-    pub(super) backdate: Text,
+    /// The lifetime.
+    pub(super) lifetime: ConfigDuration,
+    /// The most by which `notBefore` is put back; never more than half of the lifetime.
+    pub(super) backdate: ConfigDuration,
 }
 
 /// `svid.toml`.
@@ -28,14 +29,14 @@ pub(super) struct SvidFile {
     /// Keys that SVIDs are issued for.
     pub(super) key_algorithms: Vec<KeyName>,
     /// The life of an SVID whose entry names none.
-    pub(super) default_lifetime: Text,
+    pub(super) default_lifetime: ConfigDuration,
     /// The shortest life an entry may name.
-    pub(super) min_lifetime: Text,
+    pub(super) min_lifetime: ConfigDuration,
     /// The longest life an entry may name.
-    pub(super) max_lifetime: Text,
-    /// How far the beginning is put back, at most; never more than half of the life.
-    pub(super) backdate: Text,
-    /// How many DNS names an entry may have.
+    pub(super) max_lifetime: ConfigDuration,
+    /// The most by which `notBefore` is put back; never more than half of the lifetime.
+    pub(super) backdate: ConfigDuration,
+    /// The most DNS names that an entry may have.
     pub(super) max_dns_names: usize,
 }
 

@@ -74,6 +74,14 @@ fn lives_outside_the_ceilings_are_refused() {
 }
 
 #[test]
+fn a_life_without_a_unit_is_refused_with_the_spelling_that_is_meant() {
+    for written in ["20", "\"20\""] {
+        let error = svid(("\"24h\"", written)).unwrap_err();
+        assert!(error.starts_with("s.toml:5: ") && error.contains("write \"20s\""), "{error}");
+    }
+}
+
+#[test]
 fn keys_other_than_p256_and_p384_cannot_be_named() {
     assert!(svid(("ecdsa-p384", "rsa-2048")).unwrap_err().contains("unknown variant"));
     assert!(svid((r#"["ecdsa-p256", "ecdsa-p384"]"#, "[]")).unwrap_err().contains("at least one"));

@@ -1,8 +1,8 @@
 //! Join tokens: single use, short lived, bound to the key of their first use.
 //!
-//! Only the SHA-256 of a token's secret is kept, and found by it: the secret has 256 random bits, so neither guessing nor
-//! timing helps. The same token with the same key may come again until it expires, because the answer to its first use
-//! may have been lost.
+//! Only the SHA-256 of a token's secret is kept, and the token is looked up by it: since the secret has 256 random
+//! bits, neither guessing nor timing the lookup helps an attacker. The same token may be presented again with the same
+//! key until it expires, because the answer to its first use may have been lost.
 
 use super::{AttestFuture, Attested, Attestor, Evidence};
 use crate::error::IssueError;
@@ -10,7 +10,7 @@ use crate::store::{Entry, KeyHash, Store, TokenHash, TokenState};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Longer than any token made here; keeps a caller from having megabytes hashed.
+/// The longest secret that is hashed: longer than any made here, and too short for a caller to have megabytes hashed.
 const MAX_SECRET: usize = 256;
 
 /// The hash under which a token is kept.
@@ -52,7 +52,7 @@ impl JoinTokenAttestor {
 pub(crate) fn usable(state: TokenState, entry: &Entry) -> Result<(), IssueError> {
     match state {
         TokenState::Usable(of) if of == entry.id => Ok(()),
-        // For another entry than the one at hand: cannot be; refused.
+        // A token usable for another entry cannot occur here, and is refused all the same.
         TokenState::Usable(_) | TokenState::Unknown => Err(IssueError::TokenInvalid),
         TokenState::Expired => Err(IssueError::TokenExpired),
         TokenState::UsedByAnotherKey(_) => {

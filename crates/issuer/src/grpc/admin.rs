@@ -1,11 +1,12 @@
 //! The administrator's service, over the local socket only.
 
 use super::convert;
-use crate::about::About;
+use super::pages::{Key, Pages};
 use crate::audit;
 use crate::entries::{EntryRules, create_token};
-use crate::issuing::Issuing;
-use crate::store::{Entry, IssuanceFilter, StoreError};
+use crate::issuance::Issuance;
+use crate::status::StatusReporter;
+use crate::store::{CertificateFilter, Entry, StoreError};
 use avouch_api::admin::v1::admin_server::Admin;
 use avouch_api::admin::v1::{
     CreateEntryRequest, CreateEntryResponse, CreateTokenRequest, CreateTokenResponse, DeleteEntryRequest,
@@ -21,17 +22,22 @@ use tonic::{Request, Response, Status};
 /// The service; clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct AdminService {
-    pub(crate) issuing: Arc<Issuing>,
+    pub(crate) issuance: Arc<Issuance>,
     pub(crate) rules: EntryRules,
     pub(crate) issuer_id: SpiffeId,
-    pub(crate) about: Arc<About>,
+    pub(crate) status: Arc<StatusReporter>,
 }
 
 impl AdminService {
     async fn find(&self, id: &SpiffeId) -> Result<Entry, Status> {
-        let entry = self.issuing.store.entry(id).await.map_err(|error| unavailable(&error))?;
+        let entry = self.issuance.store.entry(id).await.map_err(|error| unavailable(&error))?;
         entry.ok_or_else(|| not_registered(id))
     }
+}
+
+/// The key of a row that has a single part.
+fn only(key: Key) -> Option<String> {
+    <[String; 1]>::try_from(key).ok().map(|[part]| part)
 }
 
 fn unavailable(error: &StoreError) -> Status {
@@ -50,10 +56,10 @@ impl Admin for AdminService {
     ) -> Result<Response<CreateEntryResponse>, Status> {
         let entry =
             request.into_inner().entry.ok_or_else(|| Status::invalid_argument("the entry is missing"))?;
-        let entry = convert::new_entry(entry, self.issuing.clock.now())?;
+        let entry = convert::new_entry(entry, self.issuance.clock.now())?;
         self.rules.check(&entry).map_err(|error| convert::entry_error(&error))?;
         let id = entry.spiffe_id.clone();
-        let made = self.issuing.store.create_entry(entry).await.map_err(|error| unavailable(&error))?;
+        let made = self.issuance.store.create_entry(entry).await.map_err(|error| unavailable(&error))?;
         let made = made.ok_or_else(|| Status::already_exists(format!("{id} is registered already")))?;
         audit::entry_created(&made);
         Ok(Response::new(CreateEntryResponse { entry: Some(convert::entry(made)) }))
@@ -61,11 +67,15 @@ impl Admin for AdminService {
 
     async fn list_entries(
         &self,
-        _: Request<ListEntriesRequest>,
+        request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
-        let entries = self.issuing.store.entries().await.map_err(|error| unavailable(&error))?;
+        let request = request.into_inner();
+        let pages = Pages::new("entries", &self.issuer_id, &[], request.page_size)?;
+        let page = pages.page(&request.page_token, |key| only(key)?.parse().ok())?;
+        let mut entries = self.issuance.store.entries(page).await.map_err(|error| unavailable(&error))?;
+        let next_page_token = pages.cut(&mut entries, |last| vec![last.entry.spiffe_id.to_string()]);
         let entries = entries.into_iter().map(convert::entry).collect();
-        Ok(Response::new(ListEntriesResponse { entries }))
+        Ok(Response::new(ListEntriesResponse { entries, next_page_token }))
     }
 
     async fn get_entry(
@@ -82,7 +92,7 @@ impl Admin for AdminService {
         request: Request<DeleteEntryRequest>,
     ) -> Result<Response<DeleteEntryResponse>, Status> {
         let id = convert::spiffe_id(&request.into_inner().spiffe_id)?;
-        if !self.issuing.store.delete_entry(&id).await.map_err(|error| unavailable(&error))? {
+        if !self.issuance.store.delete_entry(&id).await.map_err(|error| unavailable(&error))? {
             return Err(not_registered(&id));
         }
         audit::entry_deleted(&id);
@@ -97,8 +107,8 @@ impl Admin for AdminService {
         let id = convert::spiffe_id(&request.spiffe_id)?;
         let ttl = convert::span("ttl", request.ttl)?;
         let entry = self.find(&id).await?;
-        let (bundle, now) = (self.issuing.trust.current(), self.issuing.clock.now());
-        let made = create_token(&*self.issuing.store, &entry, ttl, &self.issuer_id, &bundle, now).await;
+        let (bundle, now) = (self.issuance.trust.current(), self.issuance.clock.now());
+        let made = create_token(&*self.issuance.store, &entry, ttl, &self.issuer_id, &bundle, now).await;
         let made = made.map_err(|error| convert::entry_error(&error))?;
         let (token, expires_at) = made.ok_or_else(|| not_registered(&id))?;
         audit::token_created(&id, expires_at);
@@ -107,7 +117,7 @@ impl Admin for AdminService {
     }
 
     async fn get_bundle(&self, _: Request<GetBundleRequest>) -> Result<Response<GetBundleResponse>, Status> {
-        let bundle = self.issuing.trust.current();
+        let bundle = self.issuance.trust.current();
         Ok(Response::new(GetBundleResponse {
             trust_domain: bundle.trust_domain().to_string(),
             spiffe_bundle: bundle.to_json().into_bytes(),
@@ -123,25 +133,39 @@ impl Admin for AdminService {
             "" => None,
             text => Some(convert::spiffe_id(text)?),
         };
-        let alive_at = (!request.include_expired).then(|| self.issuing.clock.now());
-        let found = self.issuing.store.issuances(IssuanceFilter { alive_at, spiffe_id }).await;
-        let found = found.map_err(|error| unavailable(&error))?;
+        let filter = [if request.include_expired { "all" } else { "alive" }, request.spiffe_id.as_str()];
+        let pages = Pages::new("certificates", &self.issuer_id, &filter, request.page_size)?;
+        let page = pages.page(&request.page_token, only)?;
+        let alive_at = (!request.include_expired).then(|| self.issuance.clock.now());
+        let found = self.issuance.store.certificates(CertificateFilter { alive_at, spiffe_id }, page).await;
+        let mut found = found.map_err(|error| unavailable(&error))?;
+        let next_page_token = pages.cut(&mut found, |last| vec![last.serial.clone()]);
         let certificates = found.into_iter().map(convert::certificate).collect();
-        Ok(Response::new(ListCertificatesResponse { certificates }))
+        Ok(Response::new(ListCertificatesResponse { certificates, next_page_token }))
     }
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
-        let issuer = self.about.issuer(&self.issuing).await;
+        let issuer = self.status.issuer(&self.issuance).await;
         Ok(Response::new(GetStatusResponse { issuer: Some(issuer) }))
     }
 
     async fn list_workloads(
         &self,
-        _: Request<ListWorkloadsRequest>,
+        request: Request<ListWorkloadsRequest>,
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
-        let acks = self.issuing.store.acknowledgements().await.map_err(|error| unavailable(&error))?;
+        let request = request.into_inner();
+        let pages = Pages::new("workloads", &self.issuer_id, &[], request.page_size)?;
+        let page = pages.page(&request.page_token, |key| match key.split_first() {
+            Some((id, addresses)) => Some((id.parse().ok()?, addresses.to_vec())),
+            None => None,
+        })?;
+        let mut acks =
+            self.issuance.store.acknowledgements(page).await.map_err(|error| unavailable(&error))?;
+        let next_page_token = pages.cut(&mut acks, |last| {
+            std::iter::once(last.spiffe_id.to_string()).chain(last.addresses.iter().cloned()).collect()
+        });
         let workloads = acks.into_iter().map(convert::workload).collect();
-        Ok(Response::new(ListWorkloadsResponse { workloads }))
+        Ok(Response::new(ListWorkloadsResponse { workloads, next_page_token }))
     }
 
     async fn list_records(
@@ -150,7 +174,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ListRecordsResponse>, Status> {
         let request = request.into_inner();
         let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
-        let records = self.about.records(&request.filter.unwrap_or_default(), limit);
+        let records = self.status.records(&request.filter.unwrap_or_default(), limit);
         Ok(Response::new(ListRecordsResponse { records }))
     }
 }

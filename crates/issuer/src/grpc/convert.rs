@@ -1,21 +1,21 @@
-//! Between the protos' types and ours.
+//! Conversions between the protobuf types and the issuer's own.
 
 use crate::entries::EntryError;
-use crate::issuing::Granted;
-use crate::store::{Entry, Issuance, NewEntry, TrustAck};
+use crate::issuance::Grant;
+use crate::store::{CertificateRecord, Entry, NewEntry, TrustAck};
 use avouch_api::admin::v1 as admin;
 use avouch_api::issuer::v1 as issuer;
 use avouch_api::observe::v1 as observe;
-use avouch_records::text;
 use avouch_spiffe::{Bundle, Reason, SpiffeId};
+use avouch_time::timestamp;
 use std::time::{Duration, SystemTime};
 use tonic::Status;
 
-pub(super) fn svid(granted: &Granted) -> issuer::IssuedSvid {
+pub(super) fn svid(grant: &Grant) -> issuer::IssuedSvid {
     issuer::IssuedSvid {
-        chain: granted.issued.chain().iter().map(|der| der.to_vec()).collect(),
-        bundle: Some(bundle(&granted.bundle)),
-        issuer_time: Some(granted.now.into()),
+        chain: grant.issued.chain().iter().map(|der| der.to_vec()).collect(),
+        bundle: Some(bundle(&grant.bundle)),
+        issuer_time: Some(grant.now.into()),
     }
 }
 
@@ -41,7 +41,7 @@ pub(super) fn new_entry(entry: admin::Entry, now: SystemTime) -> Result<NewEntry
     })
 }
 
-/// What the store keeps of a time, so that the answer is what will be listed later.
+/// A time in the precision of the store, so that the answer is what will be listed later.
 fn whole_milliseconds(at: SystemTime) -> SystemTime {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     at - Duration::from_nanos(u64::from(since.subsec_nanos() % 1_000_000))
@@ -67,7 +67,7 @@ pub(super) fn entry(entry: Entry) -> admin::Entry {
     }
 }
 
-pub(super) fn certificate(row: Issuance) -> admin::Certificate {
+pub(super) fn certificate(row: CertificateRecord) -> admin::Certificate {
     admin::Certificate {
         serial: row.serial,
         spiffe_id: row.spiffe_id.to_string(),
@@ -83,11 +83,11 @@ pub(super) fn workload(ack: TrustAck) -> observe::Workload {
         spiffe_id: ack.spiffe_id.to_string(),
         addresses: ack.addresses,
         bundle_sequence: ack.sequence,
-        seen_at: text::time(ack.seen_at),
+        seen_at: timestamp::rfc3339_millis(ack.seen_at),
     }
 }
 
-/// The local administrator sees what is wrong, in full.
+/// The status for an invalid entry. It carries the whole error, since only the local administrator receives it.
 pub(super) fn entry_error(error: &EntryError) -> Status {
     let text = avouch_text::with_causes(error).to_string();
     match error {

@@ -1,12 +1,15 @@
-//! The workloads' service. The authorization layer stands before it; rate limits come first here.
+//! The gRPC service for workloads. The authorization layer has run before a request gets here; rate limits are checked
+//! first.
 
-use super::{convert, watch};
+mod watch;
+
+use super::convert;
 use crate::attest::Evidence;
 use crate::audit::{CallerFacts, Refusals};
 use crate::error::IssueError;
-use crate::issuing::{Granted, Issuing};
+use crate::issuance::{Grant, Issuance};
 use crate::limits::Limits;
-use crate::recovery::RecoveryRequest;
+use crate::recovery::{RecoveryRequest, nonces};
 use avouch_api::issuer::v1::enroll_request::Evidence as ProtoEvidence;
 use avouch_api::issuer::v1::issuer_server::Issuer;
 use avouch_api::issuer::v1::{
@@ -25,7 +28,7 @@ use zeroize::Zeroizing;
 /// The service; clones share everything.
 #[derive(Debug, Clone)]
 pub(crate) struct IssuerService {
-    pub(crate) issuing: Arc<Issuing>,
+    pub(crate) issuance: Arc<Issuance>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) decisions: DecisionIds,
     pub(crate) refusals: Arc<Refusals>,
@@ -33,7 +36,7 @@ pub(crate) struct IssuerService {
     pub(crate) drain: CancellationToken,
 }
 
-/// Who is calling, as the server that accepted the connection says.
+/// The caller, as the server that accepted the connection says.
 pub(super) struct Caller {
     pub(super) connection: Arc<ConnectionInfo>,
     pub(super) peer: Option<Arc<PeerIdentity>>,
@@ -41,7 +44,7 @@ pub(super) struct Caller {
 
 impl Caller {
     fn of(extensions: &Extensions) -> Result<Self, Status> {
-        // Absent only behind a server that is not ours.
+        // Absent only if the service is not served by `avouch_identity::Server`.
         let connection = extensions.get::<Arc<ConnectionInfo>>().cloned();
         let connection = connection.ok_or_else(|| Status::internal("the connection is not known"))?;
         Ok(Self { connection, peer: extensions.get::<Arc<PeerIdentity>>().cloned() })
@@ -61,30 +64,30 @@ impl IssuerService {
         Ok(self.limits.authenticated(caller.peer()?.spiffe_id())?)
     }
 
-    /// Records a refusal and makes the answer.
+    /// Records a refusal and converts it into the status for the caller.
     pub(super) fn refuse(&self, action: &'static str, caller: &Caller, error: &IssueError) -> Status {
         let decision = self.decisions.next();
         let facts = CallerFacts { connection: Some(&caller.connection), peer: caller.peer.as_ref() };
         self.refusals.record(action, error, decision, facts);
-        self.issuing.metrics.refused(action, error);
+        self.issuance.metrics.refused(action, error);
         error.to_status(decision)
     }
 
-    async fn try_enroll(&self, caller: &Caller, request: EnrollRequest) -> Result<Granted, IssueError> {
+    async fn try_enroll(&self, caller: &Caller, request: EnrollRequest) -> Result<Grant, IssueError> {
         self.limit_by_address(caller)?;
         let evidence = match request.evidence {
             Some(ProtoEvidence::JoinToken(secret)) => Evidence::JoinToken(Zeroizing::new(secret)),
             None => return Err(IssueError::NoEvidence),
         };
-        self.issuing.enroll(&evidence, &request.csr).await
+        self.issuance.enroll(&evidence, &request.csr).await
     }
 
-    async fn try_renew(&self, caller: &Caller, request: RenewRequest) -> Result<Granted, IssueError> {
+    async fn try_renew(&self, caller: &Caller, request: RenewRequest) -> Result<Grant, IssueError> {
         self.limit_by_identity(caller)?;
-        self.issuing.renew(caller.peer()?, &request.csr).await
+        self.issuance.renew(caller.peer()?, &request.csr).await
     }
 
-    async fn try_recover(&self, caller: &Caller, request: RecoverRequest) -> Result<Granted, IssueError> {
+    async fn try_recover(&self, caller: &Caller, request: RecoverRequest) -> Result<Grant, IssueError> {
         self.limit_by_address(caller)?;
         let request = RecoveryRequest {
             expired_chain: request.expired_chain,
@@ -92,7 +95,7 @@ impl IssuerService {
             proof: request.proof,
             csr: request.csr,
         };
-        self.issuing.recover(&caller.connection, &request).await
+        self.issuance.recover(&caller.connection, &request).await
     }
 }
 
@@ -101,7 +104,7 @@ impl Issuer for IssuerService {
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         match self.try_enroll(&caller, request.into_inner()).await {
-            Ok(granted) => Ok(Response::new(EnrollResponse { svid: Some(convert::svid(&granted)) })),
+            Ok(grant) => Ok(Response::new(EnrollResponse { svid: Some(convert::svid(&grant)) })),
             Err(error) => Err(self.refuse("enroll", &caller, &error)),
         }
     }
@@ -109,7 +112,7 @@ impl Issuer for IssuerService {
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         match self.try_renew(&caller, request.into_inner()).await {
-            Ok(granted) => Ok(Response::new(RenewResponse { svid: Some(convert::svid(&granted)) })),
+            Ok(grant) => Ok(Response::new(RenewResponse { svid: Some(convert::svid(&grant)) })),
             Err(error) => Err(self.refuse("renew", &caller, &error)),
         }
     }
@@ -119,9 +122,7 @@ impl Issuer for IssuerService {
         request: Request<BeginRecoveryRequest>,
     ) -> Result<Response<BeginRecoveryResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let nonce = self
-            .limit_by_address(&caller)
-            .and_then(|()| Ok(self.issuing.nonces.issue(caller.connection.id)?));
+        let nonce = self.limit_by_address(&caller).and_then(|()| Ok(nonces::issue(&caller.connection)?));
         match nonce {
             Ok(nonce) => Ok(Response::new(BeginRecoveryResponse { nonce: nonce.to_vec() })),
             Err(error) => Err(self.refuse("begin-recovery", &caller, &error)),
@@ -131,7 +132,7 @@ impl Issuer for IssuerService {
     async fn recover(&self, request: Request<RecoverRequest>) -> Result<Response<RecoverResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
         match self.try_recover(&caller, request.into_inner()).await {
-            Ok(granted) => Ok(Response::new(RecoverResponse { svid: Some(convert::svid(&granted)) })),
+            Ok(grant) => Ok(Response::new(RecoverResponse { svid: Some(convert::svid(&grant)) })),
             Err(error) => Err(self.refuse("recover", &caller, &error)),
         }
     }

@@ -1,7 +1,7 @@
 //! An expired chain, verified as it stood when its leaf was valid.
 //!
 //! *Specification*: RFC 5280 path validation against the roots of the own trust domain, X509-SVID leaf checks.
-//! *Enforced here*: both, at the leaf's last second, so that nothing but the leaf's own age is forgiven.
+//! *Enforced here*: both, at the leaf's last second, so that only the leaf's own expiry is disregarded.
 //! *Not enforced here*: that the certificate was issued by us (the store knows) and how long ago it ended (the entry
 //! decides).
 
@@ -11,14 +11,15 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use std::time::SystemTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-/// Ours have two: the leaf and its signing authority. The issuer's own adds the root.
+/// The longest chain that is accepted. Ours have two certificates: the leaf and its signing authority. The issuer's own
+/// adds the root.
 const MAX_CERTIFICATES: usize = 4;
 const MAX_BYTES: usize = 16 * 1024;
-/// What our authorities sign with, and nothing else.
+/// The signature algorithms of our authorities, and no others.
 static ALGORITHMS: &[&dyn rustls_pki_types::SignatureVerificationAlgorithm] =
     &[webpki::aws_lc_rs::ECDSA_P256_SHA256, webpki::aws_lc_rs::ECDSA_P384_SHA384];
 
-/// Why an expired chain is not taken.
+/// An expired chain that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
@@ -43,7 +44,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// The word for it.
+    /// The reason that the refusal carries.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Empty => Reason::CertMalformed,

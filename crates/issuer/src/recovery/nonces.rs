@@ -1,78 +1,75 @@
-//! The nonces handed out by BeginRecovery: used once, on the connection that asked, soon, and not too many.
+//! The nonces handed out by BeginRecovery: each is valid once, for a short time, on the connection that asked for it,
+//! and a connection has a bounded number of them.
 //!
-//! A presented nonce is spent whatever comes of it. Nothing here is remembered across a restart: the connections a
-//! nonce is bound to are gone then.
+//! They are kept in their connection ([`ConnectionInfo::slot`]) and end with it. There is no shared table that
+//! unauthenticated peers could fill: each connection has room of its own, and connections are bounded and shared out by
+//! network where they are accepted. A presented nonce is spent even if the recovery fails.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use avouch_identity::ConnectionInfo;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// 32 random bytes.
 pub(crate) type Nonce = [u8; 32];
 
-/// How long a nonce may be used: a round trip and a signature take far less.
+/// The lifetime of a nonce: a round trip and a signature take far less.
 const LIFE: Duration = Duration::from_secs(60);
-/// Outstanding nonces, all connections together.
-const CAPACITY: usize = 8_192;
 /// Outstanding nonces of one connection.
 const PER_CONNECTION: usize = 4;
 
-/// Why no nonce is handed out.
+/// A nonce that cannot be handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NonceError {
-    /// This connection has enough of them.
+    /// The connection has enough of them.
     #[error("the connection has {PER_CONNECTION} unused nonces already")]
     TooManyOnConnection,
-    /// Everybody together has.
-    #[error("{CAPACITY} recoveries are under way")]
-    TableFull,
     /// The system's random generator failed.
     #[error("no random bytes are to be had")]
     NoRandomness,
 }
 
-/// The outstanding nonces; `C` names a connection.
-#[derive(Debug)]
-pub(crate) struct Nonces<C> {
-    pending: Mutex<HashMap<Nonce, Pending<C>>>,
-}
+/// The outstanding nonces of one connection.
+#[derive(Default)]
+struct Nonces(Mutex<[Option<Pending>; PER_CONNECTION]>);
 
-#[derive(Debug, Clone, Copy)]
-struct Pending<C> {
-    connection: C,
+#[derive(Clone, Copy)]
+struct Pending {
+    nonce: Nonce,
     until: Instant,
 }
 
-impl<C> Default for Nonces<C> {
-    fn default() -> Self {
-        Self { pending: Mutex::default() }
-    }
+/// A fresh nonce for a connection.
+pub(crate) fn issue(connection: &ConnectionInfo) -> Result<Nonce, NonceError> {
+    let nonces = connection.extensions.get_or_put(|| Arc::new(Nonces::default()));
+    // The downcast does not fail: the slot was made for this type.
+    nonces.downcast_ref().map_or(Err(NonceError::TooManyOnConnection), Nonces::issue)
 }
 
-impl<C: Copy + Eq> Nonces<C> {
-    /// A fresh nonce for a connection.
-    pub(crate) fn issue(&self, connection: C) -> Result<Nonce, NonceError> {
-        let now = Instant::now();
+/// Spends a nonce. `false`: it is unknown, spent, too old, or another connection's.
+pub(crate) fn spend(nonce: &[u8], connection: &ConnectionInfo) -> bool {
+    connection.extensions.get::<Nonces>().is_some_and(|nonces| nonces.spend(nonce))
+}
+
+impl Nonces {
+    fn issue(&self) -> Result<Nonce, NonceError> {
         let nonce = crate::random::bytes().map_err(|_| NonceError::NoRandomness)?;
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.retain(|_, entry| entry.until > now);
-        if pending.values().filter(|entry| entry.connection == connection).count() >= PER_CONNECTION {
-            return Err(NonceError::TooManyOnConnection);
-        }
-        if pending.len() >= CAPACITY {
-            return Err(NonceError::TableFull);
-        }
-        pending.insert(nonce, Pending { connection, until: now + LIFE });
+        let now = Instant::now();
+        let mut pending = self.lock();
+        let room = pending.iter_mut().find(|place| place.is_none_or(|pending| pending.until <= now));
+        *room.ok_or(NonceError::TooManyOnConnection)? = Some(Pending { nonce, until: now + LIFE });
         Ok(nonce)
     }
 
-    /// Spends a nonce. `false`: it is unknown, spent, too old, or another connection's.
-    pub(crate) fn spend(&self, nonce: &[u8], connection: C) -> bool {
-        let Ok(nonce) = Nonce::try_from(nonce) else { return false };
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(entry) = pending.remove(&nonce) else { return false };
-        entry.connection == connection && entry.until > Instant::now()
+    fn spend(&self, nonce: &[u8]) -> bool {
+        let mut pending = self.lock();
+        // Compared byte by byte: the connection has been told all of them, so the time it takes tells nobody anything.
+        let place = pending.iter_mut().find(|place| place.is_some_and(|pending| pending.nonce == nonce));
+        place.and_then(Option::take).is_some_and(|pending| pending.until > Instant::now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Option<Pending>; PER_CONNECTION]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,49 +79,48 @@ mod tests {
 
     #[tokio::test]
     async fn a_nonce_serves_once_on_its_own_connection() {
-        let nonces = Nonces::default();
-        let nonce = nonces.issue(1).unwrap();
-        assert!(nonces.spend(&nonce, 1));
-        assert!(!nonces.spend(&nonce, 1));
-    }
-
-    #[tokio::test]
-    async fn on_another_connection_it_is_worth_nothing_and_gone() {
-        let nonces = Nonces::default();
-        let nonce = nonces.issue(1).unwrap();
-        assert!(!nonces.spend(&nonce, 2));
-        assert!(!nonces.spend(&nonce, 1));
+        let (nonces, other) = (Nonces::default(), Nonces::default());
+        let nonce = nonces.issue().unwrap();
+        other.issue().unwrap();
+        assert!(!other.spend(&nonce));
+        assert!(nonces.spend(&nonce));
+        assert!(!nonces.spend(&nonce));
     }
 
     #[tokio::test]
     async fn what_was_never_issued_is_refused() {
         let nonces = Nonces::default();
-        nonces.issue(1).unwrap();
-        for wrong in [&[0; 32][..], &[], &[0; 31], &[0; 33]] {
-            assert!(!nonces.spend(wrong, 1));
+        let nonce = nonces.issue().unwrap();
+        for wrong in [&[0; 32][..], &[], &[0; 31], &[0; 33], &nonce[..31]] {
+            assert!(!nonces.spend(wrong));
         }
+        assert!(nonces.spend(&nonce));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_old_one_is_refused_and_makes_room() {
         let nonces = Nonces::default();
-        let old = nonces.issue(1).unwrap();
+        let old = nonces.issue().unwrap();
         tokio::time::advance(LIFE).await;
-        assert!(!nonces.spend(&old, 1));
+        assert!(!nonces.spend(&old));
         for _ in 0..PER_CONNECTION {
-            nonces.issue(1).unwrap();
+            nonces.issue().unwrap();
         }
-        assert_eq!(nonces.issue(1), Err(NonceError::TooManyOnConnection));
+        assert_eq!(nonces.issue(), Err(NonceError::TooManyOnConnection));
         tokio::time::advance(LIFE).await;
-        nonces.issue(1).unwrap();
+        nonces.issue().unwrap();
     }
 
     #[tokio::test]
-    async fn the_table_is_bounded() {
+    async fn a_connection_has_room_for_few_and_each_that_is_spent_makes_some() {
         let nonces = Nonces::default();
-        for connection in 0..CAPACITY {
-            nonces.issue(connection).unwrap();
+        let issued: Vec<Nonce> = (0..PER_CONNECTION).map(|_| nonces.issue().unwrap()).collect();
+        assert_eq!(nonces.issue(), Err(NonceError::TooManyOnConnection));
+        assert!(nonces.spend(&issued[2]));
+        let fresh = nonces.issue().unwrap();
+        assert_eq!(nonces.issue(), Err(NonceError::TooManyOnConnection));
+        for nonce in [issued[0], issued[1], issued[3], fresh] {
+            assert!(nonces.spend(&nonce));
         }
-        assert_eq!(nonces.issue(CAPACITY), Err(NonceError::TableFull));
     }
 }

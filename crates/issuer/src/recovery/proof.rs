@@ -6,8 +6,8 @@
 use avouch_spiffe::x509::{KeyAlgorithm, Leaf};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, UnparsedPublicKey};
 
-/// Whether `proof` is the signature of the leaf's key over the message. A kind of key that is never issued for proves
-/// nothing.
+/// Whether `proof` is the signature of the leaf's key over the message. A signature by a key of an algorithm that no
+/// SVID is issued for never verifies.
 pub(crate) fn holds(leaf: &Leaf, message: &[u8], proof: &[u8]) -> bool {
     let algorithm = match leaf.key_algorithm() {
         KeyAlgorithm::EcdsaP256 => &ECDSA_P256_SHA256_ASN1,

@@ -1,8 +1,8 @@
 //! The store without a disk, for tests: the same answers, and a switch that makes it fail.
 
 use super::{
-    ACKS_PER_IDENTITY, Commit, CommitOutcome, Counts, Entry, EntryId, Issuance, IssuanceFilter, KeyHash,
-    NewEntry, NewToken, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck,
+    ACKS_PER_IDENTITY, CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId,
+    KeyHash, NewEntry, NewToken, Page, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck,
 };
 use avouch_spiffe::SpiffeId;
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ struct State {
     next_entry: i64,
     entries: BTreeMap<String, Entry>,
     tokens: HashMap<TokenHash, (NewToken, Option<KeyHash>)>,
-    issuances: BTreeMap<String, Issuance>,
+    issuances: BTreeMap<String, CertificateRecord>,
     gaps: Vec<(SystemTime, SystemTime)>,
     acks: BTreeMap<(String, Vec<String>), TrustAck>,
     bundle: Option<([u8; 32], u64)>,
@@ -60,29 +60,30 @@ impl State {
     }
 
     fn commit(&mut self, commit: Commit) -> CommitOutcome {
-        let issuance = commit.issuance;
-        let entry_there = issuance.entry.is_none_or(|id| self.entries.values().any(|entry| entry.id == id));
+        let certificate = commit.certificate;
+        let entry_there =
+            certificate.entry.is_none_or(|id| self.entries.values().any(|entry| entry.id == id));
         if !entry_there {
             return CommitOutcome::EntryGone;
         }
         if let Some(token) = &commit.token {
-            let state = self.token(token, &issuance.key, issuance.issued_at);
-            if issuance.entry.map(TokenState::Usable) != Some(state) {
+            let state = self.token(token, &certificate.key, certificate.issued_at);
+            if certificate.entry.map(TokenState::Usable) != Some(state) {
                 return CommitOutcome::TokenRefused(state);
             }
         }
         if let Some(serial) = &commit.presented {
             match self.issuances.get_mut(serial) {
-                Some(presented) if presented.entry == issuance.entry => {
-                    presented.last_seen = Some(issuance.issued_at);
+                Some(presented) if presented.entry == certificate.entry => {
+                    presented.last_seen = Some(certificate.issued_at);
                 }
                 _ => return CommitOutcome::PresentedUnknown,
             }
         }
         if let Some((_, bound)) = commit.token.and_then(|token| self.tokens.get_mut(&token)) {
-            *bound = Some(issuance.key);
+            *bound = Some(certificate.key);
         }
-        self.issuances.insert(issuance.serial.clone(), issuance);
+        self.issuances.insert(certificate.serial.clone(), certificate);
         CommitOutcome::Done
     }
 }
@@ -109,8 +110,11 @@ impl Store for MemoryStore {
         self.with(|state| state.entries.values().find(|entry| entry.id == id).cloned())
     }
 
-    fn entries(&self) -> StoreFuture<'_, Vec<Entry>> {
-        self.with(|state| state.entries.values().cloned().collect())
+    fn entries(&self, page: Page<SpiffeId>) -> StoreFuture<'_, Vec<Entry>> {
+        self.with(|state| {
+            let follows = |id: &&Entry| page.after.as_ref().is_none_or(|after| id.entry.spiffe_id > *after);
+            state.entries.values().filter(follows).take(page.limit).cloned().collect()
+        })
     }
 
     fn delete_entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, bool> {
@@ -141,32 +145,37 @@ impl Store for MemoryStore {
         self.with(|state| state.commit(commit))
     }
 
-    fn issuance(&self, serial: &str) -> StoreFuture<'_, Option<Issuance>> {
+    fn certificate(&self, serial: &str) -> StoreFuture<'_, Option<CertificateRecord>> {
         self.with(|state| state.issuances.get(serial).cloned())
     }
 
-    fn note_start(&self, now: SystemTime) -> StoreFuture<'_, ()> {
+    fn record_startup(&self, now: SystemTime) -> StoreFuture<'_, ()> {
         self.with(|state| {
             let last = state.issuances.values().map(|row| row.issued_at).max();
             state.gaps.extend(last.filter(|last| *last <= now).map(|last| (last, now)));
         })
     }
 
-    fn may_have_lost(&self, issued_at: SystemTime) -> StoreFuture<'_, bool> {
+    fn in_recovery_gap(&self, issued_at: SystemTime) -> StoreFuture<'_, bool> {
         self.with(|state| state.gaps.iter().any(|(from, to)| (*from..=*to).contains(&issued_at)))
     }
 
-    fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>> {
+    fn certificates(
+        &self,
+        filter: CertificateFilter,
+        page: Page<String>,
+    ) -> StoreFuture<'_, Vec<CertificateRecord>> {
         self.with(|state| {
-            let mut found: Vec<_> = state
+            state
                 .issuances
                 .values()
+                .rev()
+                .filter(|row| page.after.as_ref().is_none_or(|after| row.serial < *after))
                 .filter(|row| filter.alive_at.is_none_or(|at| row.not_after >= at))
                 .filter(|row| filter.spiffe_id.as_ref().is_none_or(|id| row.spiffe_id == *id))
+                .take(page.limit)
                 .cloned()
-                .collect();
-            found.sort_by(|a, b| (b.issued_at, &b.serial).cmp(&(a.issued_at, &a.serial)));
-            found
+                .collect()
         })
     }
 
@@ -195,8 +204,14 @@ impl Store for MemoryStore {
         })
     }
 
-    fn acknowledgements(&self) -> StoreFuture<'_, Vec<TrustAck>> {
-        self.with(|state| state.acks.values().cloned().collect())
+    fn acknowledgements(&self, page: Page<(SpiffeId, Vec<String>)>) -> StoreFuture<'_, Vec<TrustAck>> {
+        self.with(|state| {
+            let after = page.after.map(|(id, addresses)| (id.as_str().to_owned(), addresses));
+            let follows = |(key, _): &(&(String, Vec<String>), &TrustAck)| {
+                after.as_ref().is_none_or(|after| *key > after)
+            };
+            state.acks.iter().filter(follows).take(page.limit).map(|(_, ack)| ack.clone()).collect()
+        })
     }
 
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64> {

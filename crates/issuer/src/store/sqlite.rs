@@ -4,47 +4,52 @@
 //! a commit returns (`synchronous = FULL`). A full disk makes calls fail as [`StoreError`]; when there is room again they
 //! work again, without a restart.
 
-use super::schema::{SchemaError, prepare_reader, prepare_writer};
-use super::worker::{Mode, Worker};
+use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::{
-    Commit, CommitOutcome, Counts, Entry, EntryId, Issuance, IssuanceFilter, KeyHash, NewEntry, NewToken,
-    Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck, jobs,
+    CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, KeyHash, NewEntry,
+    NewToken, Page, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck, queries,
 };
 use avouch_files::{PrivateDirError, check_private_file, create_private_file};
 use avouch_spiffe::SpiffeId;
+use avouch_sqlite::{Mode, prepare_reader, prepare_writer, rusqlite};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-/// Why the store's file cannot be opened.
+/// The time for which a transaction waits for another process. The lock of the data directory keeps other issuers away;
+/// what is left is a person or a backup with a tool of SQLite's own.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A store's file that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Its file, or one that SQLite keeps beside it, is not ours alone or cannot be created.
+    /// The database file, or one that SQLite keeps beside it, is accessible to other users or cannot be created.
     #[error("the store's file cannot be used")]
     File(#[from] PrivateDirError),
-    /// It is no store of ours, or not of this version.
+    /// The file is not an avouch store, or not one of this version.
     #[error("cannot use {path} as the store")]
     Schema {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
-        source: SchemaError,
+        /// The fault.
+        source: avouch_sqlite::OpenError,
     },
 }
 
 /// The store. Dropping it ends its threads once the calls in flight are done.
 #[derive(Debug)]
 pub struct SqliteStore {
-    writer: Worker,
-    reader: Worker,
+    writer: avouch_sqlite::Store,
+    reader: avouch_sqlite::Store,
 }
 
 impl SqliteStore {
     /// Opens the file, creating or migrating it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        // SQLite opens files by their paths, wherever links lead, and reads of a log what it finds. Those that it makes
-        // beside this one take its mode.
+        // SQLite opens files by their paths, follows symbolic links, and replays a write-ahead log that it finds. The
+        // files that it creates beside this one get its mode.
         create_private_file(path)?;
         for ending in ["-wal", "-shm", "-journal"] {
             let mut beside = path.as_os_str().to_owned();
@@ -53,52 +58,64 @@ impl SqliteStore {
         }
         let schema_error = |source| OpenError::Schema { path: path.to_owned(), source };
         let (write_path, read_path) = (path.to_owned(), path.to_owned());
-        let writer = Worker::start("store-writer", Mode::Write, move || open_writer(&write_path))
-            .map_err(schema_error)?;
-        let reader = Worker::start("store-reader", Mode::Read, move || open_reader(&read_path))
+        let writer =
+            avouch_sqlite::Store::start("store-writer", Mode::Write, move || open_writer(&write_path))
+                .map_err(schema_error)?;
+        let reader = avouch_sqlite::Store::start("store-reader", Mode::Read, move || open_reader(&read_path))
             .map_err(schema_error)?;
         Ok(Self { writer, reader })
     }
 
-    fn write<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    fn write<T, F>(&self, query: F) -> StoreFuture<'_, T>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        Box::pin(self.writer.call(work))
+        Box::pin(run(&self.writer, query))
     }
 
-    fn read<T, F>(&self, work: F) -> StoreFuture<'_, T>
+    fn read<T, F>(&self, query: F) -> StoreFuture<'_, T>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        Box::pin(self.reader.call(work))
+        Box::pin(run(&self.reader, query))
     }
 
     /// Lets the file grow by at most so many pages more: a full disk, as SQLite sees one. `None` lifts it.
     #[cfg(test)]
     pub(super) async fn limit_growth(&self, pages: Option<i64>) {
-        self.writer
-            .call(move |db| {
-                let size: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-                let most = pages.map_or(1 << 30, |pages| size + pages);
-                db.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))
-            })
-            .await
-            .unwrap();
+        self.write(move |db| {
+            let size: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            let most = pages.map_or(1 << 30, |pages| size + pages);
+            db.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()))
+        })
+        .await
+        .unwrap();
     }
 }
 
-fn open_writer(path: &Path) -> Result<Connection, SchemaError> {
+/// Runs a query on a store's thread.
+async fn run<T: Send + 'static>(
+    store: &avouch_sqlite::Store,
+    mut query: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let answer: Result<T, avouch_sqlite::StoreError> = store.call(move |db| Ok(query(db)?)).await;
+    answer.map_err(|error| {
+        tracing::error!(%error, "the store cannot answer");
+        StoreError::from(error)
+    })
+}
+
+fn open_writer(path: &Path) -> Result<Connection, avouch_sqlite::OpenError> {
     let mut db = Connection::open_with_flags(path, flags())?;
-    prepare_writer(&mut db)?;
+    prepare_writer(&mut db, BUSY_TIMEOUT, APPLICATION_ID, MIGRATIONS)?;
     Ok(db)
 }
 
-fn open_reader(path: &Path) -> Result<Connection, SchemaError> {
+fn open_reader(path: &Path) -> Result<Connection, avouch_sqlite::OpenError> {
     let db = Connection::open_with_flags(path, flags())?;
-    prepare_reader(&db)?;
+    prepare_reader(&db, BUSY_TIMEOUT)?;
     Ok(db)
 }
 
@@ -109,92 +126,99 @@ fn flags() -> OpenFlags {
 
 impl Store for SqliteStore {
     fn create_entry(&self, entry: NewEntry) -> StoreFuture<'_, Option<Entry>> {
-        self.write(move |db| jobs::create_entry(db, &entry))
+        self.write(move |db| queries::create_entry(db, &entry))
     }
 
     fn entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, Option<Entry>> {
         let spiffe_id = spiffe_id.clone();
-        self.read(move |db| jobs::entry(db, spiffe_id.as_str()))
+        self.read(move |db| queries::entry(db, spiffe_id.as_str()))
     }
 
     fn entry_by_id(&self, id: EntryId) -> StoreFuture<'_, Option<Entry>> {
-        self.read(move |db| jobs::entry_by_id(db, id))
+        self.read(move |db| queries::entry_by_id(db, id))
     }
 
-    fn entries(&self) -> StoreFuture<'_, Vec<Entry>> {
-        self.read(jobs::entries)
+    fn entries(&self, page: Page<SpiffeId>) -> StoreFuture<'_, Vec<Entry>> {
+        self.read(move |db| queries::entries(db, &page))
     }
 
     fn delete_entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, bool> {
         let spiffe_id = spiffe_id.clone();
-        self.write(move |db| jobs::delete_entry(db, spiffe_id.as_str()))
+        self.write(move |db| queries::delete_entry(db, spiffe_id.as_str()))
     }
 
     fn create_token(&self, token: NewToken) -> StoreFuture<'_, bool> {
-        self.write(move |db| jobs::create_token(db, &token))
+        self.write(move |db| queries::create_token(db, &token))
     }
 
     fn token(&self, token: &TokenHash, key: &KeyHash, now: SystemTime) -> StoreFuture<'_, TokenState> {
         let (token, key) = (*token, *key);
-        self.read(move |db| jobs::token(db, &token, &key, now))
+        self.read(move |db| queries::token(db, &token, &key, now))
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, CommitOutcome> {
-        self.write(move |db| jobs::commit(db, &commit))
+        self.write(move |db| queries::commit(db, &commit))
     }
 
-    fn issuance(&self, serial: &str) -> StoreFuture<'_, Option<Issuance>> {
+    fn certificate(&self, serial: &str) -> StoreFuture<'_, Option<CertificateRecord>> {
         let serial = serial.to_owned();
-        self.read(move |db| jobs::issuance(db, &serial))
+        self.read(move |db| queries::certificate(db, &serial))
     }
 
-    fn note_start(&self, now: SystemTime) -> StoreFuture<'_, ()> {
-        self.write(move |db| jobs::note_start(db, now))
+    fn record_startup(&self, now: SystemTime) -> StoreFuture<'_, ()> {
+        self.write(move |db| queries::record_startup(db, now))
     }
 
-    fn may_have_lost(&self, issued_at: SystemTime) -> StoreFuture<'_, bool> {
-        self.read(move |db| jobs::may_have_lost(db, issued_at))
+    fn in_recovery_gap(&self, issued_at: SystemTime) -> StoreFuture<'_, bool> {
+        self.read(move |db| queries::in_recovery_gap(db, issued_at))
     }
 
-    fn issuances(&self, filter: IssuanceFilter) -> StoreFuture<'_, Vec<Issuance>> {
-        self.read(move |db| jobs::issuances(db, &filter))
+    fn certificates(
+        &self,
+        filter: CertificateFilter,
+        page: Page<String>,
+    ) -> StoreFuture<'_, Vec<CertificateRecord>> {
+        self.read(move |db| queries::certificates(db, &filter, &page))
     }
 
     fn seen(&self, serial: &str, at: SystemTime) -> StoreFuture<'_, ()> {
         let serial = serial.to_owned();
-        self.write(move |db| jobs::seen(db, &serial, at))
+        self.write(move |db| queries::seen(db, &serial, at))
     }
 
     fn acknowledge(&self, ack: TrustAck) -> StoreFuture<'_, ()> {
-        self.write(move |db| jobs::acknowledge(db, &ack))
+        self.write(move |db| queries::acknowledge(db, &ack))
     }
 
-    fn acknowledgements(&self) -> StoreFuture<'_, Vec<TrustAck>> {
-        self.read(jobs::acknowledgements)
+    fn acknowledgements(&self, page: Page<(SpiffeId, Vec<String>)>) -> StoreFuture<'_, Vec<TrustAck>> {
+        self.read(move |db| queries::acknowledgements(db, &page))
     }
 
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64> {
-        self.write(move |db| jobs::bundle_sequence(db, content))
+        self.write(move |db| queries::bundle_sequence(db, content))
     }
 
     fn probe(&self, now: SystemTime) -> StoreFuture<'_, ()> {
-        self.write(move |db| jobs::probe(db, now))
+        self.write(move |db| queries::probe(db, now))
     }
 
     fn counts(&self, now: SystemTime) -> StoreFuture<'_, Counts> {
-        self.read(move |db| jobs::counts(db, now))
+        self.read(move |db| queries::counts(db, now))
     }
 
     fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64> {
-        self.write(move |db| jobs::prune(db, now, before))
+        self.write(move |db| queries::prune(db, now, before))
     }
 }
 
-impl From<SchemaError> for StoreError {
-    fn from(error: SchemaError) -> Self {
+impl From<avouch_sqlite::StoreError> for StoreError {
+    fn from(error: avouch_sqlite::StoreError) -> Self {
         match error {
-            SchemaError::Database(error) => error.into(),
-            other => Self::Corrupt(other.to_string()),
+            avouch_sqlite::StoreError::Closed => Self::Stopped,
+            avouch_sqlite::StoreError::Sqlite(error) | avouch_sqlite::StoreError::Commit(error) => {
+                Self::Database(error)
+            }
+            other => Self::Database(Arc::new(other)),
         }
     }
 }

@@ -1,13 +1,24 @@
 //! The state table of `docs/bootstrap-and-recovery.md`: one test per transition, of the same name, with a real issuer
 //! on loopback and the identity library as its client. Time is the test's own.
-#![allow(missing_docs, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
+#[path = "../issuer/harness.rs"]
+#[allow(dead_code, reason = "this test uses its part")]
+mod harness;
 mod world;
 
 use std::time::Duration;
 
 use avouch_identity::spiffe::Reason;
 use avouch_identity::{Identity, IdentityError, reason};
+use avouch_time::clock::ManualClock;
 use world::{World, id};
 
 fn refusal(error: &IdentityError) -> Option<Reason> {
@@ -111,6 +122,21 @@ async fn live_outlasts_an_issuer_that_is_away() {
     assert_eq!(serial(&identity), first, "the SVID in use stays");
     world.start_issuer().await;
     world.renewed(&identity, &first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live_recovers_where_it_has_expired_by_the_issuers_clock() {
+    let world = World::with_a_token().await;
+    // A clock of its own: by it the certificate of ten seconds has another two when the issuer's says that it has ended. They
+    // differ by less than certificates are backdated.
+    let behind = ManualClock::new(world.now());
+    let identity = world.workload().clock(behind.shared()).start().await.expect("an identity");
+    let first = serial(&identity);
+    behind.advance(Duration::from_secs(8));
+    world.clock.advance(Duration::from_secs(12));
+    let recovered = world.renewed(&identity, &first).await;
+    assert_eq!(world.issued(), ["enroll", "recover"], "{}", world.last_failure());
+    assert!(recovered.not_after() > world.now());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

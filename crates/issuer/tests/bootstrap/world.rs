@@ -1,25 +1,18 @@
 //! A trust domain in a temporary directory: an issuer that can be stopped and started, and a workload's files.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use avouch_api::admin::v1::admin_client::AdminClient;
-use avouch_api::admin::v1::{CreateEntryRequest, CreateTokenRequest, DeleteEntryRequest, Entry};
-use avouch_files::PrivateDirError;
+use avouch_api::admin::v1::DeleteEntryRequest;
 use avouch_identity::spiffe::SpiffeId;
-use avouch_identity::spiffe::clock::ManualClock;
 use avouch_identity::{
     Identity, IdentityConfig, IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, IssuerConfig,
     Svid,
 };
-use avouch_issuer::{Issuer, StartError};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, UnixStream};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use avouch_time::clock::ManualClock;
+
+use crate::harness;
 
 pub(crate) const DOMAIN: &str = "market.example";
 /// Short, so that tests see renewals; the clock that judges it stands still.
@@ -30,39 +23,38 @@ pub(crate) fn id(path: &str) -> SpiffeId {
 }
 
 pub(crate) struct World {
-    pub(crate) dir: tempfile::TempDir,
+    issuer: harness::World,
     pub(crate) clock: ManualClock,
-    address: SocketAddr,
-    running: Option<Running>,
     events: Arc<Events>,
 }
 
-struct Running {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
 #[derive(Debug, Default)]
-struct Events(Mutex<Vec<String>>);
+struct Events {
+    failures: Mutex<Vec<String>>,
+    issued: Mutex<Vec<&'static str>>,
+}
 
 impl IdentityObserver for Events {
     fn event(&self, event: &IdentityEvent) {
-        if let IdentityEvent::Failed { error, .. } = event {
-            self.0.lock().expect("not poisoned").push(error.clone());
+        match event {
+            IdentityEvent::Failed { error, .. } => {
+                self.failures.lock().expect("not poisoned").push(error.clone());
+            }
+            IdentityEvent::Issued { how, .. } => self.issued.lock().expect("not poisoned").push(how),
+            _ => {}
         }
     }
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        #[allow(clippy::disallowed_methods, reason = "the test's time starts now")]
-        let clock = ManualClock::new(SystemTime::now());
-        let free = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let address = free.local_addr().expect("an address");
-        let mut world = Self { dir, clock, address, running: None, events: Arc::default() };
-        world.run(free).await;
-        world
+        let issuer = harness::World::with(|config| config.svid_ttl = Some(TTL)).await;
+        let clock = issuer.clock.clone();
+        Self { issuer, clock, events: Arc::default() }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.issuer.temp.path()
     }
 
     /// A world in which `/orders` is registered and has a token.
@@ -74,69 +66,16 @@ impl World {
     }
 
     pub(crate) fn now(&self) -> SystemTime {
-        use avouch_identity::spiffe::clock::Clock as _;
+        use avouch_time::clock::Clock as _;
         self.clock.now()
     }
 
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("run").join("admin.sock")
-    }
-
-    async fn run(&mut self, listener: TcpListener) {
-        let settings = format!(
-            "trust_domain = \"{DOMAIN}\"\ndata_dir = {:?}\nadmin_socket = {:?}\nsvid_ttl = \"{}s\"\n",
-            self.dir.path().join("issuer"),
-            self.socket(),
-            TTL.as_secs()
-        );
-        let settings: avouch_issuer::config::IssuerSettings = toml::from_str(&settings).expect("settings");
-        let config = avouch_issuer::config::IssuerConfig::try_from(settings).expect("a configuration");
-        let issuer = self.started(&config).await;
-        let admin = issuer.bind_admin().await.expect("the administration socket");
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            let administering = issuer.serve_admin(admin, stopped.clone().cancelled_owned());
-            let serving = issuer.serve_workloads(listener, stopped);
-            let (served, administered) = tokio::join!(serving, administering);
-            served.expect("serving");
-            administered.expect("administering");
-        });
-        self.running = Some(Running { stop, task });
-    }
-
-    /// Starts an issuer once the last one has let go of its data.
-    async fn started(&self, config: &avouch_issuer::config::IssuerConfig) -> Issuer {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-        loop {
-            match Issuer::start(config, self.clock.shared()).await {
-                Ok(issuer) => return issuer,
-                Err(StartError::DataDir(PrivateDirError::InUse { .. })) => {
-                    assert!(tokio::time::Instant::now() < deadline, "the data directory stays in use");
-                }
-                Err(error) => panic!("{error:?}"),
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
     pub(crate) async fn stop_issuer(&mut self) {
-        let running = self.running.take().expect("a running issuer");
-        running.stop.cancel();
-        running.task.await.expect("the issuer's task");
+        self.issuer.stop().await;
     }
 
     pub(crate) async fn start_issuer(&mut self) {
-        // While nobody listened, a connection of somebody else may have been given the port.
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-        let listener = loop {
-            match TcpListener::bind(self.address).await {
-                Ok(listener) => break listener,
-                Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        self.run(listener).await;
+        self.issuer.start().await;
     }
 
     /// Lets time pass with everything switched off.
@@ -146,29 +85,17 @@ impl World {
         self.start_issuer().await;
     }
 
-    async fn admin(&self) -> AdminClient<Channel> {
-        let socket = self.socket();
-        let connect = tower::service_fn(move |_: http::Uri| {
-            let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://issuer");
-        AdminClient::new(endpoint.connect_with_connector(connect).await.expect("the issuer's socket"))
-    }
-
     pub(crate) async fn register(&self, path: &str) {
-        let entry = Entry { spiffe_id: id(path).to_string(), ..Entry::default() };
-        self.admin().await.create_entry(CreateEntryRequest { entry: Some(entry) }).await.expect("an entry");
+        self.issuer.entry(id(path).as_str()).await;
     }
 
     pub(crate) async fn delete(&self, path: &str) {
         let request = DeleteEntryRequest { spiffe_id: id(path).to_string() };
-        self.admin().await.delete_entry(request).await.expect("deleted");
+        self.issuer.admin().await.delete_entry(request).await.expect("deleted");
     }
 
     pub(crate) async fn token(&self, path: &str) -> String {
-        let request = CreateTokenRequest { spiffe_id: id(path).to_string(), ttl: None };
-        self.admin().await.create_token(request).await.expect("a token").into_inner().token
+        harness::token_text(&mut self.issuer.admin().await, id(path).as_str()).await
     }
 
     pub(crate) async fn write_token(&self, path: &str) {
@@ -177,7 +104,7 @@ impl World {
     }
 
     fn token_file(&self) -> PathBuf {
-        self.dir.path().join("token")
+        self.directory().join("token")
     }
 
     pub(crate) fn put_token(&self, token: &str) {
@@ -190,11 +117,11 @@ impl World {
 
     fn config(&self, token: bool) -> IdentityConfig {
         IdentityConfig::Issuer(IssuerConfig {
-            address: self.address.to_string(),
+            address: self.issuer.address.to_string(),
             join_token_file: token.then(|| self.token_file()),
-            state_dir: Some(self.dir.path().join("workload")),
+            state_dir: Some(self.directory().join("workload")),
             addresses: Vec::new(),
-            timeout_ms: 2_000,
+            timeout: Duration::from_secs(2),
         })
     }
 
@@ -228,7 +155,7 @@ impl World {
     }
 
     pub(crate) fn state_file(&self, name: &str) -> PathBuf {
-        self.dir.path().join("workload").join(name)
+        self.directory().join("workload").join(name)
     }
 
     /// Leaves what a crash leaves between the issuer's answer and the workload's disk.
@@ -244,7 +171,7 @@ impl World {
 
     pub(crate) async fn forget_everything(&self) {
         self.released().await;
-        std::fs::remove_dir_all(self.dir.path().join("workload")).expect("removed");
+        std::fs::remove_dir_all(self.directory().join("workload")).expect("removed");
     }
 
     pub(crate) async fn spoil(&self, name: &str) {
@@ -253,19 +180,20 @@ impl World {
     }
 
     pub(crate) fn failures(&self) -> usize {
-        self.events.0.lock().expect("not poisoned").len()
+        self.events.failures.lock().expect("not poisoned").len()
     }
 
     pub(crate) fn last_failure(&self) -> String {
-        self.events.0.lock().expect("not poisoned").last().cloned().unwrap_or_default()
+        self.events.failures.lock().expect("not poisoned").last().cloned().unwrap_or_default()
+    }
+
+    /// How each SVID so far was had.
+    pub(crate) fn issued(&self) -> Vec<&'static str> {
+        self.events.issued.lock().expect("not poisoned").clone()
     }
 
     pub(crate) async fn wait_for(&self, condition: impl Fn(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-        while !condition(self) {
-            assert!(tokio::time::Instant::now() < deadline, "the condition never held");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        avouch_testkit::wait::until("the condition", || condition(self)).await;
     }
 
     /// Waits for another SVID than the one with `serial`.
@@ -273,6 +201,10 @@ impl World {
         let mut states = identity.subscribe();
         let changed = states.wait_for(|state| state.svid.leaf().serial() != serial);
         let state = tokio::time::timeout(Duration::from_secs(20), changed).await;
-        state.expect("a renewal in time").expect("a live source").svid.clone()
+        state
+            .unwrap_or_else(|_| panic!("no renewal in time: {}", self.last_failure()))
+            .expect("a live source")
+            .svid
+            .clone()
     }
 }

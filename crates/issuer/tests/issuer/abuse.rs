@@ -1,19 +1,21 @@
-//! Enrolment attempts by the hundred thousand: they cost the issuer little, spend nothing, fill nothing, and the
+//! Enrolment attempts and recoveries begun by the hundred thousand: they cost the issuer little, spend nothing, fill nothing, and the
 //! workloads it knows go on renewing.
 
 use crate::harness::{Held, ORDERS, World, csr, eventually};
 use avouch_api::issuer::v1::RenewRequest;
 use avouch_attacker::floods::{Peer, frames, machine};
 use avouch_attacker::tls::{self, Approach};
-use avouch_issuer::store::IssuanceFilter;
+use avouch_issuer::store::{CertificateFilter, Page};
+use avouch_testkit::log::Log;
 use rcgen::KeyPair;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 const ENROLL: &str = "/avouch.issuer.v1.Issuer/Enroll";
+const BEGIN_RECOVERY: &str = "/avouch.issuer.v1.Issuer/BeginRecovery";
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 /// `EnrollRequest` with a token of 43 characters that nobody gave out, and no CSR: protobuf field 1, a string.
@@ -21,12 +23,15 @@ fn attempt() -> Vec<u8> {
     [&[0x0a, 43][..], &[b'A'; 43]].concat()
 }
 
-/// Forty connections a second, 2,500 attempts on each, most of which the issuer no longer reads: the pace of
+/// Forty connections a second, 2,500 attempts on each, every other one for a nonce of a recovery, most of which the issuer no longer reads: the pace of
 /// a flood that does not take the machine's cores itself, which it shares with the issuer here.
 fn flood(target: SocketAddr, sent: &Arc<AtomicU64>) -> JoinSet<()> {
     let mut floods = JoinSet::new();
-    let attempts: Arc<Vec<u8>> =
-        Arc::new((0..2_500).flat_map(|call| frames::call(2 * call + 1, ENROLL, &attempt())).collect());
+    let call = |stream| match stream % 4 {
+        1 => frames::call(stream, ENROLL, &attempt()),
+        _ => frames::call(stream, BEGIN_RECOVERY, &[]),
+    };
+    let attempts = Arc::new(frames::each(2_500, call));
     for _ in 0..4 {
         let (sent, attempts) = (Arc::clone(sent), Arc::clone(&attempts));
         floods.spawn(async move {
@@ -80,8 +85,10 @@ async fn enrolment_attempts_by_the_hundred_thousand_spend_nothing_and_stop_no_re
     let held = world.enroll(&token).await.unwrap();
     let window = Duration::from_millis(120);
     renewals(&world, &held, window).await;
-    let issued =
-        async || world.issuer().store().issuances(IssuanceFilter::default()).await.unwrap().len() as u64;
+    let issued = async || {
+        world.issuer().store().certificates(CertificateFilter::default(), Page::all()).await.unwrap().len()
+            as u64
+    };
     let (before, memory) = (issued().await, machine::resident_kib());
 
     // Renewals are counted per time that other processes left to this one, idle time included; while they are too few,
@@ -119,26 +126,9 @@ async fn enrolment_attempts_by_the_hundred_thousand_spend_nothing_and_stop_no_re
     world.enroll(&token).await.unwrap();
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_flood_of_attempts_is_a_bounded_number_of_lines_and_hides_nobody_elses() {
-    let log = Captured::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::of_thread();
     let world = World::new().await;
     let mut answered = 0;
     while answered < 400 {
@@ -148,7 +138,7 @@ async fn a_flood_of_attempts_is_a_bounded_number_of_lines_and_hides_nobody_elses
         answered += 16;
     }
     world.connect(None).await.enroll("x", vec![]).await.unwrap_err();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     let lines = |from: &str, reason: &str| {
         let of = |line: &&str| {
             line.contains("certificate refused") && line.contains(from) && line.contains(reason)

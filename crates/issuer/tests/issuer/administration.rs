@@ -21,7 +21,7 @@ async fn entries_are_registered_listed_shown_and_removed() {
     let made = admin.create_entry(orders).await.unwrap().into_inner().entry.unwrap();
     assert!(made.created_at.is_some());
     admin.create_entry(entry("spiffe://market.example/ledger")).await.unwrap();
-    let listed = admin.list_entries(ListEntriesRequest {}).await.unwrap().into_inner().entries;
+    let listed = admin.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner().entries;
     assert_eq!(
         listed.iter().map(|e| e.spiffe_id.as_str()).collect::<Vec<_>>(),
         ["spiffe://market.example/ledger", ORDERS]
@@ -73,13 +73,18 @@ async fn the_inventory_shows_owner_origin_and_when_it_was_last_seen() {
     let mut raw = world.connect(Some(&held)).await;
     raw.renew(crate::harness::csr(&rcgen::KeyPair::generate().unwrap(), &[])).await.unwrap();
     let mut admin = world.admin().await;
-    let of_orders = ListCertificatesRequest { include_expired: false, spiffe_id: ORDERS.to_owned() };
+    let of_orders = ListCertificatesRequest {
+        include_expired: false,
+        spiffe_id: ORDERS.to_owned(),
+        ..Default::default()
+    };
     let rows = admin.list_certificates(of_orders.clone()).await.unwrap().into_inner().certificates;
     let origins: Vec<_> = rows.iter().map(|row| row.origin.as_str()).collect();
     assert!(origins.contains(&"enroll") && origins.contains(&"renew"), "{origins:?}");
     let enrolled = rows.iter().find(|row| row.serial == held.serial()).unwrap();
     assert!(enrolled.last_seen.is_some());
-    let everybody = ListCertificatesRequest { include_expired: true, spiffe_id: String::new() };
+    let everybody =
+        ListCertificatesRequest { include_expired: true, spiffe_id: String::new(), ..Default::default() };
     let rows = admin.list_certificates(everybody).await.unwrap().into_inner().certificates;
     assert!(rows.iter().any(|row| row.origin == "self"));
     world.clock.advance(Duration::from_secs(60));
@@ -107,7 +112,8 @@ async fn the_administration_is_not_served_to_the_network_nor_workloads_on_the_so
     let held = world.enroll(&world.invited(ORDERS).await).await.unwrap();
     for held in [None, Some(&held)] {
         let channel = world.connect(held).await.into_channel();
-        let refused = AdminClient::new(channel).list_entries(ListEntriesRequest {}).await.unwrap_err();
+        let refused =
+            AdminClient::new(channel).list_entries(ListEntriesRequest::default()).await.unwrap_err();
         assert!(matches!(refused.code(), Code::Unauthenticated | Code::PermissionDenied), "{refused}");
     }
     let channel = crate::harness::admin_channel(&world.config.admin_socket).await;
@@ -128,7 +134,7 @@ async fn the_administration_works_when_every_certificate_has_expired() {
     // What repairs must not need what has to be repaired: it is let in by the socket, not by a certificate.
     let mut admin = world.admin().await;
     admin.create_entry(entry("spiffe://market.example/ledger")).await.unwrap();
-    let listed = admin.list_entries(ListEntriesRequest {}).await.unwrap().into_inner().entries;
+    let listed = admin.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner().entries;
     assert_eq!(listed.len(), 2);
     world.token("spiffe://market.example/ledger").await;
     admin.delete_entry(DeleteEntryRequest { spiffe_id: ORDERS.to_owned() }).await.unwrap();
@@ -179,7 +185,7 @@ async fn what_is_no_grpc_call_runs_no_rpc_over_the_socket_nor_over_the_network()
         world
             .admin()
             .await
-            .list_entries(ListEntriesRequest {})
+            .list_entries(ListEntriesRequest::default())
             .await
             .unwrap()
             .into_inner()
@@ -188,6 +194,72 @@ async fn what_is_no_grpc_call_runs_no_rpc_over_the_socket_nor_over_the_network()
     );
     let socket = tokio::net::UnixStream::connect(&world.config.admin_socket).await.unwrap();
     assert_eq!(status_of(socket, "POST", CREATE, "application/grpc", &message).await, 200);
-    let listed = world.admin().await.list_entries(ListEntriesRequest {}).await.unwrap();
+    let listed = world.admin().await.list_entries(ListEntriesRequest::default()).await.unwrap();
     assert_eq!(listed.into_inner().entries.len(), 1, "the same request, but for its type, is a call");
+}
+
+#[tokio::test]
+async fn lists_come_in_pages_and_whole_where_no_size_is_asked_for() {
+    let world = World::new().await;
+    let mut admin = world.admin().await;
+    let ids: Vec<String> = (0..25).map(|n| format!("spiffe://market.example/s{n:02}")).collect();
+    for id in &ids {
+        admin.create_entry(entry(id)).await.unwrap();
+    }
+    let whole = admin.list_entries(ListEntriesRequest::default()).await.unwrap().into_inner();
+    assert_eq!((whole.entries.len(), whole.next_page_token.as_str()), (25, ""));
+
+    let mut listed = Vec::new();
+    let mut page_token = String::new();
+    let sizes = loop {
+        let request = ListEntriesRequest { page_size: 10, page_token };
+        let page = admin.list_entries(request).await.unwrap().into_inner();
+        listed.push(page.entries.len());
+        // A new identity before the page's last one and the removal of that one do not move what follows.
+        if listed.len() == 1 {
+            admin.create_entry(entry("spiffe://market.example/a")).await.unwrap();
+            admin.delete_entry(DeleteEntryRequest { spiffe_id: ids[9].clone() }).await.unwrap();
+            assert_eq!(page.entries[9].spiffe_id, ids[9]);
+        } else {
+            assert_eq!(page.entries[0].spiffe_id, ids[10 * (listed.len() - 1)]);
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break listed;
+        }
+    };
+    assert_eq!(sizes, [10, 10, 5]);
+}
+
+#[tokio::test]
+async fn a_page_token_that_is_of_no_page_of_the_list_is_refused() {
+    let world = World::new().await;
+    let mut raw = world.connect(Some(&world.enroll(&world.invited(ORDERS).await).await.unwrap())).await;
+    raw.renew(crate::harness::csr(&rcgen::KeyPair::generate().unwrap(), &[])).await.unwrap();
+    let mut admin = world.admin().await;
+    let of_orders = |page_token: &str| ListCertificatesRequest {
+        spiffe_id: ORDERS.to_owned(),
+        page_size: 1,
+        page_token: page_token.to_owned(),
+        ..Default::default()
+    };
+    let first = admin.list_certificates(of_orders("")).await.unwrap().into_inner();
+    let token = first.next_page_token;
+    let second = admin.list_certificates(of_orders(&token)).await.unwrap().into_inner();
+    assert!(first.certificates[0].serial > second.certificates[0].serial);
+    assert_eq!((second.certificates.len(), second.next_page_token.as_str()), (1, ""));
+
+    let everybody = ListCertificatesRequest { spiffe_id: String::new(), ..of_orders(&token) };
+    let also_expired = ListCertificatesRequest { include_expired: true, ..of_orders(&token) };
+    for request in [everybody, also_expired, of_orders("garbage"), of_orders(&token[1..])] {
+        let refused = admin.list_certificates(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains("page_token is not"), "{}", refused.message());
+    }
+    let elsewhere = ListEntriesRequest { page_size: 1, page_token: token.clone() };
+    assert_eq!(admin.list_entries(elsewhere).await.unwrap_err().code(), Code::InvalidArgument);
+    let elsewhere = ListWorkloadsRequest { page_size: 1, page_token: token };
+    assert_eq!(admin.list_workloads(elsewhere).await.unwrap_err().code(), Code::InvalidArgument);
+    let negative = ListEntriesRequest { page_size: -1, page_token: String::new() };
+    assert_eq!(admin.list_entries(negative).await.unwrap_err().code(), Code::InvalidArgument);
 }

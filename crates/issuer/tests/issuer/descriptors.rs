@@ -3,8 +3,8 @@
 
 use crate::harness::{ORDERS, World, eventually};
 use avouch_attacker::floods::sockets::HalfOpen;
-use avouch_issuer::store::{IssuanceFilter, Origin};
-use avouch_service::{Boot, Flags, Launch};
+use avouch_issuer::store::{CertificateFilter, Origin, Page};
+use avouch_service::{Boot, Flags, LaunchOptions};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,8 +47,8 @@ async fn a_workload_in_a_process_of_its_own() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = Some(DESCRIPTORS);
     setrlimit(Resource::Nofile, limit).unwrap();
-    let flags = Flags { config: Some(PathBuf::from(config)), ..Flags::default() };
-    let launch = Launch { flags, ..Launch::default() };
+    let flags = Flags { config: vec![PathBuf::from(config)], ..Flags::default() };
+    let launch = LaunchOptions { flags, ..LaunchOptions::default() };
     let app = Boot::new("orders", &[], &launch).await.unwrap().start().await.unwrap();
     app.serve(Routes::default()).await.unwrap();
 }
@@ -59,8 +59,9 @@ async fn renewed(world: &World, before: &[String]) -> bool {
 }
 
 async fn serials(world: &World) -> Vec<String> {
-    let filter = IssuanceFilter { spiffe_id: Some(ORDERS.parse().unwrap()), ..IssuanceFilter::default() };
-    let found = world.issuer().store().issuances(filter).await.unwrap();
+    let filter =
+        CertificateFilter { spiffe_id: Some(ORDERS.parse().unwrap()), ..CertificateFilter::default() };
+    let found = world.issuer().store().certificates(filter, Page::all()).await.unwrap();
     found.into_iter().filter(|row| row.origin != Origin::Enroll).map(|row| row.serial).collect()
 }
 

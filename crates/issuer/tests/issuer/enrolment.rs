@@ -4,10 +4,10 @@ use crate::harness::{ORDERS, World, csr, reason};
 use avouch_api::admin::v1::{CreateEntryRequest, CreateTokenRequest, Entry};
 use avouch_api::issuer::v1::EnrollRequest;
 use avouch_issuer::config::RateLimitSettings;
-use avouch_issuer::store::{IssuanceFilter, Origin};
+use avouch_issuer::store::{CertificateFilter, Origin, Page};
 use avouch_spiffe::Reason;
-use avouch_spiffe::clock::Clock;
 use avouch_spiffe::x509::Authority;
+use avouch_time::clock::Clock;
 use rcgen::KeyPair;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ async fn a_workload_gets_its_chain_and_the_bundle_and_is_on_record() {
     assert_eq!(token.root_pins(), [root.sha256()]);
     assert!(svid.issuer_time.is_some());
 
-    let rows = world.issuer().store().issuances(IssuanceFilter::default()).await.unwrap();
+    let rows = world.issuer().store().certificates(CertificateFilter::default(), Page::all()).await.unwrap();
     let row = rows.iter().find(|row| row.serial == leaf.serial()).unwrap();
     assert_eq!((row.origin, row.spiffe_id.as_str()), (Origin::Enroll, ORDERS));
 }

@@ -12,9 +12,9 @@ use avouch_files::PrivateDirError;
 use avouch_identity::recovery_message;
 use avouch_issuer::config::{IssuerConfig, RateLimitSettings};
 use avouch_issuer::{Issuer, StartError};
-use avouch_spiffe::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use avouch_spiffe::x509::Leaf;
 use avouch_spiffe::{JoinToken, Reason};
+use avouch_time::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair, SigningKey};
 use rustls::ClientConfig;
@@ -22,7 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,17 +30,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub(crate) const ORDERS: &str = "spiffe://market.example/orders";
 
-/// Waits for a condition, for ten seconds at most.
-pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what} did not happen in time");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+pub(crate) use avouch_testkit::wait::eventually;
 
 /// An issuer's place, and the issuer while it runs.
 pub(crate) struct World {
@@ -49,8 +39,12 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     shared_clock: SharedClock,
     pub(crate) address: SocketAddr,
+    host: Host,
     running: Option<Running>,
 }
+
+/// What a process makes of its issuer.
+type Host = Box<dyn Fn(Issuer) -> Issuer + Send + Sync>;
 
 struct Running {
     issuer: Issuer,
@@ -67,19 +61,27 @@ impl World {
     pub(crate) async fn with(configure: impl FnOnce(&mut IssuerConfig)) -> Self {
         let clock = ManualClock::new(SystemClock.now());
         let shared = clock.shared();
-        Self::with_clock(configure, clock, shared).await
+        Self::with_clock(configure, clock, shared, Box::new(|issuer| issuer)).await
+    }
+
+    /// In a process that makes this of the issuer.
+    pub(crate) async fn hosted(host: impl Fn(Issuer) -> Issuer + Send + Sync + 'static) -> Self {
+        let clock = ManualClock::new(SystemClock.now());
+        let shared = clock.shared();
+        Self::with_clock(|_| {}, clock, shared, Box::new(host)).await
     }
 
     /// With the clock of the system, for tests of what happens by itself.
     pub(crate) async fn in_real_time(configure: impl FnOnce(&mut IssuerConfig)) -> Self {
         let clock = ManualClock::new(SystemClock.now());
-        Self::with_clock(configure, clock, Arc::new(SystemClock)).await
+        Self::with_clock(configure, clock, Arc::new(SystemClock), Box::new(|issuer| issuer)).await
     }
 
     async fn with_clock(
         configure: impl FnOnce(&mut IssuerConfig),
         clock: ManualClock,
         shared_clock: SharedClock,
+        host: Host,
     ) -> Self {
         let temp = tempfile::Builder::new().prefix("avi").tempdir().unwrap();
         let mut config = IssuerConfig {
@@ -94,7 +96,7 @@ impl World {
         };
         configure(&mut config);
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut world = Self { temp, config, clock, shared_clock, address, running: None };
+        let mut world = Self { temp, config, clock, shared_clock, address, host, running: None };
         world.start().await;
         world
     }
@@ -115,7 +117,11 @@ impl World {
                 Err(error) => panic!("{}", avouch_text::with_causes(&error)),
             }
         };
-        let listener = TcpListener::bind(self.address).await.unwrap();
+        let issuer = (self.host)(issuer);
+        // While nobody listened, a connection of somebody else may have been given the port.
+        let listener =
+            eventually("listening at the same address", async || TcpListener::bind(self.address).await.ok())
+                .await;
         self.address = listener.local_addr().unwrap();
         let admin = issuer.bind_admin().await.unwrap();
         let stop = CancellationToken::new();
@@ -224,8 +230,13 @@ pub(crate) async fn admin_channel(socket: &Path) -> Channel {
 }
 
 pub(crate) async fn token(admin: &mut AdminClient<Channel>, id: &str) -> JoinToken {
+    token_text(admin, id).await.parse().unwrap()
+}
+
+/// Makes a join token, as the administrator sees it.
+pub(crate) async fn token_text(admin: &mut AdminClient<Channel>, id: &str) -> String {
     let request = CreateTokenRequest { spiffe_id: id.to_owned(), ttl: None };
-    admin.create_token(request).await.unwrap().into_inner().token.parse().unwrap()
+    admin.create_token(request).await.unwrap().into_inner().token
 }
 
 /// A key and the certificates issued for it.

@@ -3,6 +3,7 @@
 use crate::harness::{World, admin, connect, csr, eventually, token};
 use avouch_api::admin::v1::{CreateEntryRequest, Entry, ListCertificatesRequest};
 use avouch_spiffe::x509::Leaf;
+use avouch_testkit::program::alone;
 use rcgen::KeyPair;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,8 +26,7 @@ impl Process {
     async fn start(place: &Path) -> Self {
         let (socket, address_file) = (place.join("run/admin.sock"), place.join("address.json"));
         let _ = std::fs::remove_file(&address_file);
-        let child = Command::new(env!("CARGO_BIN_EXE_avouch-issuer"))
-            .env_clear()
+        let child = Command::from(alone(env!("CARGO_BIN_EXE_avouch-issuer"), place))
             .env("AVOUCH_SERVICE__LISTEN", "127.0.0.1:0")
             .env("AVOUCH_SERVICE__ADDRESS_FILE", &address_file)
             .env("AVOUCH_HEALTH__LISTEN", "127.0.0.1:0")
@@ -99,7 +99,8 @@ async fn however_often_it_is_killed_every_certificate_a_workload_holds_is_on_rec
         }
     }
     let process = Process::start(temp.path()).await;
-    let everything = ListCertificatesRequest { include_expired: true, spiffe_id: String::new() };
+    let everything =
+        ListCertificatesRequest { include_expired: true, spiffe_id: String::new(), ..Default::default() };
     let rows = admin(&process.socket).await.list_certificates(everything).await.unwrap().into_inner();
     let on_record: BTreeSet<_> = rows.certificates.into_iter().map(|row| row.serial).collect();
     let held = held.lock().unwrap();
@@ -148,8 +149,7 @@ async fn bad_settings_stop_the_start_with_the_exit_code_of_bad_usage() {
     let temp = tempfile::tempdir().unwrap();
     let world = World::new().await;
     let run = async |name: &str, value: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_avouch-issuer"))
-            .env_clear()
+        let output = Command::from(alone(env!("CARGO_BIN_EXE_avouch-issuer"), temp.path()))
             .env("AVOUCH_ISSUER__TRUST_DOMAIN", "market.example")
             .env("AVOUCH_ISSUER__DATA_DIR", temp.path().join("data"))
             .env("AVOUCH_ISSUER__ADMIN_SOCKET", temp.path().join("s/admin.sock"))

@@ -8,7 +8,6 @@
     reason = "tests and their helpers"
 )]
 
-mod about;
 mod abuse;
 mod administration;
 mod descriptors;
@@ -19,4 +18,5 @@ mod killed;
 mod recovery;
 mod renewal;
 mod restart;
+mod status;
 mod trust;

@@ -3,11 +3,18 @@
 use crate::harness::{Held, ORDERS, World, csr, reason};
 use avouch_api::admin::v1::{CreateEntryRequest, DeleteEntryRequest, Entry};
 use avouch_api::issuer::v1::RecoverRequest;
+use avouch_attacker::floods::Peer;
+use avouch_attacker::tls::{self, Approach};
 use avouch_issuer::store::Origin;
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Leaf;
 use rcgen::KeyPair;
-use std::time::Duration;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+const BEGIN: &str = "/avouch.issuer.v1.Issuer/BeginRecovery";
 
 /// A workload that was away until its certificate had expired.
 async fn away() -> (World, Held) {
@@ -24,7 +31,7 @@ async fn whoever_still_has_the_key_gets_a_fresh_certificate() {
     let leaf = Leaf::parse(&svid.chain[0]).unwrap();
     assert_eq!(leaf.spiffe_id().as_str(), ORDERS);
     assert!(leaf.not_after() > held.leaf().not_after());
-    let row = world.issuer().store().issuance(leaf.serial()).await.unwrap().unwrap();
+    let row = world.issuer().store().certificate(leaf.serial()).await.unwrap().unwrap();
     assert_eq!(row.origin, Origin::Recover);
 }
 
@@ -91,6 +98,67 @@ async fn nonces_are_used_up_by_failures_too_and_are_few() {
     }
     assert_eq!(reason(raw.nonce().await), Some(Reason::RateLimited));
     assert!(world.connect(None).await.nonce().await.is_ok(), "others are not affected");
+}
+
+#[tokio::test]
+async fn a_connection_with_an_identity_has_no_more_nonces_than_one_without() {
+    let world = World::new().await;
+    let held = world.enroll(&world.invited(ORDERS).await).await.unwrap();
+    let mut raw = world.connect(Some(&held)).await;
+    for _ in 0..4 {
+        raw.nonce().await.unwrap();
+    }
+    assert_eq!(reason(raw.nonce().await), Some(Reason::RateLimited));
+}
+
+#[tokio::test]
+async fn a_nonce_ends_with_its_connection() {
+    let (world, held) = away().await;
+    let nonce = world.connect(None).await.nonce().await.unwrap();
+    let mut later = world.connect(None).await;
+    let request = later.recovery(&held, &held.key, nonce);
+    assert_eq!(reason(later.recover(request).await), Some(Reason::CertSignatureInvalid));
+}
+
+/// Begins as many recoveries as a connection may, from `network`, and keeps the connection.
+async fn stranger(world: &World, network: IpAddr) -> Peer {
+    let tcp = tls::socket(world.address, Some(network)).await.unwrap();
+    let mut peer = Peer::start(tls::handshake(tcp, Approach::showing(None)).await.unwrap()).await;
+    peer.calls(BEGIN, &[], 4, 4, Duration::ZERO).await;
+    // Two frames with headers an answer: a refusal would be one.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while peer.seen().headers < 8 {
+        assert!(Instant::now() < deadline && !peer.seen().ended, "a recovery is refused: {:?}", peer.seen());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    peer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_recoveries_that_strangers_begin_keep_no_workload_from_its_own() {
+    let (world, held) = away().await;
+    let world = Arc::new(world);
+    let mut strangers = JoinSet::new();
+    // Each network stays below its rate: 48 connections of four calls, four of which connections stay. 8,448 recoveries.
+    for network in 2..46 {
+        let world = Arc::clone(&world);
+        let network = IpAddr::from([127, 0, 0, network]);
+        strangers.spawn(async move {
+            for _ in 0..44 {
+                drop(stranger(&world, network).await);
+            }
+            let mut staying = Vec::new();
+            for _ in 0..4 {
+                staying.push(stranger(&world, network).await);
+            }
+            staying
+        });
+    }
+    // Meanwhile, and when all of them have begun.
+    world.connect(None).await.recover_honestly(&held).await.unwrap();
+    let staying: Vec<Peer> = strangers.join_all().await.into_iter().flatten().collect();
+    world.connect(None).await.recover_honestly(&held).await.unwrap();
+    drop(staying);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::harness::{ORDERS, World, csr, eventually, reason};
 use avouch_api::admin::v1::DeleteEntryRequest;
-use avouch_issuer::store::Origin;
+use avouch_issuer::store::{CertificateFilter, CertificateRecord, Origin, Page};
 use avouch_spiffe::Reason;
 use avouch_spiffe::x509::Leaf;
 use rcgen::KeyPair;
@@ -20,9 +20,9 @@ async fn the_identity_comes_from_the_connection_and_the_key_from_the_request() {
     let leaf = Leaf::parse(&svid.chain[0]).unwrap();
     assert_eq!(leaf.spiffe_id().as_str(), ORDERS);
     assert_ne!(leaf.spki_der(), held.leaf().spki_der());
-    let row = world.issuer().store().issuance(leaf.serial()).await.unwrap().unwrap();
+    let row = world.issuer().store().certificate(leaf.serial()).await.unwrap().unwrap();
     assert_eq!(row.origin, Origin::Renew);
-    let presented = world.issuer().store().issuance(&held.serial()).await.unwrap().unwrap();
+    let presented = world.issuer().store().certificate(&held.serial()).await.unwrap().unwrap();
     assert!(presented.last_seen.is_some());
 }
 
@@ -54,6 +54,41 @@ async fn an_expired_certificate_does_not_connect() {
         Ok(mut raw) => raw.renew(request()).await.is_err(),
     };
     assert!(refused);
+}
+
+#[tokio::test]
+async fn a_connection_from_before_the_certificate_ended_renews_nothing_and_recovery_goes_on() {
+    let world = World::new().await;
+    let held = world.enroll(&world.invited(ORDERS).await).await.unwrap();
+    let mut raw = world.connect(Some(&held)).await;
+    raw.renew(request()).await.unwrap();
+    world.until(held.leaf().not_after() + Duration::from_secs(2)).await;
+    let issued = async || {
+        let filter = CertificateFilter::default();
+        let of_orders = |row: &CertificateRecord| row.spiffe_id.as_str() == ORDERS;
+        world
+            .issuer()
+            .store()
+            .certificates(filter, Page::all())
+            .await
+            .unwrap()
+            .into_iter()
+            .filter(of_orders)
+            .count()
+    };
+    let before = issued().await;
+    // The issuer says so, or has closed the connection by now.
+    let refused = raw.renew(request()).await.unwrap_err();
+    let said = avouch_identity::reason(&refused);
+    assert!(matches!(said, Some(Reason::CertExpired) | None), "{refused:?}");
+    assert_eq!(issued().await, before, "a certificate was issued to one that has ended");
+    world.connect(None).await.recover_honestly(&held).await.unwrap();
+    // Nor does such a connection help past the window.
+    world.until(held.leaf().not_after() + Duration::from_secs(3_602)).await;
+    raw.renew(request()).await.unwrap_err();
+    let refused = world.connect(None).await.recover_honestly(&held).await;
+    assert_eq!(reason(refused), Some(Reason::RecoveryWindowOver));
+    assert_eq!(issued().await, before + 1);
 }
 
 #[tokio::test]
@@ -92,7 +127,7 @@ async fn own_certificate_and_signing_authority_are_renewed_before_they_end() {
     let first = world.issuer().identity().snapshot().svid.clone();
     let signing = first.chain()[1].clone();
     tokio::time::timeout(Duration::from_secs(5), own.changed()).await.expect("own certificate").unwrap();
-    assert!(first.not_after() > avouch_spiffe::clock::system().now(), "renewed while the old one holds");
+    assert!(first.not_after() > avouch_time::clock::system().now(), "renewed while the old one holds");
 
     let token = world.invited(ORDERS).await;
     let key = KeyPair::generate().unwrap().serialize_pem();

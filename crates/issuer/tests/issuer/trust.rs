@@ -62,14 +62,14 @@ async fn acknowledgements_are_recorded_by_identity_and_address_and_never_ahead_o
     watching.acknowledge(77, "orders.market.example:7001").await;
     watching.acknowledge(1, "nonsense").await;
     let acks = eventually("two acknowledgements", async || {
-        let acks = world.issuer().store().acknowledgements().await.unwrap();
+        let acks = world.issuer().store().acknowledgements(avouch_issuer::store::Page::all()).await.unwrap();
         (acks.len() == 2 && acks.iter().all(|ack| ack.sequence == 1)).then_some(acks)
     })
     .await;
     let addresses: Vec<_> = acks.iter().map(|TrustAck { addresses, .. }| addresses.join(",")).collect();
     assert_eq!(addresses, ["orders.market.example:7001", ""]);
     assert!(acks.iter().all(|ack| ack.spiffe_id.as_str() == ORDERS));
-    let row = world.issuer().store().issuance(&held.serial()).await.unwrap().unwrap();
+    let row = world.issuer().store().certificate(&held.serial()).await.unwrap().unwrap();
     assert!(row.last_seen.is_some());
 }
 

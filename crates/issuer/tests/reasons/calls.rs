@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use avouch_attacker::certificates::Workshop;
-use avouch_authz::layer::{AuthzLayer, DecisionObserver, Refusal};
+use avouch_authz::layer::{AuthzLayer, DecisionObserver, DeniedCall};
 use avouch_authz::{Denial, Methods, Policy, PolicyHandle};
 use avouch_identity::{Identity, IdentityFilter, reason};
 use avouch_spiffe::Reason;
@@ -104,7 +104,7 @@ pub(crate) const ROWS: &[Row] = &[
 pub(crate) struct Decisions(Mutex<Vec<(String, Denial)>>);
 
 impl DecisionObserver for Decisions {
-    fn denied(&self, refusal: &Refusal<'_>, _: &http::Extensions) {
+    fn denied(&self, refusal: &DeniedCall<'_>, _: &http::Extensions) {
         self.0.lock().unwrap().push((refusal.decision_id.to_string(), refusal.denial.clone()));
     }
 }
@@ -133,7 +133,7 @@ impl Deciding {
     pub(crate) async fn trusting(foreign: Option<&Workshop>, policy: Option<&str>) -> Self {
         let methods = Methods::new(&[&avouch_api::CONTRACT]).unwrap();
         let handle = match policy {
-            Some(text) => PolicyHandle::fixed(Policy::parse(POLICY_NAME, text, &methods).unwrap()),
+            Some(text) => PolicyHandle::fixed(Policy::load(POLICY_NAME, text, &methods).unwrap()),
             None => PolicyHandle::pending("/nowhere/policy.toml", methods),
         };
         let decisions = Arc::new(Decisions::default());
@@ -209,7 +209,7 @@ async fn check(row: &Row) {
     need.sort_unstable();
     assert_eq!((need.as_slice(), have), (row.need, row.have), "{row:?}: {denial}");
     assert_eq!(denial.peer(), (!row.caller.is_empty()).then(|| id(row.caller)).as_ref());
-    let place = denial.place().map(ToString::to_string).unwrap_or_default();
+    let place = denial.location().map(ToString::to_string).unwrap_or_default();
     assert!(place.ends_with(row.place), "{row:?}: {place}");
 }
 

@@ -43,7 +43,7 @@ fn found<'a>(text: &str, words: &[&'a str]) -> Vec<&'a str> {
 /// Where the policy says so, and what else it says.
 fn of_the_policy() -> Vec<String> {
     let methods = Methods::new(&[&avouch_api::CONTRACT]).unwrap();
-    let version = Policy::parse(POLICY_NAME, POLICY, &methods).unwrap().version().to_owned();
+    let version = Policy::load(POLICY_NAME, POLICY, &methods).unwrap().version().to_owned();
     let others = [
         "the-policy",
         "/etc/",

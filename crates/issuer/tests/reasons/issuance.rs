@@ -8,7 +8,7 @@ use avouch_api::admin::v1::DeleteEntryRequest;
 use avouch_identity::reason;
 use avouch_issuer::config::RateLimitSettings;
 use avouch_spiffe::Reason;
-use avouch_spiffe::clock::Clock;
+use avouch_time::clock::Clock;
 use rcgen::KeyPair;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -137,7 +137,7 @@ async fn no_store() -> Status {
         .map(|entry| entry.unwrap().path())
         .find(|path| std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3")))
         .expect("a database");
-    let other = rusqlite::Connection::open(database).unwrap();
+    let other = avouch_sqlite::rusqlite::Connection::open(database).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let status = world.enroll(&token).await.map(|_| ()).unwrap_err();
     other.execute_batch("ROLLBACK").unwrap();

@@ -15,8 +15,8 @@ use avouch_identity::{
     ConnectionEnd, ConnectionObserver, ConnectionRecord, Identity, IdentityFilter, Publisher, Server,
     ServerOptions, Snapshot, Svid,
 };
-use avouch_spiffe::clock::{Clock, SystemClock};
 use avouch_spiffe::{Bundle, BundleSet, SpiffeId};
+use avouch_time::clock::{Clock, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ impl Place {
     ) -> Self
     where
         S: tower::Service<
-                http::Request<hyper::body::Incoming>,
+                http::Request<avouch_identity::RequestBody>,
                 Response = http::Response<R>,
                 Error = Infallible,
                 Future: Send,
@@ -123,7 +123,7 @@ impl Place {
     ) -> Self
     where
         S: tower::Service<
-                http::Request<hyper::body::Incoming>,
+                http::Request<avouch_identity::RequestBody>,
                 Response = http::Response<R>,
                 Error = Infallible,
                 Future: Send,
@@ -170,7 +170,7 @@ pub(crate) async fn attempt(
     let channel = client
         .channel(&format!("https://{address}"), id(expect))
         .connect_timeout(connect_timeout)
-        .patience(Duration::from_secs(1))
+        .ready_timeout(Duration::from_secs(1))
         .build()
         .unwrap();
     let call = IssuerClient::new(channel).begin_recovery(BeginRecoveryRequest {}).await;
@@ -243,7 +243,7 @@ pub(crate) fn forged(workshop: &Workshop, name: &str) -> Credentials {
 #[derive(Clone, Debug)]
 pub(crate) struct Silent;
 
-impl tower::Service<http::Request<hyper::body::Incoming>> for Silent {
+impl tower::Service<http::Request<avouch_identity::RequestBody>> for Silent {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -252,7 +252,7 @@ impl tower::Service<http::Request<hyper::body::Incoming>> for Silent {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: http::Request<hyper::body::Incoming>) -> Self::Future {
+    fn call(&mut self, _: http::Request<avouch_identity::RequestBody>) -> Self::Future {
         let answer = http::Response::builder().header("content-type", "application/grpc");
         Box::pin(std::future::ready(Ok(answer.body(Body::new(Endless)).unwrap())))
     }

@@ -94,11 +94,11 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         reason: Reason::HandshakeLimit,
-        situation: "no room",
-        options: |options| options.max_connections = 0,
-        produce: |place| Box::pin(silent(place)),
+        situation: "no room for another handshake",
+        options: |options| options.max_handshakes = 1,
+        produce: |place| Box::pin(pushed_out(place)),
         seen: END,
-        record: &["0 connections are open"],
+        record: &["of 1 handshakes under way the oldest of the network with most made room for another"],
     },
     Row {
         reason: Reason::ConnectionRetiring,
@@ -151,6 +151,13 @@ async fn ended(mut tcp: TcpStream) -> Seen {
 
 async fn silent(place: Arc<Place>) -> Seen {
     ended(TcpStream::connect(place.address).await.unwrap()).await
+}
+
+async fn pushed_out(place: Arc<Place>) -> Seen {
+    let first = TcpStream::connect(place.address).await.unwrap();
+    // Accepted after it, so it takes its place if nobody else has.
+    let _second = TcpStream::connect(place.address).await.unwrap();
+    ended(first).await
 }
 
 async fn scanner(place: Arc<Place>) -> Seen {

@@ -3,36 +3,36 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a text is not an ID.
+/// The reason why a text is not a valid ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// No text at all.
+    /// The text is empty.
     #[error("{what} is empty")]
     Empty {
-        /// Which kind of ID.
+        /// The kind of ID.
         what: &'static str,
     },
-    /// More than the grammar allows.
+    /// The text is too long.
     #[error("{what} is longer than {max} characters")]
     TooLong {
-        /// Which kind of ID.
+        /// The kind of ID.
         what: &'static str,
-        /// The most that is allowed.
+        /// The most characters.
         max: usize,
     },
     /// The first character is '-'.
     #[error("{what} begins with '-'")]
     BadStart {
-        /// Which kind of ID.
+        /// The kind of ID.
         what: &'static str,
     },
-    /// Something else than letters of the right case, digits and '-'.
+    /// A character other than letters of the right case, digits and '-'.
     #[error("{what} has a character other than {allowed}")]
     BadCharacter {
-        /// Which kind of ID.
+        /// The kind of ID.
         what: &'static str,
-        /// What it may have, in words.
+        /// The allowed characters, in words.
         allowed: &'static str,
     },
 }
@@ -91,7 +91,7 @@ macro_rules! id {
 }
 
 id! {
-    /// A client's ID of an order: what makes a repeated request harmless.
+    /// A client's ID of an order, which is also the idempotency key of the requests about it.
     OrderId, "the order ID", 64, u8::is_ascii_lowercase, "a-z, 0-9 and '-'"
 }
 id! {

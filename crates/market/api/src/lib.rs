@@ -1,9 +1,11 @@
 //! Generated code and contract of the market's protos (`proto/market`), and the vocabulary that all of its services
-//! share: IDs, money, and when to try a call again.
+//! share: IDs, money, limits, and when to try a call again.
 //!
-//! The services speak in these types inside and in the generated ones at their borders. Nothing here does I/O.
+//! The services use these types internally, and convert to and from the generated ones at their gRPC boundary. Nothing
+//! here does I/O.
 
 pub mod ids;
+pub mod limits;
 pub mod money;
 pub mod retry;
 
@@ -22,7 +24,7 @@ macro_rules! package {
 }
 
 package! {
-    /// Takes orders and brings each to its end.
+    /// Accepts orders and drives each to a final state.
     orders, "market.orders.v1"
 }
 package! {
@@ -34,15 +36,15 @@ package! {
     payments, "market.payments.v1"
 }
 package! {
-    /// The book: append-only, double entry.
+    /// The ledger: append-only, double-entry bookkeeping.
     ledger, "market.ledger.v1"
 }
 package! {
-    /// What the book says, for auditors.
+    /// Totals of the ledger, for auditors.
     reports, "market.reports.v1"
 }
 package! {
-    /// The front door's rules, and its calls over gRPC.
+    /// The storefront's RPCs and their access rules, which its HTTPS ingress enforces too.
     storefront, "market.storefront.v1"
 }
 

@@ -1,4 +1,5 @@
-//! Money: an integer of the currency's smallest unit. No float touches it, and no sum wraps.
+//! Amounts of money, as integers of the currency's smallest unit. No floating point is used, and all arithmetic is
+//! checked for overflow.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,7 +24,7 @@ pub enum Currency {
 }
 
 impl Currency {
-    /// All of them.
+    /// All currencies.
     pub const ALL: [Self; 4] = [Self::Eur, Self::Gbp, Self::Jpy, Self::Usd];
 
     /// The ISO 4217 code.
@@ -52,23 +53,23 @@ impl fmt::Display for Currency {
     }
 }
 
-/// Why something is not an amount of money.
+/// The reason why something is not a valid amount of money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MoneyError {
-    /// Not one of [`Currency::ALL`].
+    /// The currency is not one of [`Currency::ALL`].
     #[error("the currency is not one of EUR, GBP, JPY, USD")]
     UnknownCurrency,
     /// The field is not set.
     #[error("the amount is missing")]
     Missing,
-    /// Zero or less where a price or a charge is asked for.
+    /// The amount is zero or negative where a price or a charge must be positive.
     #[error("the amount is not positive")]
     NotPositive,
-    /// Beyond [`Money::MAX_MINOR_UNITS`], or 64 bits.
+    /// The amount is beyond [`Money::MAX_MINOR_UNITS`], or does not fit 64 bits.
     #[error("the amount is too large")]
     TooLarge,
-    /// Two amounts of different currencies do not add up.
+    /// The two amounts to be added are of different currencies.
     #[error("the amounts are of different currencies")]
     MixedCurrencies,
 }
@@ -78,7 +79,7 @@ pub enum MoneyError {
 pub struct Money {
     /// The currency.
     pub currency: Currency,
-    /// In its smallest unit.
+    /// The amount in the currency's smallest unit.
     pub minor_units: i64,
 }
 
@@ -86,7 +87,7 @@ impl Money {
     /// The most that one price, charge or entry may be, so that sums over millions of them fit 64 bits.
     pub const MAX_MINOR_UNITS: i64 = 1_000_000_000_000;
 
-    /// From a message's field.
+    /// The amount in a message's field.
     ///
     /// # Errors
     /// [`MoneyError::Missing`], [`MoneyError::UnknownCurrency`], [`MoneyError::TooLarge`].
@@ -104,7 +105,7 @@ impl Money {
         if fits { Ok(self) } else { Err(MoneyError::TooLarge) }
     }
 
-    /// This amount, if it is more than nothing.
+    /// This amount, if it is positive.
     ///
     /// # Errors
     /// [`MoneyError::NotPositive`].
@@ -124,7 +125,7 @@ impl Money {
         Ok(Self { minor_units: sum, ..self })
     }
 
-    /// So many times this amount.
+    /// This amount multiplied by `count`.
     ///
     /// # Errors
     /// [`MoneyError::TooLarge`].

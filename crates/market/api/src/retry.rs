@@ -1,6 +1,6 @@
 //! When to try a call again, and how long to wait before it.
 //!
-//! Only for calls that are idempotent at the other end: an answer that was lost may stand for work that was done.
+//! Only for calls that are idempotent on the server: when a response is lost, the request may have been carried out.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -20,20 +20,20 @@ pub fn is_retryable(status: &Status) -> bool {
     )
 }
 
-/// Waiting times that double from `base` to `max`.
+/// Delays that double from `base` to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Before the second attempt.
+    /// The delay before the second attempt.
     pub base: Duration,
-    /// Never more than this.
+    /// The longest delay.
     pub max: Duration,
 }
 
 impl Backoff {
-    /// How long to wait after `failures` failed attempts in a row (1 after the first).
+    /// The delay after `failures` failed attempts in a row (1 after the first): between half and all of the doubled time.
     ///
-    /// Between half and all of the doubled time. Where in that range is a hash of `key` and `failures`, so that those who
-    /// failed together do not come back together.
+    /// The jitter is a hash of `key` and `failures`, so that callers that failed at the same time do not retry at the
+    /// same time.
     #[must_use]
     pub fn delay(&self, failures: u32, key: &str) -> Duration {
         let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);

@@ -16,7 +16,7 @@ fn demo(file: &str) -> PathBuf {
 fn policy() -> Policy {
     let methods = Methods::new(&[&market_api::CONTRACT, avouch_records::contract()]).unwrap();
     let text = std::fs::read_to_string(demo("policy.toml")).unwrap();
-    Policy::parse("policy.toml", &text, &methods).unwrap()
+    Policy::load("policy.toml", &text, &methods).unwrap()
 }
 
 fn table() -> String {

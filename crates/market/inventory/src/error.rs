@@ -1,29 +1,29 @@
-//! Everything that goes wrong here, and the one place that turns it into a gRPC status.
+//! The errors of this service, and their one conversion to a gRPC status.
 
+use avouch_sqlite::StoreError;
 use market_api::ids::IdError;
-use market_store::StoreError;
 use tonic::Status;
 
-/// What the inventory refuses, or fails at.
+/// An error of the inventory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InventoryError {
-    /// An ID is not one.
+    /// An ID is invalid.
     #[error(transparent)]
     Id(#[from] IdError),
     /// No lines, or too many.
-    #[error("an order has 1 to {} lines", crate::lines::MAX_LINES)]
+    #[error("an order has 1 to {} lines", market_api::limits::MAX_LINES)]
     LineCount,
-    /// Nothing, or too much, of an article.
-    #[error("a line has 1 to {} pieces", crate::lines::MAX_QUANTITY)]
+    /// A quantity of zero, or too large.
+    #[error("a line has 1 to {} pieces", market_api::limits::MAX_QUANTITY)]
     Quantity,
     /// The same order was reserved with other lines before.
     #[error("the order was reserved with other lines")]
     OtherLines,
-    /// The reservation was given back: it cannot be held or committed any more.
+    /// The reservation was released: it cannot be held or committed any more.
     #[error("the reservation was released")]
     Released,
-    /// The goods are gone: nothing can be given back.
+    /// The reservation was committed: it cannot be released any more.
     #[error("the reservation was committed")]
     Committed,
     /// Nothing is held for the order.
@@ -37,8 +37,8 @@ pub enum InventoryError {
     Store(#[from] StoreError),
 }
 
-impl From<market_store::rusqlite::Error> for InventoryError {
-    fn from(error: market_store::rusqlite::Error) -> Self {
+impl From<avouch_sqlite::rusqlite::Error> for InventoryError {
+    fn from(error: avouch_sqlite::rusqlite::Error) -> Self {
         Self::Store(error.into())
     }
 }

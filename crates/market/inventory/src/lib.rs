@@ -1,9 +1,10 @@
 //! The market's inventory: stock per article, and what is held for which order.
 //!
-//! Every call is idempotent by order ID, and every answer is durable. Stock is never negative and never held twice;
-//! the database's own checks say so too. A reservation that ended, or was refused, stays ended: a delayed copy of a
-//! request changes nothing.
+//! Every call is idempotent by order ID, and every answer is durable. Stock is never negative and never held twice; the
+//! database's own checks enforce this too. A reservation that was committed, released or refused stays so: a delayed
+//! duplicate of a request changes nothing.
 
+mod answers;
 mod error;
 mod lines;
 mod process;
@@ -13,10 +14,11 @@ mod settings;
 mod stock;
 mod store;
 
+pub use answers::{ReservationOutcome, StockLevel};
 pub use error::InventoryError;
 pub use lines::Lines;
 pub use process::{check, run};
 pub use seed::{Article, Seed, SeedError};
 pub use service::Service;
 pub use settings::Settings;
-pub use stock::{Inventory, Level, Outcome};
+pub use stock::Inventory;

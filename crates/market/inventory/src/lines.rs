@@ -1,28 +1,24 @@
-//! What an order wants held: articles and quantities, checked and added up.
+//! The lines of a reservation: articles and quantities, checked and added up.
 
 use std::collections::BTreeMap;
 
 use market_api::ids::Sku;
 use market_api::inventory::v1::Line;
+use market_api::limits::{MAX_LINES, MAX_QUANTITY};
 
 use crate::InventoryError;
 
-/// The most lines of one order.
-pub(crate) const MAX_LINES: usize = 50;
-/// The most pieces of one line.
-pub(crate) const MAX_QUANTITY: u32 = 1000;
-
-/// At least one article, each once, each with a quantity of 1 or more.
+/// The lines of a reservation: at least one article, each once, each with a quantity of 1 or more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lines(BTreeMap<Sku, u32>);
 
 impl Lines {
-    /// Articles and quantities in the order of their IDs.
+    /// The articles and quantities, in the order of the articles' IDs.
     pub fn iter(&self) -> impl Iterator<Item = (&Sku, u32)> {
         self.0.iter().map(|(sku, quantity)| (sku, *quantity))
     }
 
-    /// From rows of the store, which were checked when they were written.
+    /// The lines of rows of the store, which were checked when they were written.
     pub(crate) fn from_rows(rows: BTreeMap<Sku, u32>) -> Self {
         Self(rows)
     }

@@ -1,4 +1,4 @@
-//! The process: from a booted shell to a served inventory.
+//! The inventory process: validates its configuration, opens the store and serves the gRPC service.
 
 use avouch_service::{App, BootError, BoxError, Config, NoFlags};
 use market_api::inventory::v1::inventory_server::InventoryServer;
@@ -6,10 +6,10 @@ use tonic::service::Routes;
 
 use crate::{Inventory, Seed, Service, Settings};
 
-/// Refuses what [`run`] could not use of the configuration. Starts nothing.
+/// Validates the configuration that [`run`] uses, without starting anything.
 ///
 /// # Errors
-/// The first thing that cannot be used.
+/// The first setting that cannot be used.
 pub fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
     settings(config).map(|_| ())
 }
@@ -24,7 +24,7 @@ fn settings(config: &Config) -> Result<(Settings, Seed), BootError> {
 /// Serves the inventory until the process is asked to stop.
 ///
 /// # Errors
-/// What keeps it from starting, or the listener from going on.
+/// An error that prevents the start or ends the listener.
 pub async fn run(app: App) -> Result<(), BoxError> {
     let (settings, seed) = settings(app.config())?;
     let inventory = Inventory::open(&settings.database, seed).await?;

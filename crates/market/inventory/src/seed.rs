@@ -1,4 +1,4 @@
-//! The file that names the articles and what of them is there at the very first start.
+//! The stock file: the articles, and how much of each is there at the first start.
 //!
 //! ```toml
 //! [[article]]
@@ -7,7 +7,7 @@
 //! reorder = { below = 100, quantity = 400 }   # optional
 //! ```
 //!
-//! Refuses an article that is named twice, and numbers beyond what the store can hold.
+//! It refuses an article that is named twice, and numbers beyond what the store can hold.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,70 +15,70 @@ use std::path::{Path, PathBuf};
 use market_api::ids::{IdError, Sku};
 use serde::Deserialize;
 
-/// Some hundred thousand articles.
+/// The largest stock file in bytes: room for some hundred thousand articles.
 const LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Why a stock file is refused.
+/// The reason why a stock file is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeedError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It is not what [`Seed`] describes.
+    /// The file does not have the form of the module's documentation.
     #[error("the stock file is malformed in line {line}: {why}")]
     Syntax {
-        /// From 1.
+        /// The line, from 1.
         line: usize,
         /// What is wrong, without the text of the line.
         why: String,
     },
-    /// An article's ID is none.
+    /// An article's ID is invalid.
     #[error("article {position}: {source}")]
     Sku {
-        /// Which article of the file, from 1.
+        /// The article's position in the file, from 1.
         position: usize,
-        /// What is wrong with it.
+        /// The cause.
         source: IdError,
     },
-    /// An article is there twice.
-    #[error("{0} is there twice")]
+    /// An article is listed twice.
+    #[error("{0} is listed twice")]
     Duplicate(Sku),
-    /// Reordering nothing would go on for ever.
+    /// The reorder quantity is zero, so the reorder would be repeated for ever.
     #[error("{0} is reordered in quantities of zero")]
     EmptyReorder(Sku),
 }
 
-/// When and how much of an article the supplier sends. Deliveries arrive at once: suppliers are not simulated.
+/// The reordering of an article. Deliveries arrive at once: suppliers are not simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reorder {
-    /// As soon as fewer pieces than this are in the warehouse.
+    /// An order goes out as soon as fewer pieces than this are in the warehouse.
     pub below: u32,
-    /// This many are delivered.
+    /// The number of pieces that are delivered.
     pub quantity: u32,
 }
 
 /// One article.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Article {
-    /// Its ID.
+    /// The article's ID.
     pub sku: Sku,
     /// Pieces in the warehouse at the first start.
     pub on_hand: u32,
-    /// Absent: what is sold is gone.
+    /// The reordering; `None`: the article is not reordered.
     pub reorder: Option<Reorder>,
 }
 
 /// All articles of a stock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// In the file's order, no two of the same ID.
+    /// The articles in the file's order, no two with the same ID.
     pub articles: Vec<Article>,
 }
 

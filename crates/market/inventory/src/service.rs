@@ -1,4 +1,4 @@
-//! The gRPC face: parses requests, asks the inventory, answers. Who may call is settled before a request gets here.
+//! The gRPC service: parses requests, asks the inventory, answers. Authorization has happened before a request gets here.
 
 use market_api::ids::OrderId;
 use market_api::inventory::v1::{
@@ -7,9 +7,9 @@ use market_api::inventory::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Inventory, InventoryError, Lines, Outcome};
+use crate::{Inventory, InventoryError, Lines, ReservationOutcome};
 
-/// Serves an [`Inventory`].
+/// Serves an [`Inventory`] over gRPC.
 #[derive(Clone, Debug)]
 pub struct Service {
     inventory: Inventory,
@@ -35,9 +35,9 @@ impl inventory_server::Inventory for Service {
         let lines = Lines::try_from(request.lines.as_slice())?;
         let outcome = self.inventory.reserve(order_id(&request.order_id)?, lines).await?;
         let (outcome, short_sku) = match outcome {
-            Outcome::Held => (ReserveOutcome::Held, String::new()),
-            Outcome::OutOfStock(sku) => (ReserveOutcome::OutOfStock, sku.to_string()),
-            Outcome::UnknownSku(sku) => (ReserveOutcome::UnknownSku, sku.to_string()),
+            ReservationOutcome::Held => (ReserveOutcome::Held, String::new()),
+            ReservationOutcome::OutOfStock(sku) => (ReserveOutcome::OutOfStock, sku.to_string()),
+            ReservationOutcome::UnknownSku(sku) => (ReserveOutcome::UnknownSku, sku.to_string()),
         };
         tracing::Span::current().record("outcome", outcome.as_str_name());
         Ok(Response::new(ReserveResponse { outcome: outcome.into(), short_sku }))

@@ -1,4 +1,4 @@
-//! What the `[inventory]` section of the configuration holds.
+//! The `[inventory]` section of the configuration.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The SQLite file; made if absent.
+    /// The SQLite file; created if absent.
     pub database: PathBuf,
-    /// The articles and their first stock, see [`Seed`](crate::Seed). Articles the database has are left alone.
+    /// The stock file, see [`Seed`](crate::Seed). Articles that the database has already are left as they are.
     pub stock: PathBuf,
 }

@@ -33,7 +33,7 @@ impl Shop {
         Inventory::open(&folder.path().join("inventory.db"), Seed::parse(STOCK).unwrap()).await.unwrap()
     }
 
-    /// As after a crash: the same file, nothing else.
+    /// Keeps the database file and no other state, as a crash does.
     async fn reopen(&mut self) {
         self.inventory = Self::at(&self.folder).await;
     }
@@ -43,7 +43,11 @@ impl Shop {
         (level.on_hand, level.held)
     }
 
-    async fn reserve(&self, order: &str, lines: &[(&str, u32)]) -> Result<Outcome, InventoryError> {
+    async fn reserve(
+        &self,
+        order: &str,
+        lines: &[(&str, u32)],
+    ) -> Result<ReservationOutcome, InventoryError> {
         self.inventory.reserve(id(order), wanted(lines)).await
     }
 }
@@ -58,14 +62,14 @@ fn wanted(lines: &[(&str, u32)]) -> Lines {
     Lines::try_from(lines.as_slice()).unwrap()
 }
 
-fn out_of(sku: &str) -> Outcome {
-    Outcome::OutOfStock(sku.parse().unwrap())
+fn out_of(sku: &str) -> ReservationOutcome {
+    ReservationOutcome::OutOfStock(sku.parse().unwrap())
 }
 
 #[tokio::test]
 async fn a_reservation_is_held_then_committed_out_of_stock() {
     let shop = Shop::open().await;
-    assert_eq!(shop.reserve("o-1", &[("BOOK", 4), ("LAMP", 1)]).await.unwrap(), Outcome::Held);
+    assert_eq!(shop.reserve("o-1", &[("BOOK", 4), ("LAMP", 1)]).await.unwrap(), ReservationOutcome::Held);
     assert_eq!((shop.level("BOOK").await, shop.level("LAMP").await), ((10, 4), (3, 1)));
     shop.inventory.commit(id("o-1")).await.unwrap();
     assert_eq!((shop.level("BOOK").await, shop.level("LAMP").await), ((6, 0), (2, 0)));
@@ -78,7 +82,7 @@ async fn a_released_reservation_is_free_again() {
     assert_eq!(shop.reserve("o-2", &[("LAMP", 1)]).await.unwrap(), out_of("LAMP"));
     shop.inventory.release(id("o-1")).await.unwrap();
     assert_eq!(shop.level("LAMP").await, (3, 0));
-    assert_eq!(shop.reserve("o-3", &[("LAMP", 3)]).await.unwrap(), Outcome::Held);
+    assert_eq!(shop.reserve("o-3", &[("LAMP", 3)]).await.unwrap(), ReservationOutcome::Held);
 }
 
 #[tokio::test]
@@ -92,7 +96,7 @@ async fn an_order_that_is_short_of_one_article_holds_nothing_of_the_others() {
 async fn an_unknown_article_is_named() {
     let shop = Shop::open().await;
     let outcome = shop.reserve("o-1", &[("BOOK", 1), ("NONE", 1)]).await.unwrap();
-    assert_eq!(outcome, Outcome::UnknownSku("NONE".parse().unwrap()));
+    assert_eq!(outcome, ReservationOutcome::UnknownSku("NONE".parse().unwrap()));
     assert!(matches!(shop.inventory.level("NONE".parse().unwrap()).await, Err(InventoryError::UnknownSku)));
 }
 
@@ -100,7 +104,7 @@ async fn an_unknown_article_is_named() {
 async fn repeated_requests_change_nothing_more() {
     let mut shop = Shop::open().await;
     for _ in 0..3 {
-        assert_eq!(shop.reserve("o-1", &[("BOOK", 4)]).await.unwrap(), Outcome::Held);
+        assert_eq!(shop.reserve("o-1", &[("BOOK", 4)]).await.unwrap(), ReservationOutcome::Held);
         shop.reopen().await;
     }
     assert_eq!(shop.level("BOOK").await, (10, 4));
@@ -109,8 +113,8 @@ async fn repeated_requests_change_nothing_more() {
         shop.reopen().await;
     }
     assert_eq!(shop.level("BOOK").await, (6, 0));
-    // A copy of the first request that was on its way all the time.
-    assert_eq!(shop.reserve("o-1", &[("BOOK", 4)]).await.unwrap(), Outcome::Held);
+    // A duplicate of the first request that was delayed until now.
+    assert_eq!(shop.reserve("o-1", &[("BOOK", 4)]).await.unwrap(), ReservationOutcome::Held);
     assert_eq!(shop.level("BOOK").await, (6, 0));
 }
 
@@ -163,7 +167,7 @@ async fn what_was_never_held_cannot_be_committed() {
     assert!(matches!(shop.inventory.commit(id("o-1")).await, Err(InventoryError::NotHeld)));
     shop.reserve("o-2", &[("LAMP", 4)]).await.unwrap();
     assert!(matches!(shop.inventory.commit(id("o-2")).await, Err(InventoryError::NotHeld)));
-    // Giving back a refused one is harmless.
+    // Releasing a refused reservation changes nothing.
     shop.inventory.release(id("o-2")).await.unwrap();
     assert_eq!(shop.level("LAMP").await, (3, 0));
 }
@@ -196,7 +200,7 @@ async fn many_at_once_never_sell_more_than_there_is() {
             let shop = Arc::clone(&shop);
             tokio::spawn(async move {
                 let order = format!("o-{n}");
-                if shop.reserve(&order, &[("BOOK", 1)]).await.unwrap() != Outcome::Held {
+                if shop.reserve(&order, &[("BOOK", 1)]).await.unwrap() != ReservationOutcome::Held {
                     return 0_u32;
                 }
                 shop.inventory.commit(id(&order)).await.unwrap();

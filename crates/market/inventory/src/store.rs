@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use avouch_sqlite::StoreError;
+use avouch_sqlite::rusqlite::{Connection, OptionalExtension as _};
 use market_api::ids::{OrderId, Sku};
-use market_store::StoreError;
-use market_store::rusqlite::{Connection, OptionalExtension as _};
 
-use crate::seed::Seed;
-use crate::stock::{Level, Outcome};
-use crate::{InventoryError, Lines};
+use crate::{InventoryError, Lines, ReservationOutcome, Seed, StockLevel};
 
-/// The schema, script by script.
+/// The migration scripts of the schema, in order.
 pub(crate) const MIGRATIONS: &[&str] = &["
     CREATE TABLE stock (
         sku TEXT PRIMARY KEY,
@@ -32,7 +30,7 @@ pub(crate) const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
 "];
 
-/// What is known of an order.
+/// The reservation of an order.
 struct Reservation {
     state: String,
     short_sku: Option<String>,
@@ -50,15 +48,19 @@ pub(crate) fn add_missing(c: &Connection, seed: &Seed) -> Result<(), StoreError>
     Ok(())
 }
 
-pub(crate) fn reserve(c: &Connection, order: &OrderId, lines: &Lines) -> Result<Outcome, InventoryError> {
+pub(crate) fn reserve(
+    c: &Connection,
+    order: &OrderId,
+    lines: &Lines,
+) -> Result<ReservationOutcome, InventoryError> {
     if let Some(earlier) = find(c, order)? {
         return repeat(c, order, lines, &earlier);
     }
-    let outcome = first_shortage(c, lines)?.unwrap_or(Outcome::Held);
+    let outcome = first_shortage(c, lines)?.unwrap_or(ReservationOutcome::Held);
     let (state, short_sku) = match &outcome {
-        Outcome::Held => ("held", None),
-        Outcome::OutOfStock(sku) => ("out-of-stock", Some(sku.as_str())),
-        Outcome::UnknownSku(sku) => ("unknown-sku", Some(sku.as_str())),
+        ReservationOutcome::Held => ("held", None),
+        ReservationOutcome::OutOfStock(sku) => ("out-of-stock", Some(sku.as_str())),
+        ReservationOutcome::UnknownSku(sku) => ("unknown-sku", Some(sku.as_str())),
     };
     c.prepare_cached("INSERT INTO reservation (order_id, state, short_sku) VALUES (?1, ?2, ?3)")?
         .execute((order.as_str(), state, short_sku))?;
@@ -67,7 +69,7 @@ pub(crate) fn reserve(c: &Connection, order: &OrderId, lines: &Lines) -> Result<
     for (sku, quantity) in lines.iter() {
         insert.execute((order.as_str(), sku.as_str(), quantity))?;
     }
-    if outcome == Outcome::Held {
+    if outcome == ReservationOutcome::Held {
         let mut hold = c.prepare_cached("UPDATE stock SET held = held + ?2 WHERE sku = ?1")?;
         for (sku, quantity) in lines.iter() {
             hold.execute((sku.as_str(), quantity))?;
@@ -82,7 +84,7 @@ fn repeat(
     order: &OrderId,
     lines: &Lines,
     earlier: &Reservation,
-) -> Result<Outcome, InventoryError> {
+) -> Result<ReservationOutcome, InventoryError> {
     if earlier.state == "released" {
         return Err(InventoryError::Released);
     }
@@ -92,10 +94,10 @@ fn repeat(
     let short =
         || -> Result<Sku, InventoryError> { parse_sku(earlier.short_sku.as_deref().unwrap_or_default()) };
     match earlier.state.as_str() {
-        // A late copy of a request whose goods are gone already: they were held.
-        "held" | "committed" => Ok(Outcome::Held),
-        "out-of-stock" => Ok(Outcome::OutOfStock(short()?)),
-        "unknown-sku" => Ok(Outcome::UnknownSku(short()?)),
+        // Committed: a late duplicate of a request whose pieces were held and have left the stock since.
+        "held" | "committed" => Ok(ReservationOutcome::Held),
+        "out-of-stock" => Ok(ReservationOutcome::OutOfStock(short()?)),
+        "unknown-sku" => Ok(ReservationOutcome::UnknownSku(short()?)),
         _ => Err(StoreError::Corrupt("reservation state").into()),
     }
 }
@@ -139,16 +141,16 @@ pub(crate) fn commit(c: &Connection, order: &OrderId) -> Result<(), InventoryErr
     set_state(c, order, "committed")
 }
 
-pub(crate) fn level(c: &Connection, sku: &Sku) -> Result<Level, InventoryError> {
+pub(crate) fn level(c: &Connection, sku: &Sku) -> Result<StockLevel, InventoryError> {
     find_level(c, sku)?.ok_or(InventoryError::UnknownSku)
 }
 
-fn first_shortage(c: &Connection, lines: &Lines) -> Result<Option<Outcome>, InventoryError> {
+fn first_shortage(c: &Connection, lines: &Lines) -> Result<Option<ReservationOutcome>, InventoryError> {
     for (sku, quantity) in lines.iter() {
         match find_level(c, sku)? {
-            None => return Ok(Some(Outcome::UnknownSku(sku.clone()))),
+            None => return Ok(Some(ReservationOutcome::UnknownSku(sku.clone()))),
             Some(level) if level.on_hand.saturating_sub(level.held) < u64::from(quantity) => {
-                return Ok(Some(Outcome::OutOfStock(sku.clone())));
+                return Ok(Some(ReservationOutcome::OutOfStock(sku.clone())));
             }
             Some(_) => {}
         }
@@ -156,13 +158,14 @@ fn first_shortage(c: &Connection, lines: &Lines) -> Result<Option<Outcome>, Inve
     Ok(None)
 }
 
-fn find_level(c: &Connection, sku: &Sku) -> Result<Option<Level>, InventoryError> {
+fn find_level(c: &Connection, sku: &Sku) -> Result<Option<StockLevel>, InventoryError> {
     let row = c
         .prepare_cached("SELECT on_hand, held FROM stock WHERE sku = ?1")?
         .query_row([sku.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     let unsigned = |n: i64| u64::try_from(n).map_err(|_negative| StoreError::Corrupt("stock level"));
-    row.map(|(on_hand, held)| Ok(Level { on_hand: unsigned(on_hand)?, held: unsigned(held)? })).transpose()
+    row.map(|(on_hand, held)| Ok(StockLevel { on_hand: unsigned(on_hand)?, held: unsigned(held)? }))
+        .transpose()
 }
 
 fn find(c: &Connection, order: &OrderId) -> Result<Option<Reservation>, InventoryError> {

@@ -1,12 +1,12 @@
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use avouch_spiffe::clock::ManualClock;
-use market_store::rusqlite;
+use avouch_sqlite::rusqlite;
+use avouch_time::clock::ManualClock;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::Entry;
 use crate::tail::{self, TailEnd};
+use crate::{CurrencyTotal, Entry};
 
 struct Office {
     folder: tempfile::TempDir,
@@ -24,12 +24,12 @@ impl Office {
         Self { folder, book }
     }
 
-    /// As after a crash: the same file, nothing else.
+    /// Keeps the database file and no other state, as a crash does.
     async fn reopen(&mut self) {
         self.book = Book::open(&self.folder.path().join("ledger.db"), clock()).await.unwrap();
     }
 
-    /// A connection past the service, as somebody with the file in hand has it.
+    /// A direct SQLite connection that bypasses the service, as anybody with access to the file can open.
     fn raw(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.folder.path().join("ledger.db")).unwrap()
     }
@@ -65,7 +65,7 @@ async fn collect(mut tail: tail::Tail, count: usize) -> Vec<u64> {
 async fn postings_are_numbered_without_gaps_and_read_back_as_they_were() {
     let mut office = Office::open().await;
     office.sell("p-1", "c-1", 500).await.unwrap();
-    // A refused one takes no number.
+    // A refused posting uses no sequence number.
     assert!(office.sell("p-1", "c-1", 501).await.is_err());
     office.sell("p-2", "c-2", 300).await.unwrap();
     office.reopen().await;
@@ -197,7 +197,7 @@ async fn following_across_restarts_sees_each_posting_once() {
         for n in 0..3 {
             office.sell(&format!("p-{round}-{n}"), "c-1", 1).await.unwrap();
         }
-        // Two of the three, then the stream and the service die.
+        // Two of the three postings arrive before the stream and the service end.
         let cursor = seen.last().copied().unwrap_or(0);
         let tail = tail::follow(office.book.clone(), cursor, false, CancellationToken::new());
         seen.extend(collect(tail, 2).await);
@@ -233,7 +233,7 @@ async fn a_posting_whose_caller_went_away_reaches_the_follower_and_its_cursor_is
     let tail = tail::follow(office.book.clone(), 0, false, CancellationToken::new());
     let following = tokio::spawn(collect(tail, 1));
     {
-        // Polled once, it has handed its job to the store; then the call is cancelled.
+        // After one poll its job is in the store's queue; then the call is cancelled.
         let post = office.sell("p-1", "c-1", 1);
         let mut post = std::pin::pin!(post);
         let once = std::future::poll_fn(|context| std::task::Poll::Ready(post.as_mut().poll(context)));

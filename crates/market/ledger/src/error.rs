@@ -1,48 +1,45 @@
-//! Everything that goes wrong here, and the one place that turns it into a gRPC status.
+//! The errors of this service, and their one conversion to a gRPC status.
 
 use avouch_spiffe::Reason;
+use avouch_sqlite::StoreError;
 use market_api::ids::IdError;
 use market_api::money::{Currency, MoneyError};
-use market_store::StoreError;
 use tonic::Status;
 
-use crate::tail::TailEnd;
+use crate::limits::{MAX_DESCRIPTION, MAX_ENTRIES};
 
-/// What the ledger refuses, or fails at.
+/// An error of the ledger.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// An ID is not one.
+    /// An ID is invalid.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// An amount is not one.
+    /// An amount is invalid.
     #[error(transparent)]
     Money(#[from] MoneyError),
     /// An account's name breaks the grammar.
     #[error("an account is segments of a-z, 0-9 and '-', joined by '/'")]
     Account,
     /// A description is too long, or has control characters.
-    #[error(
-        "a description has at most {} characters, none of them a control character",
-        crate::posting::MAX_DESCRIPTION
-    )]
+    #[error("a description has at most {MAX_DESCRIPTION} characters, none of them a control character")]
     Description,
     /// The request holds no posting.
     #[error("the posting is missing")]
     NoPosting,
     /// Fewer than two entries, or too many.
-    #[error("a posting has 2 to {} entries", crate::posting::MAX_ENTRIES)]
+    #[error("a posting has 2 to {MAX_ENTRIES} entries")]
     EntryCount,
-    /// An entry that moves nothing.
+    /// An entry of zero.
     #[error("an entry is never zero")]
     ZeroEntry,
     /// Debits and credits differ.
     #[error("the entries in {0} do not add up to zero")]
     Unbalanced(Currency),
-    /// The posting's ID stands for something else already.
+    /// The posting's ID was used for another posting.
     #[error("the posting ID was used with other content")]
     OtherContent,
-    /// Nobody is known to have sent the request.
+    /// The request came without a verified peer.
     #[error("the connection has no verified peer")]
     NoPeer,
     /// The store failed.
@@ -50,8 +47,8 @@ pub enum LedgerError {
     Store(#[from] StoreError),
 }
 
-impl From<market_store::rusqlite::Error> for LedgerError {
-    fn from(error: market_store::rusqlite::Error) -> Self {
+impl From<avouch_sqlite::rusqlite::Error> for LedgerError {
+    fn from(error: avouch_sqlite::rusqlite::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -74,19 +71,6 @@ impl From<LedgerError> for Status {
                 tracing::error!(%error, "the store failed");
                 Self::unavailable("the store failed")
             }
-        }
-    }
-}
-
-impl From<TailEnd> for Status {
-    fn from(end: TailEnd) -> Self {
-        let message = end.to_string();
-        match end {
-            TailEnd::Draining { cursor } => {
-                avouch_identity::status(Reason::ConnectionRetiring, message, [("cursor", cursor.to_string())])
-            }
-            TailEnd::BeyondEnd { .. } => Self::out_of_range(message),
-            TailEnd::Ledger(error) => error.into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What may be written into the book: entries that add up to zero in every currency.
+//! A posting: entries that add up to zero in every currency.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +9,7 @@ use market_api::ledger::v1;
 use market_api::money::Money;
 
 use crate::LedgerError;
-
-/// The most entries of a posting.
-pub(crate) const MAX_ENTRIES: usize = 16;
-/// The most characters of a description.
-pub(crate) const MAX_DESCRIPTION: usize = 200;
-const MAX_ACCOUNT: usize = 100;
+use crate::limits::{MAX_ACCOUNT, MAX_DESCRIPTION, MAX_ENTRIES};
 
 /// The name of an account: `customers/cust-0042`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,9 +48,9 @@ impl fmt::Display for Account {
 /// One side of a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Where to.
+    /// The account.
     pub account: Account,
-    /// Positive: debit; negative: credit; never zero.
+    /// The amount: positive for a debit, negative for a credit, never zero.
     pub amount: Money,
 }
 
@@ -71,7 +66,7 @@ impl Posting {
     /// A posting, if it balances.
     ///
     /// # Errors
-    /// What is wrong with it, see [`LedgerError`].
+    /// See [`LedgerError`].
     pub fn new(id: PostingId, description: String, entries: Vec<Entry>) -> Result<Self, LedgerError> {
         if description.chars().count() > MAX_DESCRIPTION || description.chars().any(char::is_control) {
             return Err(LedgerError::Description);
@@ -93,19 +88,19 @@ impl Posting {
         }
     }
 
-    /// What makes a repeated request harmless.
+    /// The posting's ID, which is the idempotency key of the request.
     #[must_use]
     pub fn id(&self) -> &PostingId {
         &self.id
     }
 
-    /// What it is about.
+    /// The description.
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// Two or more, adding up to zero.
+    /// The entries: two or more, which add up to zero.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries

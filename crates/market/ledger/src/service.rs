@@ -1,4 +1,4 @@
-//! The gRPC face: parses requests, asks the book, answers. Who may call is settled before a request gets here.
+//! The gRPC service: parses requests, asks the book, answers. Authorization has happened before a request gets here.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{Account, Book, CurrencyTotal, LedgerError, Posting, Recorded, tail};
 
-/// Serves a [`Book`].
+/// Serves a [`Book`] over gRPC.
 #[derive(Clone, Debug)]
 pub struct Service {
     book: Book,
@@ -31,7 +31,7 @@ impl Service {
     }
 }
 
-/// The verified caller, who is written down with what it posts.
+/// The verified caller, which is stored with its posting.
 fn peer<T>(request: &Request<T>) -> Result<Arc<PeerIdentity>, LedgerError> {
     request.extensions().get::<Arc<PeerIdentity>>().cloned().ok_or(LedgerError::NoPeer)
 }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use avouch_sqlite::StoreError;
+use avouch_sqlite::rusqlite::{Connection, Row};
 use market_api::money::{Currency, Money};
-use market_store::StoreError;
-use market_store::rusqlite::{Connection, Row};
 
 use crate::{Account, CurrencyTotal, Entry, LedgerError, Posted, Posting, Recorded, Totals};
 
-/// The schema, script by script.
+/// The migration scripts of the schema, in order.
 ///
 /// The triggers on INSERT close the two ways around the others: INSERT OR REPLACE, which deletes without firing DELETE
 /// triggers, and entries that are slipped into a posting which is not the newest.
@@ -103,7 +103,7 @@ pub(crate) fn totals(c: &Connection) -> Result<Totals, LedgerError> {
 }
 
 pub(crate) fn read(c: &Connection, after: u64, limit: u32) -> Result<Vec<Recorded>, LedgerError> {
-    // A cursor beyond 63 bits is beyond any book's end.
+    // A cursor of more than 63 bits is past the end of any book.
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let mut select = c.prepare_cached(
         "SELECT sequence, posting_id, description, posted_at_ms, posted_by

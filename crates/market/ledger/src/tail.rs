@@ -1,24 +1,26 @@
-//! Following the book: everything after a cursor, then live.
+//! Tails the book: every posting after a cursor, then each new posting as it is written.
 //!
-//! What this process writes is sent at once; what a replica on the same file writes, at the next look.
-//! The follower's own cursor is the only state, so a stream may end anywhere at any time and be opened again.
+//! Postings written by this process are sent at once; those of a replica on the same file, at the next poll of the
+//! file. The follower's own cursor is the only state, so a stream may end anywhere at any time and be opened again.
 
 use std::time::Duration;
 
+use avouch_spiffe::Reason;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::{Book, LedgerError, Recorded};
 
 /// Postings read at a time.
 const PAGE: u32 = 128;
-/// Postings that wait for a slow follower; then reading pauses.
+/// Postings that are buffered for a slow follower; when the buffer is full, reading pauses.
 const BUFFER: usize = 128;
 
-/// Between two looks at the file for postings of other processes.
+/// The interval at which the file is polled for postings of other processes.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Why a stream ended before its follower wanted it to.
+/// The reason why a stream ended before its follower left.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TailEnd {
@@ -28,12 +30,12 @@ pub enum TailEnd {
         /// The last sequence number that was sent, or the one the stream began with.
         cursor: u64,
     },
-    /// The cursor is not of this book.
+    /// The cursor is past the end of this book.
     #[error("the cursor {cursor} is beyond the book's end, {last}")]
     BeyondEnd {
-        /// What was asked for.
+        /// The requested cursor.
         cursor: u64,
-        /// What there is.
+        /// The last sequence number of the book.
         last: u64,
     },
     /// Reading failed.
@@ -41,7 +43,20 @@ pub enum TailEnd {
     Ledger(#[from] LedgerError),
 }
 
-/// What a follower gets: postings, at last perhaps a reason.
+impl From<TailEnd> for Status {
+    fn from(end: TailEnd) -> Self {
+        let message = end.to_string();
+        match end {
+            TailEnd::Draining { cursor } => {
+                avouch_identity::status(Reason::ConnectionRetiring, message, [("cursor", cursor.to_string())])
+            }
+            TailEnd::BeyondEnd { .. } => Self::out_of_range(message),
+            TailEnd::Ledger(error) => error.into(),
+        }
+    }
+}
+
+/// A follower's stream of postings; the last item is the reason why it ended, unless it is complete.
 pub(crate) type Tail = mpsc::Receiver<Result<Recorded, TailEnd>>;
 
 /// Starts to follow `book` after the sequence number `after`, until the receiver is dropped or `draining` is cancelled.
@@ -52,6 +67,8 @@ pub(crate) fn follow(book: Book, after: u64, stop_at_end: bool, draining: Cancel
     tokio::spawn(async move {
         let mut cursor = after;
         tokio::select! {
+            // Polled in this order: nothing is read for a follower that has disconnected, and with `stop_at_end` a
+            // stream that has reached its end is reported as complete even while the process drains.
             biased;
             () = sender.closed() => {}
             end = send_all(&book, &mut cursor, stop_at_end, &sender) => {
@@ -60,7 +77,8 @@ pub(crate) fn follow(book: Book, after: u64, stop_at_end: bool, draining: Cancel
                 }
             }
             () = draining.cancelled() => {
-                // Waits for a slow follower, so that the stream never ends as if it were complete.
+                // Waits for room in the buffer, so that a slow follower never sees its stream end as if it were
+                // complete.
                 drop(sender.send(Err(TailEnd::Draining { cursor })).await);
             }
         }
@@ -86,7 +104,7 @@ async fn send_all(
                 return Ok(());
             }
             let seen = *cursor;
-            // Either is a reason to read again; the sender lives in `book`.
+            // Read again whether notified or timed out. The receiver cannot fail: the sender lives in `book`.
             drop(tokio::time::timeout(LOOK, head.wait_for(|head| *head > seen)).await);
             continue;
         }

@@ -1,4 +1,4 @@
-//! The seam to the services behind this one. Its gRPC side is [`Partners`](crate::Partners).
+//! The interface to the services that an order needs. [`Clients`](crate::Clients) implements it over gRPC.
 
 use std::future::Future;
 
@@ -7,24 +7,24 @@ use tonic::Status;
 
 use crate::{Event, Order};
 
-/// A step brought no answer that counts: it may or may not have been done, and has to be tried again.
+/// A step that failed without a decision: it may or may not have been carried out, and has to be retried.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{step}: {} ({:?})", .status.message(), .status.code())]
-pub struct Trouble {
-    /// What was tried.
+pub struct TransientError {
+    /// The step that was tried.
     pub step: &'static str,
-    /// What came back.
+    /// The status that it failed with.
     pub status: Status,
 }
 
-/// Carries the steps out. Every one is idempotent by order ID: doing it again brings the first answer again.
+/// The steps of an order, carried out. Each is idempotent by order ID: a repeated call gets the first answer again.
 pub trait Downstream: Clone + Send + Sync + 'static {
     /// Holds the stock: [`Event::Held`] or [`Event::Refused`].
-    fn reserve(&self, order: &Order) -> impl Future<Output = Result<Event, Trouble>> + Send;
+    fn reserve(&self, order: &Order) -> impl Future<Output = Result<Event, TransientError>> + Send;
     /// Charges the customer: [`Event::Posted`] or [`Event::Declined`].
-    fn charge(&self, order: &Order) -> impl Future<Output = Result<Event, Trouble>> + Send;
-    /// Takes the stock out: [`Event::Committed`].
-    fn commit(&self, order: &OrderId) -> impl Future<Output = Result<Event, Trouble>> + Send;
-    /// Gives the stock back: [`Event::Released`].
-    fn release(&self, order: &OrderId) -> impl Future<Output = Result<Event, Trouble>> + Send;
+    fn charge(&self, order: &Order) -> impl Future<Output = Result<Event, TransientError>> + Send;
+    /// Commits the reservation, so that the pieces leave the stock: [`Event::Committed`].
+    fn commit(&self, order: &OrderId) -> impl Future<Output = Result<Event, TransientError>> + Send;
+    /// Releases the reservation: [`Event::Released`].
+    fn release(&self, order: &OrderId) -> impl Future<Output = Result<Event, TransientError>> + Send;
 }

@@ -1,48 +1,48 @@
-//! Everything that goes wrong here, and the one place that turns it into a gRPC status.
+//! The errors of this service, and their one conversion to a gRPC status.
 
 use avouch_spiffe::Reason;
+use avouch_sqlite::StoreError;
 use market_api::ids::IdError;
+use market_api::limits::{MAX_LINES, MAX_QUANTITY};
 use market_api::money::MoneyError;
-use market_store::StoreError;
 use tonic::Status;
 
-use crate::order::{MAX_LINES, MAX_QUANTITY};
 use crate::state::IllegalEvent;
 
-/// What orders refuse, or fail at. An order that is rejected is an answer, not an error.
+/// An error of the orders. An order that is rejected is an answer, not an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OrdersError {
-    /// An ID is not one.
+    /// An ID is invalid.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// A currency, a price or a sum is not one.
+    /// A currency, a price or a sum is invalid.
     #[error(transparent)]
     Money(#[from] MoneyError),
     /// No lines, or too many.
     #[error("an order has 1 to {MAX_LINES} lines")]
     LineCount,
-    /// Nothing, or too much, of an article.
+    /// A quantity of zero, or too large.
     #[error("a line has 1 to {MAX_QUANTITY} pieces")]
     Quantity,
-    /// One of the above, in a line.
+    /// One of the above errors, in a line.
     #[error("line {position}: {error}")]
     Line {
-        /// Which line, from 1.
+        /// The line, from 1.
         position: usize,
-        /// What is wrong with it.
+        /// The error.
         error: Box<OrdersError>,
     },
-    /// The order's ID stands for another order already.
+    /// The order's ID was already used for another order.
     #[error("the order ID was used with other content")]
     OtherContent,
     /// No such order was taken.
     #[error("no such order")]
     NotFound,
-    /// Nobody is known to have sent the request.
+    /// The request came without a verified peer.
     #[error("the connection has no verified peer")]
     NoPeer,
-    /// A step brought what it cannot bring.
+    /// A step had an impossible outcome.
     #[error(transparent)]
     Illegal(#[from] IllegalEvent),
     /// The store failed.
@@ -57,8 +57,8 @@ impl OrdersError {
     }
 }
 
-impl From<market_store::rusqlite::Error> for OrdersError {
-    fn from(error: market_store::rusqlite::Error) -> Self {
+impl From<avouch_sqlite::rusqlite::Error> for OrdersError {
+    fn from(error: avouch_sqlite::rusqlite::Error) -> Self {
         Self::Store(error.into())
     }
 }

@@ -1,4 +1,4 @@
-//! One driver per order: who works on it holds its claim, who comes second waits for the first.
+//! One driver per order: the driver holds the order's claim, and a second one waits for the first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,12 @@ type Claims = HashMap<OrderId, watch::Receiver<()>>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InFlight {
     claims: Arc<Mutex<Claims>>,
-    /// Wakes the worker: a driver ended before its order did.
+    /// Wakes the worker when a driver ends before its order is final.
     left: Arc<Notify>,
 }
 
 impl InFlight {
-    /// Claims an order, or says how to wait for the one who has it.
+    /// Claims an order, or returns a way to wait for the driver that has it.
     pub(crate) fn claim(&self, order: &OrderId) -> Result<Claim, Busy> {
         let mut claims = self.lock();
         if let Some(ended) = claims.get(order) {
@@ -28,35 +28,35 @@ impl InFlight {
         Ok(Claim { order: order.clone(), in_flight: self.clone(), finished: false, _ends: ends })
     }
 
-    /// Until a driver has left an order unfinished.
+    /// Waits until a driver has left an order unfinished.
     pub(crate) async fn left(&self) {
         self.left.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Claims> {
-        // A map is whole between any two of its operations.
+        // A poisoned lock is ignored: the map is consistent between any two of its operations.
         self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to work on one order. Ends when dropped, a cancelled call included; an order that is not finished by then
-/// goes to the worker.
+/// The exclusive right to work on one order. It ends when dropped, also when a call is cancelled; an order that is not
+/// finished by then is left to the worker.
 #[derive(Debug)]
 pub(crate) struct Claim {
     order: OrderId,
     in_flight: InFlight,
     finished: bool,
-    /// Those who wait see it go.
+    /// Dropped with the claim, which wakes those who wait.
     _ends: watch::Sender<()>,
 }
 
 impl Claim {
-    /// Which order.
+    /// The claimed order.
     pub(crate) fn order(&self) -> &OrderId {
         &self.order
     }
 
-    /// The order is final: nobody has to look at it again.
+    /// Notes that the order is final, so that the worker is not woken for it.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
     }
@@ -71,14 +71,14 @@ impl Drop for Claim {
     }
 }
 
-/// Somebody else works on the order.
+/// Another driver works on the order.
 #[derive(Debug)]
 pub(crate) struct Busy(watch::Receiver<()>);
 
 impl Busy {
-    /// Until that driver has ended, however it did.
+    /// Waits until that driver has ended, in whatever way.
     pub(crate) async fn ended(mut self) {
-        // Nothing is ever sent: the only change is the sender's end.
+        // No value is ever sent: the only change is that the sender is dropped.
         while self.0.changed().await.is_ok() {}
     }
 }

@@ -1,29 +1,31 @@
-//! The market's orders: takes them, and brings each to its end.
+//! The market's orders: accepts orders and drives each to a final state.
 //!
-//! Every state of an order is durable before the next step begins, and every step is idempotent at the other end by the
-//! order's ID. So an order that was acknowledged is finished, or undone, whatever dies in between; a worker picks up
-//! what a crash, a service that was away, or a caller that gave up left behind. At any time at most one driver works on
-//! an order, and a state is only ever written over the one it follows from.
+//! Every state of an order is durable before the next step begins, and every step is idempotent on the called service
+//! by the order's ID. So an acknowledged order is completed or rolled back whichever process crashes in between; a
+//! worker resumes orders that were left unfinished by a crash, an unavailable service or a caller that gave up. In a
+//! process at most one driver works on an order at any time, and a state is only ever written over its predecessor.
 
-mod desk;
+mod clients;
 mod downstream;
 mod error;
 mod in_flight;
 mod order;
-mod partners;
+mod orders;
 mod process;
+mod record;
 mod service;
 mod settings;
 mod state;
 mod store;
 mod worker;
 
-pub use desk::{Desk, DeskOptions, Record};
-pub use downstream::{Downstream, Trouble};
+pub use clients::Clients;
+pub use downstream::{Downstream, TransientError};
 pub use error::OrdersError;
 pub use order::{Line, Order};
-pub use partners::Partners;
+pub use orders::{Orders, OrdersOptions};
 pub use process::{check, run};
+pub use record::Record;
 pub use service::Service;
 pub use settings::Settings;
 pub use state::{Event, IllegalEvent, Reason, Rejection, State, Step};

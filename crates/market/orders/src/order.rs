@@ -1,28 +1,24 @@
-//! An order as a client wrote it, checked.
+//! A client's order, validated.
 
 use market_api::ids::{CustomerId, OrderId, Sku};
+use market_api::limits::{MAX_LINES, MAX_QUANTITY};
 use market_api::money::{Currency, Money};
 use market_api::orders::v1;
 
 use crate::OrdersError;
 
-/// The most lines of an order.
-pub(crate) const MAX_LINES: usize = 50;
-/// The most pieces of a line.
-pub(crate) const MAX_QUANTITY: u32 = 1000;
-
 /// One article of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Which article.
+    /// The article.
     pub sku: Sku,
-    /// 1 to 1000 pieces.
+    /// The number of pieces, 1 to 1000.
     pub quantity: u32,
-    /// Price of one piece; positive.
+    /// The price of one piece; positive.
     pub unit_price: Money,
 }
 
-/// An order that satisfies all rules: it has lines, in one currency, worth an amount that fits.
+/// A valid order: it has lines, all in one currency, and a total within the limit of an amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     id: OrderId,
@@ -33,19 +29,19 @@ pub struct Order {
 }
 
 impl Order {
-    /// The client's ID of it.
+    /// The client's ID of the order.
     #[must_use]
     pub fn id(&self) -> &OrderId {
         &self.id
     }
 
-    /// Who orders.
+    /// The customer who orders.
     #[must_use]
     pub fn customer(&self) -> &CustomerId {
         &self.customer
     }
 
-    /// One or more.
+    /// The lines, one or more.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
@@ -68,7 +64,7 @@ impl Order {
         self.lines.iter().map(message).collect()
     }
 
-    /// The request that makes this order: what is kept, and what a repeated request is compared with.
+    /// The request that creates this order. It is stored, and a repeated request is compared with it.
     #[must_use]
     pub fn to_request(&self) -> v1::PlaceOrderRequest {
         v1::PlaceOrderRequest {

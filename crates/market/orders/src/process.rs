@@ -1,38 +1,39 @@
-//! The process: from a booted shell to a served desk, with its worker beside it.
+//! The orders process: validates its configuration, opens the store, serves the gRPC service and runs the worker.
 
 use avouch_service::{App, BootError, BoxError, Config, NoFlags};
 use market_api::orders::v1::orders_server::OrdersServer;
 use tonic::service::Routes;
 
-use crate::{Desk, DeskOptions, Partners, Service, Settings, worker};
+use crate::{Clients, Orders, OrdersOptions, Service, Settings, worker};
 
-/// Refuses what [`run`] could not use of the configuration. Starts nothing.
+/// Validates the configuration that [`run`] uses, without starting anything.
 ///
 /// # Errors
-/// The first thing that cannot be used.
+/// The first setting that cannot be used.
 pub fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
     settings(config).map(|_| ())
 }
 
-fn settings(config: &Config) -> Result<(Settings, DeskOptions), BootError> {
+fn settings(config: &Config) -> Result<(Settings, OrdersOptions), BootError> {
+    config.refuse_renamed(Settings::RENAMED)?;
     let settings: Settings = config.settings()?;
     config.file_to_make("orders.database", &settings.database)?;
     config.needs_upstream("inventory")?;
     config.needs_upstream("payments")?;
-    let options = DeskOptions { patience: settings.patience()? };
+    let options = OrdersOptions { timeout: settings.timeout()? };
     Ok((settings, options))
 }
 
-/// Serves the desk until the process is asked to stop.
+/// Serves orders until the process is asked to stop.
 ///
 /// # Errors
-/// What keeps it from starting, or the listener from going on.
+/// An error that prevents the start or ends the listener.
 pub async fn run(app: App) -> Result<(), BoxError> {
     let (settings, options) = settings(app.config())?;
-    let partners = Partners::new(app.channel("inventory")?, app.channel("payments")?);
-    let desk = Desk::open(&settings.database, partners, app.identity().clock().clone(), options)?;
-    app.spawn(worker::run(desk.clone(), app.stopping()));
-    app.announce::<OrdersServer<Service<Partners>>>();
+    let clients = Clients::new(app.channel("inventory")?, app.channel("payments")?);
+    let orders = Orders::open(&settings.database, clients, app.identity().clock().clone(), options)?;
+    app.spawn(worker::run(orders.clone(), app.stopping()));
+    app.announce::<OrdersServer<Service<Clients>>>();
     app.reflect(market_api::FILE_DESCRIPTOR_SET);
-    Ok(app.serve(Routes::new(OrdersServer::new(Service::new(desk)))).await?)
+    Ok(app.serve(Routes::new(OrdersServer::new(Service::new(orders)))).await?)
 }

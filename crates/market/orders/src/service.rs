@@ -1,4 +1,4 @@
-//! The gRPC face: parses requests, asks the desk, answers. Who may call is settled before a request gets here.
+//! The gRPC service: parses requests, asks the orders, answers. Authorization has happened before a request gets here.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use market_api::orders::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Desk, Downstream, Order, OrdersError, Record};
+use crate::{Downstream, Order, Orders, OrdersError, Record};
 
-/// Serves a [`Desk`].
+/// Serves [`Orders`] over gRPC.
 #[derive(Clone, Debug)]
 pub struct Service<D> {
-    desk: Desk<D>,
+    orders: Orders<D>,
 }
 
 impl<D: Downstream> Service<D> {
-    /// The service on top of `desk`.
+    /// The service on top of `orders`.
     #[must_use]
-    pub fn new(desk: Desk<D>) -> Self {
-        Self { desk }
+    pub fn new(orders: Orders<D>) -> Self {
+        Self { orders }
     }
 }
 
@@ -43,7 +43,7 @@ impl From<Record> for v1::Order {
     }
 }
 
-/// The verified caller, who is written down with what it places.
+/// The verified caller, which is stored with its order.
 fn peer<T>(request: &Request<T>) -> Result<Arc<PeerIdentity>, OrdersError> {
     request.extensions().get::<Arc<PeerIdentity>>().cloned().ok_or(OrdersError::NoPeer)
 }
@@ -57,7 +57,7 @@ impl<D: Downstream> orders_server::Orders for Service<D> {
     ) -> Result<Response<PlaceOrderResponse>, Status> {
         let peer = peer(&request)?;
         let order = Order::try_from(request.into_inner())?;
-        let record = self.desk.place(order, peer.spiffe_id()).await?;
+        let record = self.orders.place(order, peer.spiffe_id()).await?;
         tracing::Span::current().record("state", record.state.name());
         Ok(Response::new(PlaceOrderResponse { order: Some(record.into()) }))
     }
@@ -68,7 +68,7 @@ impl<D: Downstream> orders_server::Orders for Service<D> {
         request: Request<GetOrderRequest>,
     ) -> Result<Response<GetOrderResponse>, Status> {
         let order = request.into_inner().order_id.parse().map_err(OrdersError::Id)?;
-        let record = self.desk.get(order).await?;
+        let record = self.orders.get(order).await?;
         Ok(Response::new(GetOrderResponse { order: Some(record.into()) }))
     }
 }

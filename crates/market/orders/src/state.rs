@@ -1,4 +1,4 @@
-//! The state machine of an order, pure: which step is next, and what an event makes of a state.
+//! The state machine of an order, pure: the next step of a state, and the next state after an event.
 //!
 //! ```text
 //! received --held--> reserved --posted--> charged --committed--> completed
@@ -10,7 +10,7 @@
 
 use market_api::orders::v1::{OrderState, RejectReason};
 
-/// Why an order was rejected.
+/// The reason for a rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Not enough of an article is left.
@@ -19,14 +19,14 @@ pub enum Reason {
     UnknownSku,
     /// The customer's credit does not cover it.
     PaymentDeclined,
-    /// The inventory or the payments know the order's ID for something else.
+    /// The order's ID was already used for something else at the inventory or the payments.
     Conflict,
 }
 
 impl Reason {
     const ALL: [Self; 4] = [Self::OutOfStock, Self::UnknownSku, Self::PaymentDeclined, Self::Conflict];
 
-    /// As the store writes it.
+    /// The name in the store.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,16 +54,16 @@ impl From<Reason> for RejectReason {
     }
 }
 
-/// A reason and its particulars.
+/// The reason for a rejection, with details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// In words.
+    /// The details, as text.
     pub detail: String,
 }
 
-/// How far an order has come.
+/// The state of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// Durable; nothing has happened.
@@ -72,28 +72,28 @@ pub enum State {
     Reserved,
     /// The charge is in the ledger.
     Charged,
-    /// Final: the stock is taken out.
+    /// Final: the pieces have left the stock.
     Completed,
-    /// Refused; what is held has to be given back.
+    /// Rejected; the held stock has to be given back.
     Releasing(Rejection),
-    /// Final: refused, nothing is held.
+    /// Final: rejected, nothing is held.
     Rejected(Rejection),
 }
 
-/// What has to be done next; each idempotent by order ID.
+/// A step of an order; each is idempotent by order ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Hold the stock.
     Reserve,
     /// Charge the customer.
     Charge,
-    /// Take the stock out.
+    /// Commit the reservation, so that the pieces leave the stock.
     Commit,
-    /// Give the stock back.
+    /// Release the reservation.
     Release,
 }
 
-/// What a step brought.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Of [`Step::Reserve`]: everything is held.
@@ -110,7 +110,7 @@ pub enum Event {
     Released,
 }
 
-/// An event that cannot happen in a state: a defect, never bad luck.
+/// An event that cannot happen in a state: a bug in this service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event:?} cannot follow {state}")]
 pub struct IllegalEvent {
@@ -119,7 +119,7 @@ pub struct IllegalEvent {
 }
 
 impl State {
-    /// What has to be done in this state; `None` when it is final.
+    /// The next step in this state; `None` when it is final.
     #[must_use]
     pub const fn next(&self) -> Option<Step> {
         match self {
@@ -131,7 +131,7 @@ impl State {
         }
     }
 
-    /// Whether nothing changes any more.
+    /// Whether the state is final.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         self.next().is_none()
@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// As the store writes it.
+    /// The name in the store.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -166,7 +166,7 @@ impl State {
         }
     }
 
-    /// Why the order is being or has been rejected.
+    /// The rejection, if the order is being or has been rejected.
     #[must_use]
     pub const fn rejection(&self) -> Option<&Rejection> {
         match self {

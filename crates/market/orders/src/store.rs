@@ -1,20 +1,22 @@
 //! The table and every statement on it. Each function runs inside one transaction of the store.
 //!
-//! A state is only written over the one it follows from, so that not even a second process on the same file could make an
-//! order take a step twice.
+//! A state is only written over its predecessor, so that even a second process on the same file cannot apply a step
+//! twice.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use avouch_sqlite::StoreError;
+use avouch_sqlite::rusqlite::{Connection, Row};
+use avouch_time::timestamp::{from_unix_millis, unix_millis};
 use market_api::ids::OrderId;
 use market_api::orders::v1::PlaceOrderRequest;
-use market_store::StoreError;
-use market_store::rusqlite::{Connection, Row};
 use prost::Message as _;
 
 use crate::state::Reason;
 use crate::{Order, OrdersError, Record, Rejection, State};
 
-/// The schema, script by script. `request` is the whole truth of what was ordered; the columns after it are for people.
+/// The migration scripts of the schema, in order. `request` is the whole order; the columns after it are for people who
+/// query the file.
 pub(crate) const MIGRATIONS: &[&str] = &["
     CREATE TABLE orders (
         id INTEGER PRIMARY KEY,
@@ -36,7 +38,7 @@ pub(crate) const MIGRATIONS: &[&str] = &["
 
 const COLUMNS: &str = "request, state, reject_reason, reject_detail, received_at_ms, updated_at_ms";
 
-/// Keeps a new order, or finds the same one.
+/// Stores a new order, or finds the same one.
 pub(crate) fn receive(
     c: &Connection,
     order: &Order,
@@ -59,7 +61,7 @@ pub(crate) fn receive(
         total.currency.as_str(),
         total.minor_units,
         by,
-        to_ms(now),
+        unix_millis(now),
     ))?;
     find(c, order.id())?.ok_or_else(|| StoreError::Corrupt("order").into())
 }
@@ -70,7 +72,7 @@ pub(crate) fn find(c: &Connection, order: &OrderId) -> Result<Option<Record>, Or
     rows.next()?.map(record).transpose()
 }
 
-/// Writes the state `to` over `from`; whether it was `from`: another process may have been faster.
+/// Writes the state `to` over `from`; returns whether it was `from`, since another process may have been faster.
 pub(crate) fn advance(
     c: &Connection,
     order: &OrderId,
@@ -90,7 +92,7 @@ pub(crate) fn advance(
             to.name(),
             rejection.map(|rejection| rejection.reason.as_str()),
             rejection.map(|rejection| rejection.detail.as_str()),
-            to_ms(now),
+            unix_millis(now),
         ))?;
     Ok(changed == 1)
 }
@@ -124,16 +126,7 @@ fn record(row: &Row<'_>) -> Result<Record, OrdersError> {
     Ok(Record {
         order: Order::try_from(request)?,
         state: state.ok_or(StoreError::Corrupt("order state"))?,
-        received_at: from_ms(row.get(4)?),
-        updated_at: from_ms(row.get(5)?),
+        received_at: from_unix_millis(row.get(4)?),
+        updated_at: from_unix_millis(row.get(5)?),
     })
-}
-
-fn to_ms(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn from_ms(ms: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

@@ -2,18 +2,19 @@
 
 use std::process::Command;
 
-use avouch_service::{Boot, Flags, Launch};
+use avouch_service::{Boot, Flags, LaunchOptions};
 use market_orders::Settings;
 
 #[tokio::test]
 async fn the_demos_configuration_is_read_and_checked() {
     // Its paths are relative to the repository. No other test of this process has relative ones.
     std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../..")).unwrap();
-    let flags = Flags { config: Some("deploy/config/orders.toml".into()), ..Flags::default() };
-    let launch = Launch { flags, ..Launch::default() };
+    let config = ["deploy/config/orders.toml", "deploy/demo/services.toml"].map(Into::into).to_vec();
+    let flags = Flags { config, ..Flags::default() };
+    let launch = LaunchOptions { flags, ..LaunchOptions::default() };
     let boot = Boot::new("orders", &[&market_api::CONTRACT], &launch).await.unwrap();
     let settings: Settings = boot.settings().unwrap();
-    assert!(settings.database.starts_with("target/demo"));
+    assert_eq!(settings.database.to_str(), Some("orders.db"));
 }
 
 #[test]
@@ -36,9 +37,9 @@ fn what_check_config_refuses_the_start_refuses_with_the_same_words_and_status() 
     assert_eq!(run(&["--check-config"]), (Some(0), String::new()));
     let directory = format!("orders.database={:?}", temp.path());
     for (set, said) in [
-        ("orders.patience=9223372036854775807", "orders.patience = 9223372036854775807: must be"),
-        ("orders.patience=-1", "orders.patience = -1: must be"),
-        ("orders.patienc=1", "did you mean `patience`?"),
+        ("orders.timeout=9223372036854775807", "orders.timeout = 9223372036854775807: must be"),
+        ("orders.timeout=-1", "orders.timeout = -1: must be"),
+        ("orders.timeot=1", "did you mean `timeout`?"),
         (&directory, "orders.database = "),
     ] {
         let checked = run(&["--set", set, "--check-config"]);

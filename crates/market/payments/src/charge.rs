@@ -1,4 +1,4 @@
-//! What is asked for, and what comes back.
+//! A charge, and its receipt.
 
 use market_api::ids::{CustomerId, OrderId, PostingId};
 use market_api::ledger::v1;
@@ -7,7 +7,7 @@ use market_api::payments::v1::ChargeRequest;
 
 use crate::PaymentsError;
 
-/// One charge: so much of a customer's credit, once per key.
+/// One charge of a customer's credit, made once per key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     key: OrderId,
@@ -16,7 +16,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// A charge of more than nothing.
+    /// A charge of a positive amount.
     ///
     /// # Errors
     /// [`PaymentsError::Money`] for an amount that is not positive or too large.
@@ -30,27 +30,27 @@ impl Charge {
         &self.key
     }
 
-    /// Who pays.
+    /// The customer who pays.
     #[must_use]
     pub fn customer(&self) -> &CustomerId {
         &self.customer
     }
 
-    /// How much; positive.
+    /// The amount; positive.
     #[must_use]
     pub fn amount(&self) -> Money {
         self.amount
     }
 
-    /// The ledger's ID for it: derived, so that every attempt posts under the same one.
+    /// The charge's posting ID in the ledger, derived from the key so that every attempt posts under the same ID.
     ///
     /// # Errors
-    /// Never for a key of the grammar; the types cannot say so.
+    /// Never for a valid key, which the types do not express.
     pub fn posting_id(&self) -> Result<PostingId, PaymentsError> {
         Ok(format!("charge-{}", self.key).parse()?)
     }
 
-    /// The posting: the customer owes (debit), the shop has sold (credit).
+    /// The ledger posting of the charge: a debit of the customer's account and a credit of the sales account.
     ///
     /// # Errors
     /// As [`Self::posting_id`].
@@ -79,13 +79,13 @@ impl TryFrom<ChargeRequest> for Charge {
     }
 }
 
-/// How far a charge has come.
+/// The state of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receipt {
     /// Durable; the ledger does not have it yet.
     Pending,
-    /// In the ledger.
+    /// Posted to the ledger.
     Posted,
-    /// Not covered by the customer's credit; in words.
+    /// Declined, since the customer's credit does not cover it; with the reason as text.
     Declined(String),
 }

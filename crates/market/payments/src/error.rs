@@ -1,21 +1,21 @@
-//! Everything that goes wrong here, and the one place that turns it into a gRPC status.
+//! The errors of this service, and their one conversion to a gRPC status.
 
+use avouch_sqlite::StoreError;
 use market_api::ids::IdError;
 use market_api::money::MoneyError;
-use market_store::StoreError;
 use tonic::Status;
 
-/// What the payments refuse, or fail at. A charge that is declined is an answer, not an error.
+/// An error of the payments. A charge that is declined is an answer, not an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PaymentsError {
-    /// An ID is not one.
+    /// An ID is invalid.
     #[error(transparent)]
     Id(#[from] IdError),
-    /// An amount is not one.
+    /// An amount is invalid.
     #[error(transparent)]
     Money(#[from] MoneyError),
-    /// The key stands for another customer or amount already.
+    /// The key was already used for another customer or amount.
     #[error("the key was used for another charge")]
     OtherCharge,
     /// The store failed.
@@ -23,8 +23,8 @@ pub enum PaymentsError {
     Store(#[from] StoreError),
 }
 
-impl From<market_store::rusqlite::Error> for PaymentsError {
-    fn from(error: market_store::rusqlite::Error) -> Self {
+impl From<avouch_sqlite::rusqlite::Error> for PaymentsError {
+    fn from(error: avouch_sqlite::rusqlite::Error) -> Self {
         Self::Store(error.into())
     }
 }

@@ -1,24 +1,24 @@
 //! The market's payments: charges a customer's credit and posts each charge to the ledger.
 //!
-//! A charge is durable as `pending`, credit used, before the ledger hears of it, and `posted` once the ledger has it.
-//! Posting is idempotent by the charge's key, so a charge that a crash left pending is posted again by the worker and
-//! stands in the book once. A declined charge uses nothing and stays declined.
+//! A charge is stored as `pending`, with its credit deducted, before it is posted to the ledger, and as `posted` once
+//! the ledger has confirmed it. Posting is idempotent by the charge's key, so the worker can post a charge again that a
+//! crash left pending, and the ledger records it once. A declined charge uses no credit and stays declined.
 
-mod book;
 mod charge;
 mod error;
+mod ledger_client;
+mod payments;
 mod process;
 mod service;
 mod settings;
 mod store;
-mod till;
 mod worker;
 
-pub use book::{Book, LedgerBook};
 pub use charge::{Charge, Receipt};
 pub use error::PaymentsError;
+pub use ledger_client::{GrpcLedgerClient, LedgerClient};
+pub use payments::{Credit, Payments, PaymentsOptions};
 pub use process::{check, run};
 pub use service::Service;
 pub use settings::{Limits, LimitsError, Settings};
-pub use till::{Credit, Till, TillOptions};
 pub use worker::run as run_worker;

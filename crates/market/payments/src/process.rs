@@ -1,21 +1,22 @@
-//! The process: from a booted shell to a served till, with its worker beside it.
+//! The payments process: validates its configuration, opens the store, serves the gRPC service and runs the worker.
 
 use avouch_service::{App, BootError, BoxError, Config, NoFlags};
 use market_api::payments::v1::payments_server::PaymentsServer;
 use tonic::service::Routes;
 
 use crate::settings::LimitsError;
-use crate::{LedgerBook, Limits, Service, Settings, Till, TillOptions, worker};
+use crate::{GrpcLedgerClient, Limits, Payments, PaymentsOptions, Service, Settings, worker};
 
-/// Refuses what [`run`] could not use of the configuration. Starts nothing.
+/// Validates the configuration that [`run`] uses, without starting anything.
 ///
 /// # Errors
-/// The first thing that cannot be used.
+/// The first setting that cannot be used.
 pub fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
     settings(config).map(|_| ())
 }
 
-fn settings(config: &Config) -> Result<(Settings, Limits, TillOptions), BootError> {
+fn settings(config: &Config) -> Result<(Settings, Limits, PaymentsOptions), BootError> {
+    config.refuse_renamed(Settings::RENAMED)?;
     let settings: Settings = config.settings()?;
     config.file_to_make("payments.database", &settings.database)?;
     config.needs_upstream("ledger")?;
@@ -23,20 +24,20 @@ fn settings(config: &Config) -> Result<(Settings, Limits, TillOptions), BootErro
         LimitsError::OutOfBounds(fault) => fault.into(),
         error => BootError::settings("payments", error),
     })?;
-    let options = TillOptions { patience: settings.patience()? };
+    let options = PaymentsOptions { timeout: settings.timeout()? };
     Ok((settings, limits, options))
 }
 
-/// Serves the till until the process is asked to stop.
+/// Serves the payments until the process is asked to stop.
 ///
 /// # Errors
-/// What keeps it from starting, or the listener from going on.
+/// An error that prevents the start or ends the listener.
 pub async fn run(app: App) -> Result<(), BoxError> {
     let (settings, limits, options) = settings(app.config())?;
-    let book = LedgerBook::new(app.channel("ledger")?);
-    let till = Till::open(&settings.database, book, limits, options).await?;
-    app.spawn(worker::run(till.clone(), app.stopping()));
-    app.announce::<PaymentsServer<Service<LedgerBook>>>();
+    let ledger = GrpcLedgerClient::new(app.channel("ledger")?);
+    let payments = Payments::open(&settings.database, ledger, limits, options).await?;
+    app.spawn(worker::run(payments.clone(), app.stopping()));
+    app.announce::<PaymentsServer<Service<GrpcLedgerClient>>>();
     app.reflect(market_api::FILE_DESCRIPTOR_SET);
-    Ok(app.serve(Routes::new(PaymentsServer::new(Service::new(till)))).await?)
+    Ok(app.serve(Routes::new(PaymentsServer::new(Service::new(payments)))).await?)
 }

@@ -1,4 +1,4 @@
-//! The gRPC face: parses requests, asks the till, answers. Who may call is settled before a request gets here.
+//! The gRPC service: parses requests, asks the payments, answers. Authorization has happened before a request gets here.
 
 use market_api::money::Currency;
 use market_api::payments::v1::{
@@ -6,29 +6,29 @@ use market_api::payments::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Book, Charge, PaymentsError, Receipt, Till};
+use crate::{Charge, LedgerClient, Payments, PaymentsError, Receipt};
 
-/// Serves a [`Till`].
+/// Serves [`Payments`] over gRPC.
 #[derive(Clone, Debug)]
-pub struct Service<B> {
-    till: Till<B>,
+pub struct Service<L> {
+    payments: Payments<L>,
 }
 
-impl<B: Book> Service<B> {
-    /// The service on top of `till`.
+impl<L: LedgerClient> Service<L> {
+    /// The service on top of `payments`.
     #[must_use]
-    pub fn new(till: Till<B>) -> Self {
-        Self { till }
+    pub fn new(payments: Payments<L>) -> Self {
+        Self { payments }
     }
 }
 
 #[tonic::async_trait]
-impl<B: Book> payments_server::Payments for Service<B> {
+impl<L: LedgerClient> payments_server::Payments for Service<L> {
     #[tracing::instrument(skip_all, fields(key = request.get_ref().key, state))]
     async fn charge(&self, request: Request<ChargeRequest>) -> Result<Response<ChargeResponse>, Status> {
         let charge = Charge::try_from(request.into_inner())?;
         let posting_id = charge.posting_id()?.to_string();
-        let response = match self.till.charge(charge).await? {
+        let response = match self.payments.charge(charge).await? {
             Receipt::Pending => response(ChargeState::Pending, posting_id, String::new()),
             Receipt::Posted => response(ChargeState::Posted, posting_id, String::new()),
             Receipt::Declined(detail) => response(ChargeState::Declined, String::new(), detail),
@@ -45,7 +45,7 @@ impl<B: Book> payments_server::Payments for Service<B> {
         let request = request.into_inner();
         let customer = request.customer_id.parse().map_err(PaymentsError::Id)?;
         let currency: Currency = request.currency.parse().map_err(PaymentsError::Money)?;
-        let credit = self.till.credit(customer, currency).await?;
+        let credit = self.payments.credit(customer, currency).await?;
         Ok(Response::new(GetCreditResponse {
             limit: Some(credit.limit.into()),
             used: Some(credit.used.into()),

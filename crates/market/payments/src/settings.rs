@@ -1,4 +1,4 @@
-//! What the `[payments]` section of the configuration holds, and the credit limits made of it.
+//! The `[payments]` section of the configuration, and the credit limits made of it.
 //!
 //! ```toml
 //! [payments]
@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use avouch_service::{Bounds, ConfigFault, Scalar};
+use avouch_service::{Bounds, ConfigFault, Renamed, Scalar};
 use market_api::ids::{CustomerId, IdError};
+use market_api::limits::ANSWER_TIMEOUT;
 use market_api::money::{Currency, Money, MoneyError};
 use serde::Deserialize;
 
@@ -22,7 +23,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The SQLite file; made if absent.
+    /// The SQLite file; created if absent.
     pub database: PathBuf,
     /// Credit per currency, in its smallest unit, of customers who are not named.
     #[serde(default)]
@@ -30,55 +31,54 @@ pub struct Settings {
     /// Credit per currency of single customers.
     #[serde(default)]
     pub limits: BTreeMap<String, BTreeMap<String, Scalar>>,
-    /// How long a charge waits for the ledger before the answer says that it is pending.
+    /// How long a charge waits for the ledger before it is answered as pending.
     /// Default 2 s.
-    pub patience: Option<Scalar>,
+    pub timeout: Option<Scalar>,
 }
 
 impl Settings {
-    const PATIENCE: Bounds<Duration> = Bounds::new(
-        Duration::ZERO,
-        Duration::from_secs(3600),
-        "with none the answer comes at once, and nobody waits longer for it",
-    );
+    /// The keys of `[payments]` that had another name.
+    pub(crate) const RENAMED: &[Renamed] =
+        &[Renamed::duration("payments.patience", "payments.timeout", Duration::from_secs(1))];
+
     const CREDIT: Bounds<i64> = Bounds::new(
         0,
         Money::MAX_MINOR_UNITS,
         "it is in the currency's smallest unit, nobody owes credit, and no amount is larger",
     );
 
-    pub(crate) fn patience(&self) -> Result<Duration, ConfigFault> {
-        let given = self.patience.as_ref();
-        given.map_or(Ok(Duration::from_secs(2)), |given| given.within("payments.patience", &Self::PATIENCE))
+    pub(crate) fn timeout(&self) -> Result<Duration, ConfigFault> {
+        let given = self.timeout.as_ref();
+        given.map_or(Ok(Duration::from_secs(2)), |given| given.within("payments.timeout", &ANSWER_TIMEOUT))
     }
 }
 
-/// Why limits are refused.
+/// The reason why limits are refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LimitsError {
-    /// A customer's ID is none.
+    /// A customer's ID is invalid.
     #[error("payments.limits.{customer}: {source}")]
     Customer {
-        /// As the file has it.
+        /// The text in the file.
         customer: String,
-        /// What is wrong with it.
+        /// The cause.
         source: IdError,
     },
-    /// A currency is none.
+    /// A currency is unknown.
     #[error("credit limits, {currency}: {source}")]
     Limit {
-        /// As the file has it.
+        /// The text in the file.
         currency: String,
-        /// What is wrong with it.
+        /// The cause.
         source: MoneyError,
     },
-    /// A limit is no amount of credit.
+    /// A limit is out of bounds.
     #[error(transparent)]
     OutOfBounds(#[from] ConfigFault),
 }
 
-/// What customers may spend.
+/// The credit limits of customers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     default: BTreeMap<Currency, i64>,
@@ -131,7 +131,7 @@ mod tests {
             database: "payments.db".into(),
             default_limits: map(default),
             limits: of.iter().map(|(k, v)| ((*k).to_owned(), map(v))).collect(),
-            patience: None,
+            timeout: None,
         })
     }
 
@@ -155,7 +155,7 @@ mod tests {
         assert!(matches!(limits(&[], &[("Bad", &[])]), Err(LimitsError::Customer { .. })));
     }
 
-    /// The keys that the section's type knows, from what serde says to one that it does not know.
+    /// The keys of the section's type, taken from serde's error message for an unknown key.
     fn keys() -> Vec<String> {
         let said = toml::from_str::<Settings>("zzz = 1").unwrap_err().to_string();
         let (_, known) = said.split_once("unknown field `zzz`").unwrap();
@@ -169,7 +169,7 @@ mod tests {
             for value in ["9223372036854775807", "-1", "nan", "1e300", "'9223372036854775807s'"] {
                 let line = if key == "database" { String::new() } else { format!("{key} = {value}\n") };
                 let outcome = toml::from_str::<Settings>(&format!("database = 'd'\n{line}"));
-                let refused = outcome.map_or(true, |settings| settings.patience().is_err());
+                let refused = outcome.map_or(true, |settings| settings.timeout().is_err());
                 assert!(refused || key == "database", "{key} = {value}");
             }
         }

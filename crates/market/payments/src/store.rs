@@ -1,13 +1,13 @@
 //! The tables and every statement on them. Each function runs inside one transaction of the store.
 
+use avouch_sqlite::StoreError;
+use avouch_sqlite::rusqlite::{Connection, OptionalExtension as _, Row};
 use market_api::ids::{CustomerId, OrderId};
 use market_api::money::{Currency, Money};
-use market_store::StoreError;
-use market_store::rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{Charge, Limits, PaymentsError, Receipt};
 
-/// The schema, script by script.
+/// The migration scripts of the schema, in order.
 pub(crate) const MIGRATIONS: &[&str] = &["
     CREATE TABLE credit (
         customer_id TEXT NOT NULL,
@@ -77,7 +77,7 @@ pub(crate) fn charge(c: &Connection, charge: &Charge, limits: &Limits) -> Result
     Ok(receipt)
 }
 
-/// The ledger has it.
+/// Marks a charge as posted.
 pub(crate) fn posted(c: &Connection, key: &OrderId) -> Result<(), PaymentsError> {
     c.prepare_cached("UPDATE charge SET state = 'posted' WHERE key = ?1 AND state = 'pending'")?
         .execute([key.as_str()])?;

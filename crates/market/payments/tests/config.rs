@@ -1,14 +1,15 @@
 //! The demo's configuration of this service is one, its policy included.
 
-use avouch_service::{Boot, Flags, Launch};
+use avouch_service::{Boot, Flags, LaunchOptions};
 use market_payments::{Limits, Settings};
 
 #[tokio::test]
 async fn the_demos_configuration_is_read_and_checked() {
     // Its paths are relative to the repository. This is the only test of its process.
     std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../..")).unwrap();
-    let flags = Flags { config: Some("deploy/config/payments.toml".into()), ..Flags::default() };
-    let launch = Launch { flags, ..Launch::default() };
+    let config = ["deploy/config/payments.toml", "deploy/demo/services.toml"].map(Into::into).to_vec();
+    let flags = Flags { config, ..Flags::default() };
+    let launch = LaunchOptions { flags, ..LaunchOptions::default() };
     let boot = Boot::new("payments", &[&market_api::CONTRACT], &launch).await.unwrap();
     let settings: Settings = boot.settings().unwrap();
     let limits = Limits::try_from(&settings).unwrap();

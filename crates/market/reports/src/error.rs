@@ -1,42 +1,44 @@
-//! Everything that goes wrong here, and the one place that turns it into a gRPC status.
+//! The errors of this service, and their one conversion to a gRPC status.
 
+use avouch_sqlite::StoreError;
 use market_api::ids::IdError;
 use market_api::money::MoneyError;
-use market_store::StoreError;
 use tonic::Status;
 
-/// What the reports refuse, or fail at.
+use crate::summary::MAX_TOP;
+
+/// An error of the reports.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportsError {
-    /// More customers than anybody reads.
-    #[error("top_customers is at most {}", crate::service::MAX_TOP)]
+    /// The request asks for more customers than a summary lists.
+    #[error("top_customers is at most {MAX_TOP}")]
     TooMany,
-    /// The ledger sent another posting than the next one.
+    /// The ledger sent a posting out of sequence.
     #[error("posting {got} came where {expected} was due")]
     OutOfSequence {
-        /// The cursor's successor.
+        /// The expected sequence number.
         expected: u64,
-        /// What came.
+        /// The sequence number that was received.
         got: u64,
     },
     /// The ledger sent a message without a posting.
     #[error("posting {0} is empty")]
     EmptyPosting(u64),
-    /// The ledger sent an amount that is none.
+    /// The ledger sent an invalid amount.
     #[error("posting {sequence}: {source}")]
     Money {
-        /// Which posting.
+        /// The posting.
         sequence: u64,
-        /// What is wrong with it.
+        /// The cause.
         source: MoneyError,
     },
-    /// The ledger sent a customer's account that is none.
+    /// The ledger sent an invalid customer account.
     #[error("posting {sequence}: {source}")]
     Customer {
-        /// Which posting.
+        /// The posting.
         sequence: u64,
-        /// What is wrong with it.
+        /// The cause.
         source: IdError,
     },
     /// The store failed.
@@ -44,8 +46,8 @@ pub enum ReportsError {
     Store(#[from] StoreError),
 }
 
-impl From<market_store::rusqlite::Error> for ReportsError {
-    fn from(error: market_store::rusqlite::Error) -> Self {
+impl From<avouch_sqlite::rusqlite::Error> for ReportsError {
+    fn from(error: avouch_sqlite::rusqlite::Error) -> Self {
         Self::Store(error.into())
     }
 }

@@ -1,22 +1,24 @@
-//! The market's reports: what the ledger says, added up for auditors.
+//! The market's reports: the ledger's postings, added up for auditors.
 //!
-//! The sums and the cursor into the ledger are written in one transaction, so a posting counts exactly once whatever is
-//! restarted. The stream may end at any time, and does: it is opened again after the cursor. A posting out of sequence
-//! or one that makes no sense stops the sums where they are; nothing is skipped and nothing is guessed.
+//! The totals and the cursor into the ledger are written in one transaction, so a posting is counted exactly once even
+//! if either service is restarted. The stream may end at any time; it is then opened again after the cursor. At a
+//! posting that is out of sequence or invalid the totals stop; no posting is skipped.
 
 mod error;
-mod follow;
+mod follower;
 mod posting;
 mod process;
 mod service;
 mod settings;
 mod store;
-mod sums;
+mod summary;
+mod totals;
 
 pub use error::ReportsError;
-pub use follow::{Follower, Ledger, LedgerTail, Standing};
-pub use posting::{Counted, Sale};
+pub use follower::{Follower, FollowerStatus, Ledger, LedgerTail};
+pub use posting::{CountedPosting, Sale};
 pub use process::{check, run};
 pub use service::Service;
 pub use settings::Settings;
-pub use sums::{CurrencySum, CustomerSum, Summary, Sums};
+pub use summary::{CurrencyTotal, CustomerTotal, Summary};
+pub use totals::Totals;

@@ -1,4 +1,4 @@
-//! What a posting of the ledger means for the sums.
+//! A posting of the ledger, as the totals count it.
 
 use market_api::ids::CustomerId;
 use market_api::ledger::v1::TailResponse;
@@ -6,32 +6,32 @@ use market_api::money::Money;
 
 use crate::ReportsError;
 
-/// The ledger's account for what is sold; credits, so negative.
+/// The ledger's sales account. Sales are credits, so its entries are negative.
 const SALES: &str = "sales";
-/// Before a customer's ID in the name of its account.
+/// The prefix of the name of a customer's account, before the customer's ID.
 const CUSTOMERS: &str = "customers/";
 
-/// A posting, reduced to what is added up.
+/// A posting, reduced to the amounts that are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
-    /// Its place in the book.
+pub struct CountedPosting {
+    /// The posting's sequence number in the ledger.
     pub sequence: u64,
-    /// What it sold; positive unless it is a correction.
+    /// The sales; positive unless it is a correction.
     pub sales: Vec<Money>,
-    /// What it charged to whom.
+    /// The charges to customers.
     pub charges: Vec<Sale>,
 }
 
-/// So much charged to a customer.
+/// An amount charged to a customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sale {
-    /// Whom.
+    /// The customer.
     pub customer: CustomerId,
-    /// How much; negative in a correction.
+    /// The amount; negative in a correction.
     pub amount: Money,
 }
 
-impl TryFrom<TailResponse> for Counted {
+impl TryFrom<TailResponse> for CountedPosting {
     type Error = ReportsError;
 
     fn try_from(response: TailResponse) -> Result<Self, ReportsError> {

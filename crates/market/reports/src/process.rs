@@ -1,15 +1,15 @@
-//! The process: from a booted shell to served sums, with their follower beside them.
+//! The reports process: validates its configuration, opens the store, serves the totals and follows the ledger.
 
 use avouch_service::{App, BootError, BoxError, Config, NoFlags};
 use market_api::reports::v1::reports_server::ReportsServer;
 use tonic::service::Routes;
 
-use crate::{Follower, LedgerTail, Service, Settings, Sums};
+use crate::{Follower, LedgerTail, Service, Settings, Totals};
 
-/// Refuses what [`run`] could not use of the configuration. Starts nothing.
+/// Validates the configuration that [`run`] uses, without starting anything.
 ///
 /// # Errors
-/// The first thing that cannot be used.
+/// The first setting that cannot be used.
 pub fn check(config: &Config, _: &NoFlags) -> Result<(), BootError> {
     settings(config).map(|_| ())
 }
@@ -21,17 +21,16 @@ fn settings(config: &Config) -> Result<Settings, BootError> {
     Ok(settings)
 }
 
-/// Follows the ledger and serves the sums until the process is asked to stop.
+/// Follows the ledger and serves the totals until the process is asked to stop.
 ///
 /// # Errors
-/// What keeps it from starting, or the listener from going on.
+/// An error that prevents the start or ends the listener.
 pub async fn run(app: App) -> Result<(), BoxError> {
     let settings = settings(app.config())?;
-    let sums = Sums::open(&settings.database, app.identity().clock().clone())?;
-    // A tail has no end of its own: it gets no deadline.
-    let ledger = LedgerTail::new(app.channel_with("ledger", |channel| channel.default_timeout(None))?);
-    let follower = Follower::new(ledger, sums.clone());
-    let service = Service::new(sums, follower.standing());
+    let totals = Totals::open(&settings.database, app.identity().clock().clone())?;
+    let ledger = LedgerTail::new(app.channel("ledger")?);
+    let follower = Follower::new(ledger, totals.clone());
+    let service = Service::new(totals, follower.status());
     app.spawn(follower.run(app.stopping()));
     app.announce::<ReportsServer<Service>>();
     app.reflect(market_api::FILE_DESCRIPTOR_SET);

@@ -1,27 +1,25 @@
-//! The gRPC face: answers from the sums. Who may call is settled before a request gets here.
+//! The gRPC service: answers from the totals. Authorization has happened before a request gets here.
 
 use market_api::reports::v1::{
     CurrencySummary, CustomerSummary, GetSummaryRequest, GetSummaryResponse, reports_server,
 };
 use tonic::{Request, Response, Status};
 
-use crate::{CurrencySum, CustomerSum, ReportsError, Standing, Sums};
+use crate::summary::MAX_TOP;
+use crate::{CurrencyTotal, CustomerTotal, FollowerStatus, ReportsError, Totals};
 
-/// The most customers that are named.
-pub(crate) const MAX_TOP: u32 = 100;
-
-/// Serves [`Sums`].
+/// Serves [`Totals`] over gRPC.
 #[derive(Clone, Debug)]
 pub struct Service {
-    sums: Sums,
-    standing: Standing,
+    totals: Totals,
+    status: FollowerStatus,
 }
 
 impl Service {
-    /// The service on top of `sums`.
+    /// The service on top of `totals`.
     #[must_use]
-    pub fn new(sums: Sums, standing: Standing) -> Self {
-        Self { sums, standing }
+    pub fn new(totals: Totals, status: FollowerStatus) -> Self {
+        Self { totals, status }
     }
 }
 
@@ -36,21 +34,23 @@ impl reports_server::Reports for Service {
         if top > MAX_TOP {
             return Err(ReportsError::TooMany.into());
         }
-        let summary = self.sums.summary(top).await?;
+        let summary = self.totals.summary(top).await?;
         tracing::Span::current().record("cursor", summary.cursor);
-        let currency =
-            |sum: CurrencySum| CurrencySummary { sales: Some(sum.sales.into()), postings: sum.postings };
-        let customer = |sum: CustomerSum| CustomerSummary {
-            customer_id: sum.customer.to_string(),
-            spent: Some(sum.spent.into()),
+        let currency = |total: CurrencyTotal| CurrencySummary {
+            sales: Some(total.sales.into()),
+            postings: total.postings,
+        };
+        let customer = |total: CustomerTotal| CustomerSummary {
+            customer_id: total.customer.to_string(),
+            spent: Some(total.spent.into()),
         };
         Ok(Response::new(GetSummaryResponse {
             currencies: summary.currencies.into_iter().map(currency).collect(),
             top_customers: summary.customers.into_iter().map(customer).collect(),
             cursor: summary.cursor,
             updated_at: summary.updated_at.map(Into::into),
-            following: self.standing.following(),
-            streams_opened: self.standing.opened(),
+            following: self.status.following(),
+            streams_opened: self.status.opened(),
         }))
     }
 }

@@ -1,4 +1,4 @@
-//! What the `[reports]` section of the configuration holds.
+//! The `[reports]` section of the configuration.
 
 use std::path::PathBuf;
 
@@ -8,6 +8,6 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The SQLite file; made if absent.
+    /// The SQLite file; created if absent.
     pub database: PathBuf,
 }

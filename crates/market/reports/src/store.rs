@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use avouch_sqlite::StoreError;
+use avouch_sqlite::rusqlite::{Connection, Row};
+use avouch_time::timestamp::unix_millis;
 use market_api::money::{Currency, Money};
-use market_store::StoreError;
-use market_store::rusqlite::{Connection, Row};
 
-use crate::{Counted, CurrencySum, CustomerSum, ReportsError, Summary};
+use crate::{CountedPosting, CurrencyTotal, CustomerTotal, ReportsError, Summary};
 
-/// The schema, script by script. `progress` has exactly one row.
+/// The migration scripts of the schema, in order. `progress` has exactly one row.
 pub(crate) const MIGRATIONS: &[&str] = &["
     CREATE TABLE progress (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -35,7 +36,11 @@ pub(crate) fn cursor(c: &Connection) -> Result<u64, ReportsError> {
     unsigned(cursor)
 }
 
-pub(crate) fn count(c: &Connection, postings: &[Counted], now: SystemTime) -> Result<(), ReportsError> {
+pub(crate) fn count(
+    c: &Connection,
+    postings: &[CountedPosting],
+    now: SystemTime,
+) -> Result<(), ReportsError> {
     let mut last = cursor(c)?;
     for posting in postings {
         let expected = last + 1;
@@ -45,13 +50,12 @@ pub(crate) fn count(c: &Connection, postings: &[Counted], now: SystemTime) -> Re
         add(c, posting)?;
         last = expected;
     }
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     c.prepare_cached("UPDATE progress SET cursor = ?1, updated_at_ms = ?2")?
-        .execute((i64::try_from(last).ok(), i64::try_from(since.as_millis()).ok()))?;
+        .execute((i64::try_from(last).ok(), unix_millis(now)))?;
     Ok(())
 }
 
-fn add(c: &Connection, posting: &Counted) -> Result<(), ReportsError> {
+fn add(c: &Connection, posting: &CountedPosting) -> Result<(), ReportsError> {
     let mut sell = c.prepare_cached(
         "INSERT INTO sales (currency, minor_units, postings) VALUES (?1, ?2, 1) ON CONFLICT (currency)
          DO UPDATE SET minor_units = minor_units + excluded.minor_units, postings = postings + 1",
@@ -76,18 +80,18 @@ pub(crate) fn summary(c: &Connection, top: u32) -> Result<Summary, ReportsError>
     Ok(Summary { currencies: currencies(c)?, customers: customers(c, top)?, cursor: cursor(c)?, updated_at })
 }
 
-fn currencies(c: &Connection) -> Result<Vec<CurrencySum>, ReportsError> {
+fn currencies(c: &Connection) -> Result<Vec<CurrencyTotal>, ReportsError> {
     let mut select =
         c.prepare_cached("SELECT currency, minor_units, postings FROM sales ORDER BY currency")?;
     let mut rows = select.query([])?;
     let mut currencies = Vec::new();
     while let Some(row) = rows.next()? {
-        currencies.push(CurrencySum { sales: money(row, 0, 1)?, postings: unsigned(row.get(2)?)? });
+        currencies.push(CurrencyTotal { sales: money(row, 0, 1)?, postings: unsigned(row.get(2)?)? });
     }
     Ok(currencies)
 }
 
-fn customers(c: &Connection, top: u32) -> Result<Vec<CustomerSum>, ReportsError> {
+fn customers(c: &Connection, top: u32) -> Result<Vec<CustomerTotal>, ReportsError> {
     let mut select = c.prepare_cached(
         "SELECT customer_id, currency, minor_units FROM customer
          ORDER BY minor_units DESC, customer_id, currency LIMIT ?1",
@@ -97,7 +101,7 @@ fn customers(c: &Connection, top: u32) -> Result<Vec<CustomerSum>, ReportsError>
     while let Some(row) = rows.next()? {
         let customer: String = row.get(0)?;
         let customer = customer.parse().map_err(|_not_one| StoreError::Corrupt("customer ID"))?;
-        customers.push(CustomerSum { customer, spent: money(row, 1, 2)? });
+        customers.push(CustomerTotal { customer, spent: money(row, 1, 2)? });
     }
     Ok(customers)
 }

@@ -5,10 +5,10 @@
 //! GET  /orders/{id}  market.storefront.v1.Storefront/GetOrder
 //! ```
 //!
-//! Who calls is the verified SPIFFE ID of the connection, whether it may is the policy's word on the RPC; both are asked
-//! before the path is parsed or a body is read, so that who may call nothing here does not learn what is here. Nothing
-//! that a request says about its caller is believed. An order comes as `application/json`: a page in a browser that
-//! holds a certificate can post a form or plain text without asking, and that not.
+//! The caller is the verified SPIFFE ID of the connection, and the policy decides on the RPC; both happen before the path is
+//! parsed or a body is read, so that a caller without any right does not learn which paths exist. Nothing that a request
+//! says about its caller is believed. An order must come as `application/json`: a web page can make a browser that holds a
+//! certificate post a form or plain text without asking its user, but not JSON.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use avouch_authz::{Caller, Denial, PolicyHandle};
 use avouch_service::telemetry::opentelemetry::Context;
 use avouch_service::telemetry::opentelemetry::trace::TraceContextExt as _;
 use avouch_service::telemetry::{Tracing, parse_traceparent};
-use avouch_spiffe::{PeerIdentity, Reason};
+use avouch_spiffe::{Code as ReasonCode, PeerIdentity};
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -32,7 +32,7 @@ use tonic::{Code, Status};
 
 use crate::order_json::is_final;
 use crate::service::for_shoppers;
-use crate::{AnswerJson, OrderDesk, OrderJson};
+use crate::{AnswerJson, OrderJson, OrdersClient};
 
 /// The RPC that `POST /orders` stands for.
 pub(crate) const PLACE_ORDER: &str = "/market.storefront.v1.Storefront/PlaceOrder";
@@ -45,32 +45,32 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive; deadlines are gRPC's, so nothing else would end the wait.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the ingress needs.
+/// The parts of the ingress.
 #[derive(Clone, Debug)]
 pub struct Ingress<D> {
-    /// Where orders go.
-    pub desk: D,
-    /// Who may call.
+    /// The client of the orders service.
+    pub client: D,
+    /// The policy that decides who may call.
     pub policy: PolicyHandle,
-    /// Names for refusals.
+    /// The ids of denied requests.
     pub decisions: DecisionIds,
-    /// Begins the trace of a request.
+    /// The tracing that begins the trace of a request.
     pub tracing: Tracing,
 }
 
 /// The routes, for the identity library's server.
-pub fn router<D: OrderDesk>(ingress: Ingress<D>) -> Router {
+pub fn router<D: OrdersClient>(ingress: Ingress<D>) -> Router {
     let ingress = Arc::new(ingress);
     Router::new()
         .route("/orders", post(place::<D>))
         .route("/orders/{id}", get(find::<D>))
-        // Around everything, what does not exist included.
+        // Around everything, unknown paths included: a caller without any right gets the same answer for all.
         .layer(middleware::from_fn_with_state(Arc::clone(&ingress), guard::<D>))
         .with_state(ingress)
 }
 
-/// The RPCs of which a caller must be allowed one to hear anything about a path, even that it does not exist. Looks at
-/// the path's octets and parses nothing.
+/// The RPCs of which a caller must be allowed at least one to get any answer about a path, even that it does not exist.
+/// Compares the path's bytes and parses nothing.
 fn rpcs(path: &str) -> &'static [&'static str] {
     match path.strip_prefix("/orders") {
         Some("") => &[PLACE_ORDER],
@@ -79,7 +79,7 @@ fn rpcs(path: &str) -> &'static [&'static str] {
     }
 }
 
-/// A name for the trace of a request: of the few there are.
+/// The span name of a request: one of three fixed names, whatever the path is.
 fn name(method: &Method, path: &str) -> &'static str {
     match (method, rpcs(path)) {
         (&Method::POST, [PLACE_ORDER]) => "POST /orders",
@@ -88,8 +88,8 @@ fn name(method: &Method, path: &str) -> &'static str {
     }
 }
 
-/// Asks the policy, before anything else is asked of a request.
-async fn guard<D: OrderDesk>(
+/// The middleware that authorizes a request before anything else reads it.
+async fn guard<D: OrdersClient>(
     State(ingress): State<Arc<Ingress<D>>>,
     request: Request,
     next: Next,
@@ -105,27 +105,27 @@ async fn guard<D: OrderDesk>(
     ingress.tracing.scope(name, parent, answer).await
 }
 
-/// An answer that is no order.
+/// An answer other than an order.
 #[derive(Debug, Serialize)]
-struct Refusal {
+struct ErrorAnswer {
     #[serde(skip)]
     status: StatusCode,
-    /// A word a program can act on.
+    /// The error code, for programs.
     error: &'static str,
-    /// In words.
+    /// The error message, for people.
     message: String,
-    /// Finds the server's record of a refusal.
+    /// The id by which the server's record of a denied request is found.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision_id: Option<String>,
 }
 
-impl Refusal {
+impl ErrorAnswer {
     fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
         Self { status, error, message: message.into(), decision_id: None }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(&self)).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -136,7 +136,7 @@ impl IntoResponse for Refusal {
 }
 
 /// The one place that turns a gRPC status into an HTTP answer.
-impl From<Status> for Refusal {
+impl From<Status> for ErrorAnswer {
     fn from(status: Status) -> Self {
         let status = for_shoppers(&status);
         let (http, error) = match status.code() {
@@ -151,7 +151,7 @@ impl From<Status> for Refusal {
 
 impl<D> Ingress<D> {
     /// Asks the policy whether the caller may use one of these RPCs; a refusal is that of the first.
-    fn authorize(&self, request: &Request, rpcs: &[&str]) -> Result<(), Refusal> {
+    fn authorize(&self, request: &Request, rpcs: &[&str]) -> Result<(), ErrorAnswer> {
         let mut denied = None;
         for rpc in rpcs {
             let decision = match request.extensions().get::<Arc<PeerIdentity>>() {
@@ -170,37 +170,39 @@ impl<D> Ingress<D> {
         }
         match denied {
             Some(denial) => Err(self.refuse(&denial)),
-            None => Err(Refusal::new(StatusCode::FORBIDDEN, "NO_RULE", "nothing is allowed here")),
+            None => Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "NO_RULE", "nothing is allowed here")),
         }
     }
 
-    fn refuse(&self, denial: &Denial) -> Refusal {
+    fn refuse(&self, denial: &Denial) -> ErrorAnswer {
         let decision_id = self.decisions.next().to_string();
         let reason = denial.reason();
         tracing::warn!(decision_id, caller = denial.who(), %reason, help = denial.help(), "refused: {denial}");
-        let status = match reason {
-            Reason::NotReady => StatusCode::SERVICE_UNAVAILABLE,
-            Reason::NoPeerIdentity => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::FORBIDDEN,
+        let status = match reason.code() {
+            ReasonCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ReasonCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ReasonCode::PermissionDenied | ReasonCode::InvalidArgument | ReasonCode::ResourceExhausted => {
+                StatusCode::FORBIDDEN
+            }
         };
-        let mut refusal = Refusal::new(status, reason.as_str(), "the policy does not allow this");
+        let mut refusal = ErrorAnswer::new(status, reason.as_str(), "the policy does not allow this");
         refusal.decision_id = Some(decision_id);
         refusal
     }
 }
 
 #[tracing::instrument(skip_all, fields(order_id, state))]
-async fn place<D: OrderDesk>(
+async fn place<D: OrdersClient>(
     State(ingress): State<Arc<Ingress<D>>>,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorAnswer> {
     if !is_json(request.headers()) {
         let message = "an order is sent with the header content-type: application/json";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", message));
+        return Err(ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NOT_JSON", message));
     }
     let order = read_order(request.into_body()).await?;
     tracing::Span::current().record("order_id", order.order_id.as_str());
-    let order = ingress.desk.place(order.into()).await?;
+    let order = ingress.client.place(order.into()).await?;
     let status = if is_final(&order) { StatusCode::OK } else { StatusCode::ACCEPTED };
     let answer = AnswerJson::from(order);
     tracing::Span::current().record("state", answer.state);
@@ -208,18 +210,18 @@ async fn place<D: OrderDesk>(
 }
 
 #[tracing::instrument(skip_all, fields(order_id))]
-async fn find<D: OrderDesk>(
+async fn find<D: OrdersClient>(
     State(ingress): State<Arc<Ingress<D>>>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<AnswerJson>, Refusal> {
+) -> Result<Json<AnswerJson>, ErrorAnswer> {
     let Path(id) = id.map_err(|_unreadable| {
-        Refusal::new(StatusCode::BAD_REQUEST, "MALFORMED", "the order's ID is not UTF-8")
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, "MALFORMED", "the order's ID is not UTF-8")
     })?;
     tracing::Span::current().record("order_id", id.as_str());
-    Ok(Json(ingress.desk.get(id).await?.into()))
+    Ok(Json(ingress.client.get(id).await?.into()))
 }
 
-/// One content type, `application/json`, with whatever parameters.
+/// Whether there is exactly one content type, `application/json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
@@ -227,30 +229,30 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
-/// The shopper's own trace, if it has one.
+/// The trace context that the shopper's request carries, if any.
 fn traceparent(request: &Request) -> Option<Context> {
     let remote = parse_traceparent(request.headers().get("traceparent")?.as_bytes())?;
     Some(Context::new().with_remote_span_context(remote))
 }
 
-/// The whole body, in time.
-async fn read_order(body: Body) -> Result<OrderJson, Refusal> {
+/// Reads the whole body, within the time limit.
+async fn read_order(body: Body) -> Result<OrderJson, ErrorAnswer> {
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await.map_err(|_elapsed| {
-        Refusal::new(
+        ErrorAnswer::new(
             StatusCode::REQUEST_TIMEOUT,
             "TOO_SLOW",
             format!("a body arrives within {} s", BODY_TIMEOUT.as_secs()),
         )
     })?;
     let body = body.map_err(|_too_large| {
-        Refusal::new(
+        ErrorAnswer::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "TOO_LARGE",
             format!("a body has at most {MAX_BODY} bytes"),
         )
     })?;
     serde_json::from_slice(&body)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "MALFORMED", error.to_string()))
+        .map_err(|error| ErrorAnswer::new(StatusCode::BAD_REQUEST, "MALFORMED", error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,46 +1,32 @@
 use avouch_authz::{Methods, Policy};
-use avouch_spiffe::x509::Leaf;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::totals::tests::FakeDesk;
+use crate::totals::tests::FakeOrders;
 
 const ORDER: &str = include_str!("../../../../deploy/demo/order.json");
 
 /// An identity as the identity library's server hands it on.
 fn peer(path: &str) -> Arc<PeerIdentity> {
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.is_ca = rcgen::IsCa::ExplicitNoCa;
-    params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-    params.serial_number = Some(rcgen::SerialNumber::from(7_u64));
-    params.use_authority_key_identifier_extension = true;
-    let uri = format!("spiffe://market.example/{path}");
-    params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let leaf = Leaf::parse(certificate.der()).unwrap();
-    Arc::new(PeerIdentity::from_leaf(&leaf, certificate.der()))
+    Arc::new(avouch_testkit::ca::peer(&format!("spiffe://market.example/{path}"), ""))
 }
 
 fn policy() -> PolicyHandle {
     let methods = Methods::new(&[&market_api::CONTRACT]).unwrap();
     let text = include_str!("../../../../deploy/demo/policy.toml");
-    PolicyHandle::fixed(Policy::parse("policy.toml", text, &methods).unwrap())
+    PolicyHandle::fixed(Policy::load("policy.toml", text, &methods).unwrap())
 }
 
 async fn call(
-    desk: &FakeDesk,
+    client: &FakeOrders,
     peer: Option<&str>,
     method: &str,
     uri: &str,
     body: String,
 ) -> (u16, serde_json::Value) {
     let ingress = Ingress {
-        desk: desk.clone(),
+        client: client.clone(),
         policy: policy(),
         decisions: DecisionIds::seeded(0),
         tracing: Tracing::off(),
@@ -58,17 +44,17 @@ async fn call(
 
 #[tokio::test]
 async fn a_shopper_places_an_order_and_asks_for_it() {
-    let desk = FakeDesk::default();
-    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
+    let client = FakeOrders::default();
+    let (status, answer) = call(&client, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
     assert_eq!((status, answer["state"].as_str()), (200, Some("COMPLETED")));
     assert_eq!(answer["total_minor"], 3390);
-    let (status, answer) = call(&desk, Some("dev"), "GET", "/orders/curl-0001", String::new()).await;
+    let (status, answer) = call(&client, Some("dev"), "GET", "/orders/curl-0001", String::new()).await;
     assert_eq!((status, answer["state"].as_str()), (200, Some("COMPLETED")));
 }
 
 #[tokio::test]
 async fn other_roles_and_callers_without_an_identity_are_refused_before_the_body_is_read() {
-    let desk = FakeDesk::default();
+    let client = FakeOrders::default();
     for (peer, status, error) in [
         (None, 401, "NO_PEER_IDENTITY"),
         (Some("intern"), 403, "ROLE_MISSING"),
@@ -78,18 +64,18 @@ async fn other_roles_and_callers_without_an_identity_are_refused_before_the_body
         (Some("quarantine/dev"), 403, "DENY_RULE_MATCHED"),
     ] {
         for (method, uri) in [("POST", "/orders"), ("GET", "/orders/o-1")] {
-            let (got, answer) = call(&desk, peer, method, uri, "not even json".to_owned()).await;
+            let (got, answer) = call(&client, peer, method, uri, "not even json".to_owned()).await;
             assert_eq!((got, answer["error"].as_str()), (status, Some(error)), "{peer:?} {method}");
             assert_eq!(answer["decision_id"], "d-e220a8397b1dcdaf");
         }
     }
-    assert!(desk.orders().is_empty());
+    assert!(client.orders().is_empty());
 }
 
 #[tokio::test]
 async fn headers_that_claim_an_identity_are_not_believed() {
     let ingress = Ingress {
-        desk: FakeDesk::default(),
+        client: FakeOrders::default(),
         policy: policy(),
         decisions: DecisionIds::seeded(0),
         tracing: Tracing::off(),
@@ -104,24 +90,24 @@ async fn headers_that_claim_an_identity_are_not_believed() {
 
 #[tokio::test]
 async fn a_body_that_is_no_order_or_too_large_is_refused() {
-    let desk = FakeDesk::default();
-    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", "{".to_owned()).await;
+    let client = FakeOrders::default();
+    let (status, answer) = call(&client, Some("dev"), "POST", "/orders", "{".to_owned()).await;
     assert_eq!((status, answer["error"].as_str()), (400, Some("MALFORMED")));
-    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", " ".repeat(MAX_BODY + 1)).await;
+    let (status, answer) = call(&client, Some("dev"), "POST", "/orders", " ".repeat(MAX_BODY + 1)).await;
     assert_eq!((status, answer["error"].as_str()), (413, Some("TOO_LARGE")));
-    assert!(desk.orders().is_empty());
+    assert!(client.orders().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
-    let desk = FakeDesk::default();
+    let client = FakeOrders::default();
     let ingress = Ingress {
-        desk: desk.clone(),
+        client: client.clone(),
         policy: policy(),
         decisions: DecisionIds::seeded(0),
         tracing: Tracing::off(),
     };
-    // Each byte comes in time, the body never does.
+    // Each byte arrives in time, but the whole body does not.
     let drops = tokio_stream::StreamExt::throttle(
         tokio_stream::iter(std::iter::repeat_with(|| Ok::<_, std::io::Error>(" "))),
         Duration::from_secs(1),
@@ -132,7 +118,7 @@ async fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
     let begun = tokio::time::Instant::now();
     assert_eq!(router(ingress).oneshot(request).await.unwrap().status(), 408);
     assert!(begun.elapsed() < BODY_TIMEOUT + Duration::from_secs(1));
-    assert!(desk.orders().is_empty());
+    assert!(client.orders().is_empty());
 }
 
 #[tokio::test]
@@ -144,9 +130,9 @@ async fn verdicts_on_an_order_reach_the_shopper_and_troubles_of_the_shop_do_not(
         (Status::permission_denied("secret"), 503, "UNAVAILABLE"),
         (Status::internal("secret"), 503, "UNAVAILABLE"),
     ] {
-        let desk = FakeDesk::default();
-        desk.fail("curl-0001", [status]);
-        let (got, answer) = call(&desk, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
+        let client = FakeOrders::default();
+        client.fail("curl-0001", [status]);
+        let (got, answer) = call(&client, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
         assert_eq!((got, answer["error"].as_str()), (http, Some(error)));
         assert!(!answer.to_string().contains("secret"));
     }
@@ -154,27 +140,27 @@ async fn verdicts_on_an_order_reach_the_shopper_and_troubles_of_the_shop_do_not(
 
 #[tokio::test]
 async fn an_order_that_is_not_final_is_accepted() {
-    let desk = FakeDesk::default();
-    desk.pending("curl-0001", 1);
-    let (status, answer) = call(&desk, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
+    let client = FakeOrders::default();
+    client.pending("curl-0001", 1);
+    let (status, answer) = call(&client, Some("dev"), "POST", "/orders", ORDER.to_owned()).await;
     assert_eq!((status, answer["state"].as_str()), (202, Some("RECEIVED")));
 }
 
 #[tokio::test]
 async fn an_order_nobody_placed_is_not_found_and_other_paths_do_not_exist() {
-    let desk = FakeDesk::default();
-    let (status, answer) = call(&desk, Some("dev"), "GET", "/orders/none", String::new()).await;
+    let client = FakeOrders::default();
+    let (status, answer) = call(&client, Some("dev"), "GET", "/orders/none", String::new()).await;
     assert_eq!((status, answer["error"].as_str()), (404, Some("NO_SUCH_ORDER")));
     for (method, uri, status) in [("GET", "/", 404), ("DELETE", "/orders/o-1", 405), ("GET", "/orders", 405)]
     {
-        assert_eq!(call(&desk, Some("dev"), method, uri, String::new()).await.0, status);
+        assert_eq!(call(&client, Some("dev"), method, uri, String::new()).await.0, status);
     }
 }
 
-/// Whoever has no role here is told the same of everything, whether it exists, can be read or not.
+/// A caller without a role gets the same answer for every path, whether it exists and can be parsed or not.
 #[tokio::test]
 async fn the_policy_is_asked_before_the_path_is_parsed() {
-    let desk = FakeDesk::default();
+    let client = FakeOrders::default();
     let long = format!("/orders/{}", "x".repeat(8_000));
     let paths = [
         "/orders",
@@ -196,25 +182,26 @@ async fn the_policy_is_asked_before_the_path_is_parsed() {
     for (peer, status, error) in [(None, 401, "NO_PEER_IDENTITY"), (Some("intern"), 403, "ROLE_MISSING")] {
         for path in paths {
             for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "QUERY"] {
-                let (got, answer) = call(&desk, peer, method, path, "junk".to_owned()).await;
+                let (got, answer) = call(&client, peer, method, path, "junk".to_owned()).await;
                 let told = (got, answer["error"].as_str(), answer["message"].as_str());
                 let same = (status, Some(error), Some("the policy does not allow this"));
                 assert_eq!(told, same, "{peer:?} {method} {path}");
             }
         }
     }
-    // Who may call hears what is wrong with the path.
+    // A caller with a role is told what is wrong with the path.
     for (path, status) in [("/orders/%ff", 400), ("/orders/%zz", 404), ("/orders/a/b", 404), ("/admin", 404)]
     {
-        assert_eq!(call(&desk, Some("dev"), "GET", path, String::new()).await.0, status, "{path}");
+        assert_eq!(call(&client, Some("dev"), "GET", path, String::new()).await.0, status, "{path}");
     }
-    assert!(desk.orders().is_empty());
+    assert!(client.orders().is_empty());
 }
 
-/// What a page may send without asking: a form, a form with files, plain text; and what is no type at all.
+/// The content types that a web page may send without a CORS preflight (form, form with files, plain text), and invalid
+/// ones.
 #[tokio::test]
 async fn an_order_that_does_not_say_it_is_json_is_not_placed() {
-    let desk = FakeDesk::default();
+    let client = FakeOrders::default();
     for content_types in [
         &[][..],
         &["text/plain"],
@@ -229,7 +216,7 @@ async fn an_order_that_does_not_say_it_is_json_is_not_placed() {
         &["text/plain", "application/json"],
     ] {
         let ingress = Ingress {
-            desk: desk.clone(),
+            client: client.clone(),
             policy: policy(),
             decisions: DecisionIds::seeded(0),
             tracing: Tracing::off(),
@@ -246,7 +233,7 @@ async fn an_order_that_does_not_say_it_is_json_is_not_placed() {
         assert_eq!(answer["error"], "NOT_JSON");
         assert!(answer["message"].as_str().unwrap().contains("application/json"));
     }
-    assert!(desk.orders().is_empty());
+    assert!(client.orders().is_empty());
     for content_type in ["application/json", "Application/JSON", "application/json ; charset=utf-8"] {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", content_type.parse().unwrap());

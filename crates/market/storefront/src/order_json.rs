@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderJson {
-    /// The shopper's ID, which makes a repeated request harmless.
+    /// The shopper's ID of the order, which is the idempotency key of the request.
     pub order_id: String,
-    /// Who orders.
+    /// The customer who orders.
     pub customer_id: String,
-    /// ISO 4217.
+    /// The currency, by its ISO 4217 code.
     pub currency: String,
-    /// What is ordered.
+    /// The lines of the order.
     pub lines: Vec<LineJson>,
 }
 
@@ -29,11 +29,11 @@ pub struct OrderJson {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LineJson {
-    /// Which article.
+    /// The article's ID.
     pub sku: String,
-    /// How many.
+    /// The number of pieces.
     pub quantity: u32,
-    /// Price of one, in the currency's smallest unit.
+    /// The price of one piece, in the currency's smallest unit.
     pub unit_price_minor: i64,
 }
 
@@ -53,42 +53,42 @@ impl From<OrderJson> for v1::PlaceOrderRequest {
     }
 }
 
-/// What became of an order.
+/// The state of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AnswerJson {
-    /// Its ID.
+    /// The order's ID.
     pub order_id: String,
     /// `RECEIVED`, `RESERVED`, `CHARGED`, `COMPLETED`, `RELEASING` or `REJECTED`.
     pub state: &'static str,
-    /// Why it was rejected, if it was.
+    /// The rejection, if the order was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejection: Option<RejectionJson>,
-    /// Sum of its lines, in the currency's smallest unit.
+    /// The sum of its lines, in the currency's smallest unit.
     pub total_minor: i64,
-    /// ISO 4217.
+    /// The currency, by its ISO 4217 code.
     pub currency: String,
 }
 
-/// Why an order was rejected.
+/// The rejection of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RejectionJson {
     /// `OUT_OF_STOCK`, `UNKNOWN_SKU`, `PAYMENT_DECLINED` or `CONFLICT`.
     pub reason: &'static str,
-    /// In words.
+    /// The details, as text.
     pub detail: String,
 }
 
-/// A state without the prefix that protobuf asks for.
+/// The name of a state without its protobuf enum prefix.
 pub(crate) fn state_name(state: OrderState) -> &'static str {
     state.as_str_name().trim_start_matches("ORDER_STATE_")
 }
 
-/// A reason without the prefix that protobuf asks for.
+/// The name of a reason without its protobuf enum prefix.
 pub(crate) fn reason_name(reason: RejectReason) -> &'static str {
     reason.as_str_name().trim_start_matches("REJECT_REASON_")
 }
 
-/// Whether nothing changes any more.
+/// Whether the order's state is final.
 pub(crate) fn is_final(order: &v1::Order) -> bool {
     matches!(order.state(), OrderState::Completed | OrderState::Rejected)
 }

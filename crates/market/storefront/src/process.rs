@@ -1,4 +1,5 @@
-//! The process: the stream, then the trickle, with the ingress and the gRPC front beside them.
+//! The storefront process: places the stream of orders, then the trickle, and meanwhile serves the HTTPS ingress and
+//! the gRPC service.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -16,14 +17,14 @@ use tonic::service::Routes;
 
 use crate::run::StreamEnd;
 use crate::{
-    Flags, Ingress, OrderLines, OrdersService, Service, Settings, Submitter, Trickle, ingress, run_stream,
-    run_trickle,
+    Flags, GrpcOrdersClient, Ingress, OrderReader, Service, Settings, Submitter, Trickle, ingress,
+    run_stream, run_trickle,
 };
 
-/// Refuses what [`run`] could not use of the configuration and the flags. Starts nothing.
+/// Validates the configuration and the flags that [`run`] uses, without starting anything.
 ///
 /// # Errors
-/// The first thing that cannot be used.
+/// The first setting that cannot be used.
 pub fn check(config: &Config, flags: &Flags) -> Result<(), BootError> {
     Settings::of(config, flags.clone()).map(|_| ())
 }
@@ -31,27 +32,32 @@ pub fn check(config: &Config, flags: &Flags) -> Result<(), BootError> {
 /// Places orders and serves shoppers until the process is asked to stop; with `once`, until the orders have ended.
 ///
 /// # Errors
-/// What keeps it from starting, or the listeners from going on; with `once`, orders that could not be read.
+/// An error that prevents the start or ends a listener; with `once`, orders that could not be read.
 pub async fn run(app: App, flags: Flags) -> Result<(), BoxError> {
     let settings = Settings::of(app.config(), flags)?;
-    let desk = OrdersService::new(app.channel("orders")?);
-    let submitter = Submitter::new(desk.clone(), settings.submit(), app.tracing().clone());
+    let client = GrpcOrdersClient::new(app.channel("orders")?);
+    let submitter = Submitter::new(client.clone(), settings.submit(), app.tracing().clone());
     if settings.once {
         let outcome = stream(&settings, &submitter, &app.stopping()).await;
         app.finish().await;
         return Ok(outcome?.map_or(Ok(()), |end| end.error.map_or(Ok(()), Err))?);
     }
-    open_ingress(&app, &settings, &desk).await?;
+    open_ingress(&app, &settings, &client).await?;
     let run = app.identity().clock().now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
     let orders = orders(settings, submitter, u64::try_from(run).unwrap_or(0), app.stopping());
     app.spawn(orders);
-    app.announce::<StorefrontServer<Service<OrdersService>>>();
+    app.announce::<StorefrontServer<Service<GrpcOrdersClient>>>();
     app.reflect(market_api::FILE_DESCRIPTOR_SET);
-    Ok(app.serve(Routes::new(StorefrontServer::new(Service::new(desk)))).await?)
+    Ok(app.serve(Routes::new(StorefrontServer::new(Service::new(client)))).await?)
 }
 
-/// The stream, then the trickle. What goes wrong with them does not end the ingress.
-async fn orders(settings: Settings, submitter: Submitter<OrdersService>, run: u64, stop: CancellationToken) {
+/// Places the stream, then runs the trickle. Their errors do not stop the ingress.
+async fn orders(
+    settings: Settings,
+    submitter: Submitter<GrpcOrdersClient>,
+    run: u64,
+    stop: CancellationToken,
+) {
     let end = match stream(&settings, &submitter, &stop).await {
         Ok(Some(end)) => end,
         Ok(None) => return,
@@ -69,14 +75,14 @@ async fn orders(settings: Settings, submitter: Submitter<OrdersService>, run: u6
     }
 }
 
-/// Works the configured orders off, logs and writes their totals; `None` when there are none.
+/// Places the configured orders, and logs and writes their totals; `None` when there are none.
 async fn stream(
     settings: &Settings,
-    submitter: &Submitter<OrdersService>,
+    submitter: &Submitter<GrpcOrdersClient>,
     stop: &CancellationToken,
 ) -> io::Result<Option<StreamEnd>> {
     let Some(path) = &settings.orders_file else { return Ok(None) };
-    let end = run_stream(OrderLines::new(open(path).await?), submitter, settings.stream(), stop).await;
+    let end = run_stream(OrderReader::new(open(path).await?), submitter, settings.stream(), stop).await;
     let totals = &end.totals;
     tracing::info!(
         lines = totals.lines,
@@ -107,7 +113,7 @@ async fn open(path: &Path) -> io::Result<Box<dyn AsyncBufRead + Send + Unpin>> {
 }
 
 /// Opens the HTTPS ingress, if there is to be one: the storefront's own SVID, shoppers of its own trust domain only.
-async fn open_ingress(app: &App, settings: &Settings, desk: &OrdersService) -> Result<(), BoxError> {
+async fn open_ingress(app: &App, settings: &Settings, client: &GrpcOrdersClient) -> Result<(), BoxError> {
     let Some(address) = settings.ingress_listen else { return Ok(()) };
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
@@ -115,7 +121,7 @@ async fn open_ingress(app: &App, settings: &Settings, desk: &OrdersService) -> R
         avouch_files::write_public(path, format!("{address}\n").as_bytes())?;
     }
     let router = ingress::router(Ingress {
-        desk: desk.clone(),
+        client: client.clone(),
         policy: app.policy().clone(),
         decisions: DecisionIds::random(),
         tracing: app.tracing().clone(),

@@ -1,4 +1,4 @@
-//! Works a stream of orders off, so many at a time, and keeps a trickle going.
+//! Places a stream of orders, several at a time, and runs the trickle.
 
 use std::io;
 use std::time::Duration;
@@ -9,38 +9,41 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::{Line, OrderDesk, OrderJson, OrderLines, Outcome, Submitted, Submitter, Totals, Trickle};
+use crate::{
+    Line, OrderJson, OrderOutcome, OrderReader, OrdersClient, Submitted, Submitter, Totals, Trickle,
+};
 
-/// Orders of the trickle under way at most; beyond that it skips, as shoppers turn away from a shop that does not answer.
+/// The most orders of the trickle under way; beyond that orders are skipped, so that they do not pile up while the orders
+/// service is away.
 const TRICKLE_AT_ONCE: usize = 64;
 
-/// How a stream is worked off.
+/// The options of a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamOptions {
-    /// Orders under way at the same time.
+    /// The most orders under way at the same time.
     pub concurrency: usize,
 }
 
-/// What came of a stream.
+/// The result of a stream.
 #[derive(Debug)]
 pub struct StreamEnd {
-    /// What became of its orders.
+    /// The totals of its orders.
     pub totals: Totals,
     /// Its orders, for a trickle; at most [`Trickle::MAX_TEMPLATES`].
     pub templates: Vec<OrderJson>,
-    /// Why reading stopped before the end, if it did; what had been read by then is in the totals.
+    /// The error that stopped reading before the end, if one did; the orders read by then are in the totals.
     pub error: Option<io::Error>,
 }
 
 /// Places all orders of `lines`. When `stop` is cancelled no more are read, and those under way are waited for.
 pub async fn run_stream<D, R>(
-    mut lines: OrderLines<R>,
+    mut lines: OrderReader<R>,
     submitter: &Submitter<D>,
     options: StreamOptions,
     stop: &CancellationToken,
 ) -> StreamEnd
 where
-    D: OrderDesk,
+    D: OrdersClient,
     R: AsyncBufRead + Unpin,
 {
     let began = Instant::now();
@@ -85,14 +88,14 @@ fn count(totals: &mut Totals, done: Result<(u64, Submitted), JoinError>) {
     match done {
         Ok((line, submitted)) => totals.add(line, submitted),
         Err(error) => {
-            let outcome = Outcome::Failed(Status::internal(error.to_string()));
+            let outcome = OrderOutcome::Failed(Status::internal(error.to_string()));
             totals.add(0, Submitted { outcome, retries: 0 });
         }
     }
 }
 
 /// Places an order every `interval` until `stop` is cancelled, then waits for those under way.
-pub async fn run_trickle<D: OrderDesk>(
+pub async fn run_trickle<D: OrdersClient>(
     mut trickle: Trickle,
     interval: Duration,
     submitter: Submitter<D>,

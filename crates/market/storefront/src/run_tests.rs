@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, BufReader, ReadBuf};
 
 use super::*;
 use crate::SubmitOptions;
-use crate::totals::tests::{FakeDesk, request};
+use crate::totals::tests::{FakeOrders, request};
 
 const OPTIONS: StreamOptions = StreamOptions { concurrency: 8 };
 
@@ -16,9 +16,9 @@ fn json(order_id: &str, sku: &str) -> String {
     )
 }
 
-async fn run(text: &str, desk: &FakeDesk, options: StreamOptions) -> StreamEnd {
-    let submitter = Submitter::new(desk.clone(), SubmitOptions::default(), Tracing::off());
-    run_stream(OrderLines::new(text.as_bytes()), &submitter, options, &CancellationToken::new()).await
+async fn run(text: &str, client: &FakeOrders, options: StreamOptions) -> StreamEnd {
+    let submitter = Submitter::new(client.clone(), SubmitOptions::default(), Tracing::off());
+    run_stream(OrderReader::new(text.as_bytes()), &submitter, options, &CancellationToken::new()).await
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn every_line_is_counted_once_and_a_malformed_one_stops_nothing() {
     ]
     .join("\n");
     // One at a time: which of two orders with the same ID is the order depends on which is first.
-    let end = run(&text, &FakeDesk::default(), StreamOptions { concurrency: 1 }).await;
+    let end = run(&text, &FakeOrders::default(), StreamOptions { concurrency: 1 }).await;
     let totals = end.totals;
     assert_eq!((totals.lines, totals.completed, totals.malformed), (6, 2, 1));
     assert_eq!((totals.repeated, totals.conflict, totals.rejected["OUT_OF_STOCK"]), (1, 1, 1));
@@ -47,18 +47,18 @@ async fn every_line_is_counted_once_and_a_malformed_one_stops_nothing() {
 #[tokio::test]
 async fn no_more_orders_are_under_way_than_asked_for() {
     let text: Vec<_> = (0..200).map(|n| json(&format!("o-{n}"), "BOOK")).collect();
-    let desk = FakeDesk::default();
-    assert_eq!(run(&text.join("\n"), &desk, OPTIONS).await.totals.completed, 200);
-    assert_eq!(desk.most_at_once(), 8);
+    let client = FakeOrders::default();
+    assert_eq!(run(&text.join("\n"), &client, OPTIONS).await.totals.completed, 200);
+    assert_eq!(client.most_at_once(), 8);
 }
 
 #[tokio::test]
 async fn a_stop_reads_no_further_and_waits_for_what_is_under_way() {
     let stop = CancellationToken::new();
     stop.cancel();
-    let submitter = Submitter::new(FakeDesk::default(), SubmitOptions::default(), Tracing::off());
+    let submitter = Submitter::new(FakeOrders::default(), SubmitOptions::default(), Tracing::off());
     let text = json("o-1", "BOOK");
-    let end = run_stream(OrderLines::new(text.as_bytes()), &submitter, OPTIONS, &stop).await;
+    let end = run_stream(OrderReader::new(text.as_bytes()), &submitter, OPTIONS, &stop).await;
     assert_eq!(end.totals.lines, 0);
 }
 
@@ -82,8 +82,8 @@ impl AsyncRead for Broken {
 #[tokio::test]
 async fn an_input_that_breaks_is_reported_with_what_was_read_before() {
     let first = format!("{}\n", json("o-1", "BOOK")).into_bytes();
-    let lines = OrderLines::new(BufReader::new(Broken(Some(first))));
-    let submitter = Submitter::new(FakeDesk::default(), SubmitOptions::default(), Tracing::off());
+    let lines = OrderReader::new(BufReader::new(Broken(Some(first))));
+    let submitter = Submitter::new(FakeOrders::default(), SubmitOptions::default(), Tracing::off());
     let options = StreamOptions { concurrency: 1 };
     let end = run_stream(lines, &submitter, options, &CancellationToken::new()).await;
     assert_eq!(end.totals.completed, 1);
@@ -92,19 +92,19 @@ async fn an_input_that_breaks_is_reported_with_what_was_read_before() {
 
 #[tokio::test]
 async fn a_trickle_goes_on_until_it_is_stopped() {
-    let desk = FakeDesk::default();
+    let client = FakeOrders::default();
     let stop = CancellationToken::new();
     let template: OrderJson = serde_json::from_str(&json("o-1", "BOOK")).unwrap();
     let running = tokio::spawn({
-        let (desk, stop) = (desk.clone(), stop.clone());
+        let (client, stop) = (client.clone(), stop.clone());
         async move {
-            let submitter = Submitter::new(desk, SubmitOptions::default(), Tracing::off());
+            let submitter = Submitter::new(client, SubmitOptions::default(), Tracing::off());
             let trickle = Trickle::new(vec![template], 1).unwrap();
             run_trickle(trickle, Duration::from_millis(1), submitter, &stop).await;
         }
     });
     let deadline = Instant::now() + Duration::from_secs(20);
-    while desk.orders().len() < 5 {
+    while client.orders().len() < 5 {
         assert!(Instant::now() < deadline, "no trickle");
         tokio::task::yield_now().await;
     }
@@ -211,7 +211,7 @@ async fn the_demos_expected_totals_are_those_of_its_orders_forwards_and_backward
     let text = std::fs::read_to_string(demo("demo/orders.jsonl")).unwrap();
     let mut expected: Totals =
         serde_json::from_str(&std::fs::read_to_string(demo("demo/expected.json")).unwrap()).unwrap();
-    let mut lines = OrderLines::new(text.as_bytes());
+    let mut lines = OrderReader::new(text.as_bytes());
     let (mut orders, mut malformed) = (Vec::new(), 0);
     while let Some(line) = lines.next().await.unwrap() {
         match line.order {

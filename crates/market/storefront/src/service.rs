@@ -1,4 +1,4 @@
-//! The front door over gRPC. Who may call is settled before a request gets here.
+//! The gRPC service: hands orders on. Authorization has happened before a request gets here.
 
 use market_api::orders::v1::PlaceOrderRequest as OrderRequest;
 use market_api::storefront::v1::{
@@ -6,23 +6,23 @@ use market_api::storefront::v1::{
 };
 use tonic::{Code, Request, Response, Status};
 
-use crate::OrderDesk;
+use crate::OrdersClient;
 
-/// Hands shoppers' orders to the orders service.
+/// Hands shoppers' orders to the orders service, over gRPC.
 #[derive(Clone, Debug)]
 pub struct Service<D> {
-    desk: D,
+    client: D,
 }
 
-impl<D: OrderDesk> Service<D> {
-    /// Hands orders to `desk`.
-    pub fn new(desk: D) -> Self {
-        Self { desk }
+impl<D: OrdersClient> Service<D> {
+    /// Hands orders to `client`.
+    pub fn new(client: D) -> Self {
+        Self { client }
     }
 }
 
-/// What a shopper hears of a failure: verdicts on the order as they are; what happens between the shop's own services
-/// is not the shopper's to know.
+/// The status that a shopper receives: errors about the order itself unchanged, failures between the market's own
+/// services without their details.
 pub(crate) fn for_shoppers(status: &Status) -> Status {
     match status.code() {
         Code::InvalidArgument | Code::AlreadyExists | Code::NotFound => {
@@ -36,14 +36,14 @@ pub(crate) fn for_shoppers(status: &Status) -> Status {
 }
 
 #[tonic::async_trait]
-impl<D: OrderDesk> storefront_server::Storefront for Service<D> {
+impl<D: OrdersClient> storefront_server::Storefront for Service<D> {
     #[tracing::instrument(skip_all, fields(order_id = request.get_ref().order_id))]
     async fn place_order(
         &self,
         request: Request<PlaceOrderRequest>,
     ) -> Result<Response<PlaceOrderResponse>, Status> {
         let PlaceOrderRequest { order_id, customer_id, currency, lines } = request.into_inner();
-        let order = self.desk.place(OrderRequest { order_id, customer_id, currency, lines }).await;
+        let order = self.client.place(OrderRequest { order_id, customer_id, currency, lines }).await;
         let order = order.map_err(|status| for_shoppers(&status))?;
         Ok(Response::new(PlaceOrderResponse { order: Some(order) }))
     }
@@ -53,7 +53,7 @@ impl<D: OrderDesk> storefront_server::Storefront for Service<D> {
         &self,
         request: Request<GetOrderRequest>,
     ) -> Result<Response<GetOrderResponse>, Status> {
-        let order = self.desk.get(request.into_inner().order_id).await;
+        let order = self.client.get(request.into_inner().order_id).await;
         let order = order.map_err(|status| for_shoppers(&status))?;
         Ok(Response::new(GetOrderResponse { order: Some(order) }))
     }

@@ -1,10 +1,10 @@
-//! What the `[storefront]` section of the configuration holds, and the flags that go before it.
+//! The `[storefront]` section of the configuration, and the flags that override it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use avouch_service::{BootError, Bounds, Config, ConfigFault, Scalar};
+use avouch_service::{BootError, Bounds, Config, ConfigFault, Renamed, Scalar};
 use serde::Deserialize;
 
 use crate::{StreamOptions, SubmitOptions};
@@ -19,10 +19,10 @@ struct RawSettings {
     result_file: Option<PathBuf>,
     /// Orders under way at the same time; default 16.
     concurrency: Option<Scalar>,
-    /// After the stream: so many varied orders a second, made from those of the stream. 0: none, as by default.
+    /// After the stream: this many varied orders a second, made from those of the stream. 0: none, as by default.
     trickle_per_second: Option<Scalar>,
     /// How long to try an order before it counts as failed; default 120 s.
-    give_up_after: Option<Scalar>,
+    deadline: Option<Scalar>,
     /// Where the HTTPS ingress listens. Absent: no ingress.
     ingress_listen: Option<String>,
     /// Where to write the ingress's bound `host:port`.
@@ -40,10 +40,10 @@ pub struct Settings {
     pub result_file: Option<PathBuf>,
     /// Orders under way at the same time.
     pub concurrency: usize,
-    /// After the stream: so many varied orders a second.
+    /// After the stream: this many varied orders a second.
     pub trickle_per_second: f64,
     /// How long to try an order before it counts as failed.
-    pub give_up_after: Duration,
+    pub deadline: Duration,
     /// Where the HTTPS ingress listens.
     pub ingress_listen: Option<SocketAddr>,
     /// Where to write the ingress's bound `host:port`.
@@ -52,12 +52,16 @@ pub struct Settings {
     pub once: bool,
 }
 
+/// The keys of `[storefront]` that had another name.
+const RENAMED: &[Renamed] =
+    &[Renamed::duration("storefront.give_up_after", "storefront.deadline", Duration::from_secs(1))];
+
 const CONCURRENCY: Bounds<usize> =
     Bounds::new(1, 1024, "with none nothing is sent, and more than that is an attack on the orders service");
 const TRICKLE: Bounds<f64> = Bounds::new(0.0, 1000.0, "0 is none, and more than that is no trickle");
-/// A longer time between two orders is no trickle either, and that of 1e-320 a second is more than can be counted.
+/// The lowest rate of the trickle, one order in 1,000 s; the interval of a rate such as 1e-320 a second would overflow.
 const LEAST_TRICKLE: f64 = 0.001;
-const GIVE_UP_AFTER: Bounds<Duration> = Bounds::new(
+const DEADLINE: Bounds<Duration> = Bounds::new(
     Duration::from_millis(1),
     Duration::from_secs(24 * 3600),
     "an order takes a call, and after a day its shopper is gone",
@@ -68,15 +72,14 @@ impl RawSettings {
         let key = |key: &str| format!("storefront.{key}");
         let concurrency = self.concurrency.map(|given| given.within(&key("concurrency"), &CONCURRENCY));
         let trickle = self.trickle_per_second.map(|given| given.within(&key("trickle_per_second"), &TRICKLE));
-        let give_up_after =
-            self.give_up_after.map(|given| given.within(&key("give_up_after"), &GIVE_UP_AFTER));
+        let deadline = self.deadline.map(|given| given.within(&key("deadline"), &DEADLINE));
         let once = self.once.map(|given| given.flag(&key("once")));
         let settings = Settings {
             orders_file: flags.orders.or(self.orders_file),
             result_file: self.result_file,
             concurrency: concurrency.unwrap_or(Ok(16))?,
             trickle_per_second: trickle.unwrap_or(Ok(0.0))?,
-            give_up_after: give_up_after.unwrap_or(Ok(Duration::from_secs(120)))?,
+            deadline: deadline.unwrap_or(Ok(Duration::from_secs(120)))?,
             ingress_listen: None,
             ingress_address_file: self.ingress_address_file,
             once: flags.once | once.unwrap_or(Ok(false))?,
@@ -102,11 +105,12 @@ impl RawSettings {
 }
 
 impl Settings {
-    /// What the configuration and the flags say, if it makes sense.
+    /// The settings of the configuration and the flags.
     ///
     /// # Errors
-    /// The first thing that does not.
+    /// The first setting that is invalid.
     pub fn of(config: &Config, flags: Flags) -> Result<Self, BootError> {
+        config.refuse_renamed(RENAMED)?;
         let raw: RawSettings = config.settings()?;
         let ingress = raw.ingress_listen.clone();
         let mut settings = raw.check(flags)?;
@@ -119,19 +123,19 @@ impl Settings {
         Ok(settings)
     }
 
-    /// How the stream is worked off.
+    /// The options of the stream.
     #[must_use]
     pub fn stream(&self) -> StreamOptions {
         StreamOptions { concurrency: self.concurrency }
     }
 
-    /// How an order is placed.
+    /// The options of placing an order.
     #[must_use]
     pub fn submit(&self) -> SubmitOptions {
-        SubmitOptions { give_up_after: self.give_up_after, ..SubmitOptions::default() }
+        SubmitOptions { deadline: self.deadline, ..SubmitOptions::default() }
     }
 
-    /// Between two orders of the trickle; `None` when there is none.
+    /// The time between two orders of the trickle; `None` without a trickle.
     #[must_use]
     pub fn trickle_interval(&self) -> Option<Duration> {
         (self.trickle_per_second > 0.0).then(|| Duration::from_secs_f64(1.0 / self.trickle_per_second))
@@ -165,7 +169,7 @@ mod tests {
     fn the_defaults_are_an_ingress_without_a_stream() {
         let settings = parse("ingress_listen = '127.0.0.1:0'").unwrap();
         assert_eq!((settings.concurrency, settings.trickle_interval()), (16, None));
-        assert_eq!((settings.give_up_after, settings.once), (Duration::from_secs(120), false));
+        assert_eq!((settings.deadline, settings.once), (Duration::from_secs(120), false));
     }
 
     #[test]
@@ -180,8 +184,8 @@ mod tests {
             ("orders_file = 'x'\ntrickle_per_second = 1e-320", "trickle_per_second"),
             ("orders_file = 'x'\ntrickle_per_second = inf", "trickle_per_second"),
             ("trickle_per_second = 1.0", "trickle_per_second"),
-            ("give_up_after = '9223372036854775807s'", "give_up_after"),
-            ("give_up_after = 0", "give_up_after"),
+            ("deadline = '9223372036854775807s'", "deadline"),
+            ("deadline = 0", "deadline"),
             ("once = true", "once"),
             ("once = 7", "once"),
         ] {
@@ -191,7 +195,7 @@ mod tests {
         assert!(toml::from_str::<RawSettings>("order_file = 'x'").is_err());
     }
 
-    /// The keys that the section's type knows, from what serde says to one that it does not know.
+    /// The keys of the section's type, taken from serde's error message for an unknown key.
     fn keys() -> Vec<String> {
         let said = toml::from_str::<RawSettings>("zzz = 1").unwrap_err().to_string();
         let (_, known) = said.split_once("unknown field `zzz`").unwrap();

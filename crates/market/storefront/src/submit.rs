@@ -1,4 +1,4 @@
-//! Brings one order to its end: places it, tries again what may be tried again, waits until it is final.
+//! Drives one order to a final state: places it, retries what may be retried, and waits until it is final.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,65 +10,66 @@ use market_api::retry::{Backoff, is_retryable};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::OrderDesk;
+use crate::OrdersClient;
 use crate::order_json::is_final;
 
-/// How an order is placed.
+/// The options of placing an order.
 #[derive(Clone, Copy, Debug)]
 pub struct SubmitOptions {
-    /// Between two tries.
+    /// The delays between two attempts.
     pub backoff: Backoff,
-    /// From the first try to giving up.
-    pub give_up_after: Duration,
+    /// The time from the first attempt after which an order is given up.
+    pub deadline: Duration,
 }
 
 impl Default for SubmitOptions {
     fn default() -> Self {
         let backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_secs(2) };
-        Self { backoff, give_up_after: Duration::from_secs(120) }
+        Self { backoff, deadline: Duration::from_secs(120) }
     }
 }
 
-/// What became of an order.
+/// The outcome of an order.
 #[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Taken and delivered.
+pub enum OrderOutcome {
+    /// Accepted and delivered.
     Completed(Order),
-    /// Taken and turned down: stock or credit.
+    /// Accepted and rejected, for want of stock or credit.
     Rejected(Order),
-    /// Never taken: it breaks a rule.
+    /// Not accepted: it breaks a rule.
     Invalid(Status),
-    /// Never taken: its ID stands for another order.
+    /// Not accepted: its ID was used for another order.
     Conflict(Status),
-    /// A call failed in a way that trying again does not cure.
+    /// A call failed in a way that a retry does not help.
     Failed(Status),
-    /// It is not final after all this time; the last thing that was heard of it.
+    /// Given up at the deadline, with the last answer.
     GaveUp(String),
 }
 
-/// An outcome, and how many calls it took beyond the first.
+/// An outcome, and the number of retries.
 #[derive(Clone, Debug)]
 pub struct Submitted {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Calls that were made again.
+    /// The outcome.
+    pub outcome: OrderOutcome,
+    /// The number of calls that were retried.
     pub retries: u32,
 }
 
 /// Places orders. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Submitter<D> {
-    desk: D,
+    client: D,
     options: SubmitOptions,
     tracing: Tracing,
-    /// The first order belongs to the trace of whoever started the process, each later one begins its own.
+    /// Set until the first order, which belongs to the trace of the caller who started the process; each later one begins
+    /// its own trace.
     first: Arc<AtomicBool>,
 }
 
-impl<D: OrderDesk> Submitter<D> {
-    /// Places orders at `desk`, each in a trace of its own.
-    pub fn new(desk: D, options: SubmitOptions, tracing: Tracing) -> Self {
-        Self { desk, options, tracing, first: Arc::new(AtomicBool::new(true)) }
+impl<D: OrdersClient> Submitter<D> {
+    /// Places orders at `client`, each in a trace of its own.
+    pub fn new(client: D, options: SubmitOptions, tracing: Tracing) -> Self {
+        Self { client, options, tracing, first: Arc::new(AtomicBool::new(true)) }
     }
 
     /// Places an order and waits for its end. Every try carries the same order ID.
@@ -80,14 +81,14 @@ impl<D: OrderDesk> Submitter<D> {
 
     #[tracing::instrument(skip_all, fields(order_id = request.order_id, outcome))]
     async fn see_through(&self, request: PlaceOrderRequest) -> Submitted {
-        let deadline = Instant::now() + self.options.give_up_after;
+        let deadline = Instant::now() + self.options.deadline;
         let mut retries = 0;
         let mut taken = false;
         let outcome = loop {
             let answer = if taken {
-                self.desk.get(request.order_id.clone()).await
+                self.client.get(request.order_id.clone()).await
             } else {
-                self.desk.place(request.clone()).await
+                self.client.place(request.clone()).await
             };
             let heard = match answer {
                 Ok(order) if is_final(&order) => break end(order),
@@ -101,7 +102,7 @@ impl<D: OrderDesk> Submitter<D> {
             retries += 1;
             let wake = Instant::now() + self.options.backoff.delay(retries, &request.order_id);
             if wake > deadline {
-                break Outcome::GaveUp(heard);
+                break OrderOutcome::GaveUp(heard);
             }
             tokio::time::sleep_until(wake).await;
         };
@@ -110,20 +111,24 @@ impl<D: OrderDesk> Submitter<D> {
     }
 }
 
-fn end(order: Order) -> Outcome {
-    if order.state() == OrderState::Completed { Outcome::Completed(order) } else { Outcome::Rejected(order) }
-}
-
-fn refused(status: Status) -> Outcome {
-    match status.code() {
-        Code::InvalidArgument => Outcome::Invalid(status),
-        Code::AlreadyExists => Outcome::Conflict(status),
-        _ => Outcome::Failed(status),
+fn end(order: Order) -> OrderOutcome {
+    if order.state() == OrderState::Completed {
+        OrderOutcome::Completed(order)
+    } else {
+        OrderOutcome::Rejected(order)
     }
 }
 
-impl Outcome {
-    /// One word for it.
+fn refused(status: Status) -> OrderOutcome {
+    match status.code() {
+        Code::InvalidArgument => OrderOutcome::Invalid(status),
+        Code::AlreadyExists => OrderOutcome::Conflict(status),
+        _ => OrderOutcome::Failed(status),
+    }
+}
+
+impl OrderOutcome {
+    /// The outcome in one word.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -140,62 +145,62 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::totals::tests::{FakeDesk, request};
+    use crate::totals::tests::{FakeOrders, request};
 
-    fn submitter(desk: &FakeDesk, give_up_after: Duration) -> Submitter<FakeDesk> {
+    fn submitter(client: &FakeOrders, deadline: Duration) -> Submitter<FakeOrders> {
         let backoff = Backoff { base: Duration::from_millis(2), max: Duration::from_millis(4) };
-        Submitter::new(desk.clone(), SubmitOptions { backoff, give_up_after }, Tracing::off())
+        Submitter::new(client.clone(), SubmitOptions { backoff, deadline }, Tracing::off())
     }
 
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn what_may_be_tried_again_is_tried_again_under_the_same_id() {
-        let desk = FakeDesk::default();
-        desk.fail(
+        let client = FakeOrders::default();
+        client.fail(
             "o-1",
             [Status::unavailable(""), Status::deadline_exceeded(""), Status::resource_exhausted("")],
         );
-        let submitted = submitter(&desk, LONG).submit(request("o-1")).await;
-        assert!(matches!(submitted.outcome, Outcome::Completed(_)));
-        assert_eq!((submitted.retries, desk.placed("o-1")), (3, 4));
+        let submitted = submitter(&client, LONG).submit(request("o-1")).await;
+        assert!(matches!(submitted.outcome, OrderOutcome::Completed(_)));
+        assert_eq!((submitted.retries, client.placed("o-1")), (3, 4));
     }
 
     #[tokio::test]
     async fn refusals_are_not_tried_again() {
         for code in [Code::PermissionDenied, Code::Unauthenticated, Code::Internal, Code::Unimplemented] {
-            let desk = FakeDesk::default();
-            desk.fail("o-1", [Status::new(code, "")]);
-            let submitted = submitter(&desk, LONG).submit(request("o-1")).await;
-            assert!(matches!(submitted.outcome, Outcome::Failed(_)), "{code:?}");
-            assert_eq!(desk.placed("o-1"), 1);
+            let client = FakeOrders::default();
+            client.fail("o-1", [Status::new(code, "")]);
+            let submitted = submitter(&client, LONG).submit(request("o-1")).await;
+            assert!(matches!(submitted.outcome, OrderOutcome::Failed(_)), "{code:?}");
+            assert_eq!(client.placed("o-1"), 1);
         }
     }
 
     #[tokio::test]
     async fn an_order_that_breaks_a_rule_and_one_whose_id_is_taken_are_told_apart() {
-        let desk = FakeDesk::default();
-        desk.fail("o-1", [Status::invalid_argument("")]);
-        desk.fail("o-2", [Status::already_exists("")]);
-        let submitter = submitter(&desk, LONG);
-        assert!(matches!(submitter.submit(request("o-1")).await.outcome, Outcome::Invalid(_)));
-        assert!(matches!(submitter.submit(request("o-2")).await.outcome, Outcome::Conflict(_)));
+        let client = FakeOrders::default();
+        client.fail("o-1", [Status::invalid_argument("")]);
+        client.fail("o-2", [Status::already_exists("")]);
+        let submitter = submitter(&client, LONG);
+        assert!(matches!(submitter.submit(request("o-1")).await.outcome, OrderOutcome::Invalid(_)));
+        assert!(matches!(submitter.submit(request("o-2")).await.outcome, OrderOutcome::Conflict(_)));
     }
 
     #[tokio::test]
     async fn an_order_that_is_not_final_is_asked_for_and_not_placed_again() {
-        let desk = FakeDesk::default();
-        desk.pending("o-1", 3);
-        let submitted = submitter(&desk, LONG).submit(request("o-1")).await;
-        assert!(matches!(submitted.outcome, Outcome::Completed(_)));
-        assert_eq!((desk.placed("o-1"), submitted.retries), (1, 3));
+        let client = FakeOrders::default();
+        client.pending("o-1", 3);
+        let submitted = submitter(&client, LONG).submit(request("o-1")).await;
+        assert!(matches!(submitted.outcome, OrderOutcome::Completed(_)));
+        assert_eq!((client.placed("o-1"), submitted.retries), (1, 3));
     }
 
     #[tokio::test]
     async fn an_order_that_never_ends_is_given_up_with_what_was_heard_last() {
-        let desk = FakeDesk::default();
-        desk.pending("o-1", u32::MAX);
-        let submitted = submitter(&desk, Duration::from_millis(40)).submit(request("o-1")).await;
-        assert!(matches!(submitted.outcome, Outcome::GaveUp(heard) if heard == "ORDER_STATE_RECEIVED"));
+        let client = FakeOrders::default();
+        client.pending("o-1", u32::MAX);
+        let submitted = submitter(&client, Duration::from_millis(40)).submit(request("o-1")).await;
+        assert!(matches!(submitted.outcome, OrderOutcome::GaveUp(heard) if heard == "ORDER_STATE_RECEIVED"));
     }
 }

@@ -1,4 +1,4 @@
-//! What became of a stream of orders, added up.
+//! The totals of a stream of orders.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -8,12 +8,12 @@ use market_api::orders::v1::Order;
 use serde::{Deserialize, Serialize};
 
 use crate::order_json::reason_name;
-use crate::submit::{Outcome, Submitted};
+use crate::submit::{OrderOutcome, Submitted};
 
 /// The most problems that are listed; all are counted.
 const MAX_PROBLEMS: usize = 100;
 
-/// The sums. Each line that is not empty is counted in exactly one of `malformed`, `invalid`, `conflict`, `repeated`,
+/// The totals. Each line that is not empty is counted in exactly one of `malformed`, `invalid`, `conflict`, `repeated`,
 /// `failed`, `completed` and `rejected`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
@@ -23,42 +23,42 @@ pub struct Totals {
     pub malformed: u64,
     /// Orders that break a rule.
     pub invalid: u64,
-    /// Orders whose ID stands for another order.
+    /// Orders whose ID was used for another order.
     pub conflict: u64,
     /// Orders that were in the stream before, and got the same answer.
     pub repeated: u64,
-    /// Orders without an end: refused, or given up.
+    /// Orders without a final state: failed, or given up.
     pub failed: u64,
     /// Orders that were delivered.
     pub completed: u64,
-    /// Orders that were turned down, by reason.
+    /// Orders that were rejected, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Worth of the completed orders by currency, in its smallest unit.
+    /// The value of the completed orders by currency, in its smallest unit.
     pub revenue: BTreeMap<String, i64>,
-    /// Pieces of the completed orders.
+    /// The pieces of the completed orders.
     #[serde(default)]
     pub pieces: u64,
-    /// Calls that were made again.
+    /// Calls that were retried.
     #[serde(default)]
     pub retries: u64,
-    /// From the first line to the last answer.
+    /// The time from the first line to the last answer.
     #[serde(default)]
     pub elapsed_ms: u64,
-    /// Why lines were not completed or rejected; at most a hundred.
+    /// The problems of lines that were not completed or rejected; at most a hundred.
     #[serde(default)]
     pub problems: Vec<Problem>,
     #[serde(skip)]
     seen: HashSet<String>,
 }
 
-/// A line that did not become an order with an end.
+/// A line without an order, or an order without a final state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Which line, from 1.
+    /// The line, from 1.
     pub line: u64,
     /// `malformed`, `invalid`, `conflict`, `failed` or `gave up`.
     pub kind: String,
-    /// In words.
+    /// The reason, in words.
     pub reason: String,
 }
 
@@ -76,25 +76,25 @@ impl Totals {
         self.retries += u64::from(submitted.retries);
         let kind = submitted.outcome.name();
         match submitted.outcome {
-            Outcome::Completed(order) => self.add_completed(&order),
-            Outcome::Rejected(order) => {
+            OrderOutcome::Completed(order) => self.add_completed(&order),
+            OrderOutcome::Rejected(order) => {
                 if self.first(&order) {
                     *self.rejected.entry(reason_name(order.reject_reason()).to_owned()).or_default() += 1;
                 }
             }
-            Outcome::Invalid(status) => {
+            OrderOutcome::Invalid(status) => {
                 self.invalid += 1;
                 self.problem(line, kind, status.message().to_owned());
             }
-            Outcome::Conflict(status) => {
+            OrderOutcome::Conflict(status) => {
                 self.conflict += 1;
                 self.problem(line, kind, status.message().to_owned());
             }
-            Outcome::Failed(status) => {
+            OrderOutcome::Failed(status) => {
                 self.failed += 1;
                 self.problem(line, kind, format!("{:?}: {}", status.code(), status.message()));
             }
-            Outcome::GaveUp(heard) => {
+            OrderOutcome::GaveUp(heard) => {
                 self.failed += 1;
                 self.problem(line, kind, heard);
             }
@@ -127,7 +127,7 @@ impl Totals {
         }
     }
 
-    /// Writes the sums as JSON, whole or not at all.
+    /// Writes the totals as JSON, atomically.
     ///
     /// # Errors
     /// When the file cannot be written.

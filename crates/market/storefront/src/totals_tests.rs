@@ -6,12 +6,12 @@ use market_api::orders::v1::{Line, OrderState, PlaceOrderRequest, RejectReason};
 use tonic::Status;
 
 use super::*;
-use crate::OrderDesk;
+use crate::OrdersClient;
 
 /// An orders service that fails, or takes its time, as it is told to; otherwise it completes everything, except articles
 /// called `NONE`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FakeDesk(Arc<Mutex<Script>>);
+pub(crate) struct FakeOrders(Arc<Mutex<Script>>);
 
 #[derive(Debug, Default)]
 struct Script {
@@ -22,7 +22,7 @@ struct Script {
     most_at_once: usize,
 }
 
-impl FakeDesk {
+impl FakeOrders {
     fn script(&self) -> MutexGuard<'_, Script> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +71,7 @@ impl FakeDesk {
     }
 }
 
-impl OrderDesk for FakeDesk {
+impl OrdersClient for FakeOrders {
     async fn place(&self, request: PlaceOrderRequest) -> Result<Order, Status> {
         {
             let mut script = self.script();
@@ -114,7 +114,7 @@ fn completed(order_id: &str) -> Submitted {
         lines: request(order_id).lines,
         ..Order::default()
     };
-    Submitted { outcome: Outcome::Completed(order), retries: 1 }
+    Submitted { outcome: OrderOutcome::Completed(order), retries: 1 }
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Varied orders without end, made from those of a stream: fresh IDs, other quantities, customers who come and go.
+//! An endless supply of varied orders, made from those of a stream: new IDs, other quantities, changing customers.
 
 use crate::OrderJson;
 
-/// Orders of one customer before the next one comes, so that nobody's credit runs out.
+/// Orders of one customer before the next customer, so that no credit limit is reached.
 const PER_CUSTOMER: u64 = 20;
 
 /// An endless supply of orders.
@@ -17,7 +17,8 @@ impl Trickle {
     /// The most orders that are worth keeping as templates.
     pub const MAX_TEMPLATES: usize = 1000;
 
-    /// Makes orders from `templates`; `None` when there are none. `run` makes the IDs fresh: the time of the start.
+    /// Makes orders from `templates`; `None` when there are none. `run`, the time of the start, makes the IDs new in
+    /// each run.
     #[must_use]
     pub fn new(templates: Vec<OrderJson>, run: u64) -> Option<Self> {
         (!templates.is_empty()).then_some(Self { templates, run, next: 0 })
@@ -30,7 +31,7 @@ impl Trickle {
         let count = u64::try_from(self.templates.len()).ok()?;
         let mut order = self.templates.get(usize::try_from(n % count).ok()?)?.clone();
         order.order_id = format!("trk-{}-{n}", self.run);
-        // One in ten stays the customer it was, so that some are declined.
+        // One order in ten keeps its template's customer, so that some are declined.
         if n % 10 != 9 {
             order.customer_id = format!("trk-{}-{}", self.run, n / PER_CUSTOMER);
         }

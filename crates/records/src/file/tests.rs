@@ -1,4 +1,4 @@
-//! The file on real file systems, full, absent and taken away.
+//! The record file on real file systems: with a full disk, an absent directory and a removed file.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ fn log(path: PathBuf, rotate_bytes: u64, rotate_keep: u32) -> FileLog {
 }
 
 fn number(text: &str) -> usize {
-    let record: Record = line::parse(text).unwrap().unwrap();
+    let record: Record = json_line::parse(text).unwrap().unwrap();
     record.decision.unwrap().detail.strip_prefix("number ").unwrap().parse().unwrap()
 }
 

@@ -1,7 +1,9 @@
-//! What is kept, what is lost and counted, who is told.
+//! Which records are kept, which are lost and counted, and who is notified.
+
+use std::time::Instant;
 
 use avouch_api::observe::v1::Filter;
-use avouch_authz::layer::DecisionIds;
+use avouch_authz::layer::{DecisionIds, DecisionObserver as _};
 
 use super::*;
 use crate::config::FileConfig;
@@ -132,6 +134,23 @@ fn a_slow_watcher_misses_records_and_is_told_how_many_and_a_filter_spares_it_the
     assert_eq!(slow.try_recv().unwrap().1, 0, "told once");
     let seen: Vec<_> = std::iter::from_fn(|| choosy.try_recv().ok()).collect();
     assert_eq!(seen.iter().map(|seen| seen.1).collect::<Vec<_>>(), [0, 0, 0]);
+}
+
+#[test]
+fn a_watcher_is_told_of_calls_from_its_beginning_on_and_earlier_ones_are_still_listed() {
+    let recorder = recorder(10);
+    let peer = peer("busy");
+    let (permit, extensions) = (permit(&peer), extensions(&peer));
+    for _ in 0..3 {
+        recorder.allowed(&permit, &extensions);
+    }
+    let mut watcher = recorder.watch(Matcher::default());
+    drop(recorder.0.collect());
+    assert!(watcher.try_recv().is_err(), "these were before it");
+    recorder.allowed(&permit, &extensions);
+    drop(recorder.0.collect());
+    assert!(watcher.try_recv().is_ok() && watcher.try_recv().is_err());
+    assert_eq!(all(&recorder).len(), 4);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Where a process listens, and where others find it: what the start, or whoever reads the address, could not use.
+//! Checks the addresses that a process listens on or advertises: those that it could not bind or that peers could not
+//! use.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,7 +29,7 @@ pub(super) fn listen(key: &str, text: Option<&str>) -> Result<SocketAddr, Config
     Ok(address)
 }
 
-/// Refuses two listeners that would want the same port: the second could not be bound.
+/// Refuses two listeners on the same port: the second could not be bound.
 pub(super) fn apart(
     (key, address): (&str, SocketAddr),
     (other_key, other): (&str, SocketAddr),
@@ -40,14 +41,14 @@ pub(super) fn apart(
     Ok(())
 }
 
-/// Whether Linux, as it is set up by default, refuses to listen on both: `[::]` takes in the addresses of IPv4.
+/// Whether Linux, with its default settings, refuses to bind both: `[::]` includes the IPv4 addresses.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
     let takes_in = |all: IpAddr, some: IpAddr| all.is_unspecified() && (all.is_ipv6() || some.is_ipv4());
     one.port() != 0 && one.port() == other.port() && (a == b || takes_in(a, b) || takes_in(b, a))
 }
 
-/// An address that others are told.
+/// An address that is advertised to others.
 pub(super) fn advertised(key: &str, text: &str) -> Result<(), ConfigFault> {
     text.parse()
         .and_then(|address: HostPort| address.usable())

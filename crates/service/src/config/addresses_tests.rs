@@ -1,4 +1,4 @@
-//! Addresses that nobody could use, and trust domains that do not go together, are refused before anything starts.
+//! Unusable addresses, and trust domains that do not match, are refused before anything starts.
 
 use super::tests::{fault, load};
 
@@ -115,6 +115,14 @@ fn an_upstream_of_a_trust_domain_without_a_bundle_is_refused() {
     }
     let said = fault(&upstream("a", "spiffe://market.example"), &[], &[]);
     assert!(said.starts_with("upstreams.a.id = ") && said.contains("no server"), "{said}");
+    let path = |id: &str| format!("{FILES}{OWN}[upstreams.a]\nurl = 'https://a:1'\nid = '{id}'\n");
+    let config = load(&path("/ns/ledger"), &[], &[]).unwrap();
+    let id = config.upstream("a").unwrap().id.resolve(&"own.example".parse().unwrap()).unwrap();
+    assert_eq!(id.as_str(), "spiffe://own.example/ns/ledger");
+    for wrong in ["/", "//a", "/a/", "/a/../b", "/ä"] {
+        let said = fault(&path(wrong), &[], &[]);
+        assert!(said.starts_with(&format!("upstreams.a.id = {wrong}: must be a SPIFFE ID")), "{said}");
+    }
 }
 
 #[test]

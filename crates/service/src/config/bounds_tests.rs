@@ -1,7 +1,5 @@
 //! No number of the configuration is without bounds: every key there is, as its own type lists them, with every odd value.
 
-use std::time::Duration;
-
 use avouch_records::Recorder;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -80,8 +78,10 @@ fn all_keys() -> Vec<(String, &'static str)> {
 fn starts(config: &Config) {
     let options = &config.service.options;
     assert_ne!(Semaphore::new(options.max_connections).available_permits(), 0);
+    assert!(options.max_calls > 0 && options.max_streams > 0 && options.max_buffered_bytes > 0);
     let mut times = vec![
         options.handshake_timeout,
+        options.request_timeout,
         options.max_connection_age.mul_f64(1.1),
         options.unauthenticated_connection_age,
         options.retirement_grace,
@@ -90,8 +90,8 @@ fn starts(config: &Config) {
     ];
     times.extend(config.upstreams.values().filter_map(|upstream| upstream.timeout));
     match &config.identity {
-        Some(IdentityConfig::Files(files)) => times.push(Duration::from_millis(files.poll_ms)),
-        Some(IdentityConfig::Issuer(issuer)) => times.push(Duration::from_millis(issuer.timeout_ms)),
+        Some(IdentityConfig::Files(files)) => times.push(files.poll_interval),
+        Some(IdentityConfig::Issuer(issuer)) => times.push(issuer.timeout),
         None => {}
     }
     for time in times {
@@ -137,7 +137,7 @@ fn judge(key: &str, value: &str, too_much: bool, outcome: Result<Config, ConfigE
 #[test]
 fn a_number_out_of_bounds_is_refused_with_key_value_range_and_reason_from_every_layer() {
     let wrong = "service.limits.max_connections = 9223372036854775807: must be a whole number from 1 to 1048576; with \
-                 none nothing gets through, and Linux gives a process no more descriptors";
+                 0 no connection is accepted, and Linux gives a process no more descriptors";
     let said = |outcome: Result<Config, ConfigError>| outcome.unwrap_err().fault.to_string();
     let number = "9223372036854775807";
     assert_eq!(said(load(&format!("[service.limits]\nmax_connections = {number}\n"), &[], &[])), wrong);
@@ -149,6 +149,9 @@ fn a_number_out_of_bounds_is_refused_with_key_value_range_and_reason_from_every_
 fn the_bounds_themselves_are_accepted_and_one_beyond_is_not() {
     for (key, least, most) in [
         ("service.limits.max_connections", 1_u64, 1 << 20),
+        ("service.limits.max_calls", 1, 1 << 24),
+        ("service.limits.max_streams", 1, 1 << 24),
+        ("service.limits.max_buffered_bytes", 1 << 20, 1 << 40),
         ("service.limits.max_handshakes", 1, 1 << 20),
         ("service.limits.max_handshake_rate", 1, 1_000_000),
         ("service.limits.max_concurrent_streams", 1, 1 << 16),
@@ -157,10 +160,12 @@ fn the_bounds_themselves_are_accepted_and_one_beyond_is_not() {
         ("service.limits.max_certificate_bytes", 256, 64 * 1024),
         ("records.keep", 1, 16_384),
         ("records.rotate_bytes", 65_536, 1 << 40),
-        ("identity.poll_ms", 10, 3_600_000),
     ] {
         let with = |value: u64| load(FILES, &[], &[&format!("{key}={value}")]);
         assert!(with(least).is_ok() && with(most).is_ok(), "{key}");
         assert!(with(least - 1).is_err() && with(most + 1).is_err(), "{key}");
     }
+    let with = |value: &str| load(FILES, &[], &[&format!("identity.poll_interval={value}")]);
+    assert!(with("10ms").is_ok() && with("3600000ms").is_ok());
+    assert!(with("9ms").is_err() && with("3600001ms").is_err());
 }

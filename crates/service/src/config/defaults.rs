@@ -1,26 +1,26 @@
-//! The defaults of the common sections, as the code has them: what an empty configuration is checked into.
+//! The defaults of the common sections, read from the checked form of an empty configuration.
 
 use std::time::Duration;
 
 use avouch_identity::IdentityConfig;
 use avouch_records::RecordsConfig;
+use avouch_time::ConfigDuration;
 use serde_json::Value;
 
+use super::Config;
 use super::error::ConfigError;
 use super::layers::Layers;
-use super::origin::flat;
 use super::sections::RawRecords;
-use super::{Config, Period};
-use crate::launch::Launch;
+use crate::launch_options::LaunchOptions;
 
 /// Keys and values that hold where no layer names the key. Of a service's own section only the service knows them.
 pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Value)>, ConfigError> {
-    let empty = Config::load(name, &Launch::default())?;
+    let empty = Config::load(name, &LaunchOptions::default())?;
     let service = &empty.service;
     let mut all = vec![
         ("service.listen".to_owned(), text(service.listen)),
         ("service.drain_timeout".to_owned(), time(service.drain_timeout)),
-        ("service.federated".to_owned(), service.federated.into()),
+        ("service.admit_federated".to_owned(), service.admit_federated.into()),
         ("health.listen".to_owned(), text(empty.health_listen)),
         ("authz.watch_interval".to_owned(), time(empty.authz.watch_interval)),
         ("records.keep".to_owned(), empty.records.keep.into()),
@@ -30,12 +30,16 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
         ("max_handshakes", options.max_handshakes.into()),
         ("max_handshake_rate", options.max_handshake_rate.into()),
         ("max_connections", options.max_connections.into()),
+        ("max_calls", options.max_calls.into()),
+        ("max_streams", options.max_streams.into()),
+        ("max_buffered_bytes", options.max_buffered_bytes.into()),
+        ("request_timeout", time(options.request_timeout)),
         ("max_unauthenticated_connections", options.max_unauthenticated_connections.into()),
         ("unauthenticated_connection_age", time(options.unauthenticated_connection_age)),
         ("handshake_timeout", time(options.handshake_timeout)),
         ("max_concurrent_streams", options.max_concurrent_streams.into()),
         ("max_header_list_size", options.max_header_list_size.into()),
-        ("max_abandoned_calls", options.max_abandoned_calls.into()),
+        ("max_cancelled_calls", options.max_cancelled_calls.into()),
         ("max_connection_age", time(options.max_connection_age)),
         ("max_chain_depth", options.chain.max_depth.into()),
         ("max_certificate_bytes", options.chain.max_certificate_bytes.into()),
@@ -45,7 +49,7 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
         let set = flat(&telemetry).into_iter().filter(|(_, value)| !value.is_null());
         all.extend(set.map(|(key, value)| (format!("telemetry.{key}"), value)));
     }
-    // Some keys have defaults only where others are there; a wrong section is for the check to say.
+    // Some keys have defaults only where others are set; a wrong section is reported by the check.
     if let Ok(Some(records)) = layers.section::<RawRecords>("records")
         && let Ok(RecordsConfig { file: Some(file), .. }) = records.check()
     {
@@ -56,10 +60,10 @@ pub(super) fn of(name: &'static str, layers: &Layers) -> Result<Vec<(String, Val
     }
     match layers.identity() {
         Ok(Some(IdentityConfig::Issuer(issuer))) => {
-            all.push(("identity.timeout_ms".to_owned(), issuer.timeout_ms.into()));
+            all.push(("identity.timeout".to_owned(), time(issuer.timeout)));
         }
         Ok(Some(IdentityConfig::Files(files))) => {
-            all.push(("identity.poll_ms".to_owned(), files.poll_ms.into()))
+            all.push(("identity.poll_interval".to_owned(), time(files.poll_interval)));
         }
         _ => {}
     }
@@ -71,5 +75,23 @@ fn text(value: impl ToString) -> Value {
 }
 
 fn time(value: Duration) -> Value {
-    text(Period(value))
+    text(ConfigDuration(value))
+}
+
+/// Every value that is no table, by its whole key.
+pub(super) fn flat(tree: &Value) -> Vec<(String, Value)> {
+    fn walk(key: &str, value: &Value, found: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(entries) => {
+                for (name, value) in entries {
+                    let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                    walk(&key, value, found);
+                }
+            }
+            value => found.push((key.to_owned(), value.clone())),
+        }
+    }
+    let mut found = Vec::new();
+    walk("", tree, &mut found);
+    found
 }

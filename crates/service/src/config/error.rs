@@ -1,16 +1,17 @@
-//! What can be wrong with a configuration, said so that it can be repaired: which key, why, and what was meant.
+//! Configuration errors, worded so that they can be fixed: which key, why, and what was probably meant.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use avouch_identity::IdentityConfigError;
 use avouch_spiffe::OutOfBounds;
+use avouch_text::suggest;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration cannot be used")]
 pub struct ConfigError {
-    /// What is wrong.
+    /// What is wrong with it.
     #[from]
     #[source]
     pub fault: ConfigFault,
@@ -25,7 +26,7 @@ pub enum ConfigFault {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
     /// A layer cannot be parsed.
@@ -40,7 +41,7 @@ pub enum ConfigFault {
     /// There is no such section.
     #[error("there is no section [{section}]{}", did_you_mean(suggestion.as_deref()))]
     UnknownSection {
-        /// As given.
+        /// The section as given.
         section: String,
         /// The nearest known one.
         suggestion: Option<String>,
@@ -48,12 +49,22 @@ pub enum ConfigFault {
     /// There is no such key.
     #[error("[{section}] has no key `{key}`{}", did_you_mean(suggestion.as_deref()))]
     UnknownKey {
-        /// In which section.
+        /// The section of the key.
         section: String,
-        /// As given.
+        /// The key as given.
         key: String,
         /// The nearest known one.
         suggestion: Option<String>,
+    },
+    /// A key has another name now.
+    #[error("{old} is now called {new}{}", written.as_ref().map(|line| format!("; write `{line}`")).unwrap_or_default())]
+    Renamed {
+        /// The old name, section first.
+        old: &'static str,
+        /// The new name, section first.
+        new: &'static str,
+        /// The key and its value as they are written now, if that can be said.
+        written: Option<String>,
     },
     /// A section cannot be read into its type.
     #[error("{}", in_its_section(section, detail))]
@@ -68,12 +79,12 @@ pub enum ConfigFault {
     Value {
         /// Which key, section first.
         key: String,
-        /// As given.
+        /// The value as given.
         value: String,
         /// What is expected, and why.
         expected: Cow<'static, str>,
     },
-    /// A number or a duration is none, or outside of its bounds.
+    /// A number or a duration is not one, or is out of bounds.
     #[error("{key} = {bounds}")]
     OutOfBounds {
         /// Which key, section first.
@@ -112,7 +123,7 @@ fn in_its_section(section: &str, detail: &str) -> String {
     }
 }
 
-/// A text of whoever writes the configuration, on one line and without what looks like a secret.
+/// A text from the configuration, on one line and without what looks like a secret.
 pub(super) fn hidden(text: &str) -> String {
     avouch_text::clean(&avouch_text::hide_secrets(text))
 }
@@ -121,18 +132,7 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
-/// The candidate nearest to `word`, if it is near enough to be what was meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let allowed = (word.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// Makes a section's deserialization error ours; serde's complaint about an unknown field becomes a suggestion.
+/// Converts a section's deserialization error; serde's message about an unknown field becomes a suggestion.
 pub(super) fn in_section(section: &str, error: &config::ConfigError) -> ConfigFault {
     let detail = error.to_string();
     match unknown_field(&detail) {
@@ -143,12 +143,12 @@ pub(super) fn in_section(section: &str, error: &config::ConfigError) -> ConfigFa
     }
 }
 
-/// Reads serde's "unknown field `x`, expected one of `a`, `b`": the field, and the nearest of the others.
+/// Parses serde's "unknown field `x`, expected one of `a`, `b`": returns the field and the nearest of the other names.
 fn unknown_field(message: &str) -> Option<(&str, Option<String>)> {
     let (_, rest) = message.split_once("unknown field `")?;
     let (field, rest) = rest.split_once('`')?;
     let known = rest.split('`').skip(1).step_by(2);
-    Some((field, nearest(field, known)))
+    Some((field, suggest(field, known).map(str::to_owned)))
 }
 
 #[cfg(test)]
@@ -161,12 +161,5 @@ mod tests {
         assert_eq!(one, Some(("lisen", Some("listen".into()))));
         assert_eq!(unknown_field("unknown field `x`, there are no fields"), Some(("x", None)));
         assert_eq!(unknown_field("invalid type: map"), None);
-    }
-
-    #[test]
-    fn only_a_near_word_is_suggested() {
-        assert_eq!(nearest("heatlh", ["health", "identity"]).as_deref(), Some("health"));
-        assert_eq!(nearest("zzz", ["health", "identity"]), None);
-        assert_eq!(nearest("", ["health"]), None);
     }
 }

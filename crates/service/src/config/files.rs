@@ -1,17 +1,17 @@
-//! Files and directories that a process writes: what the start could not use of their paths.
+//! Checks, at the start, the paths of files and directories that a process will write.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::ConfigFault;
 
-/// A file that is written later, by way of another one beside it.
+/// Checks the path of a file that is written later, through a temporary file in the same directory.
 pub(super) fn writable_file(key: &str, path: &Path) -> Result<(), ConfigFault> {
     let refuse = |expected: &'static str| Err(ConfigFault::value(key, path.display(), expected));
     if path.file_name().is_none() || path.is_dir() {
         return refuse("must name a file, and this is a directory");
     }
-    // The directory of a file without one is where the process runs.
+    // A file name without a directory is in the working directory.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     match parent.map(std::fs::metadata) {
         Some(Ok(parent)) if !parent.is_dir() => refuse("its directory is none"),
@@ -23,13 +23,13 @@ pub(super) fn writable_file(key: &str, path: &Path) -> Result<(), ConfigFault> {
     }
 }
 
-/// A file that is made together with the directories above it.
+/// Checks the path of a file that is created together with its parent directories.
 pub(super) fn file_to_make(key: &str, path: &Path) -> Result<(), ConfigFault> {
     let refuse = |expected: &'static str| Err(ConfigFault::value(key, path.display(), expected));
     if path.file_name().is_none() || path.is_dir() {
         return refuse("must name a file, and this is a directory");
     }
-    // Of the directories above it the nearest that is there; the others are made in it.
+    // The nearest existing ancestor; the missing directories are created in it.
     let nearest = path.ancestors().skip(1).find_map(|above| std::fs::metadata(above).ok());
     if nearest.is_some_and(|nearest| !nearest.is_dir()) {
         return refuse("a part of its path is a file");

@@ -1,19 +1,18 @@
 //! Gathers the layers into one tree and hands out its sections.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
 use avouch_identity::IdentityConfig;
-use avouch_text::{HIDDEN, looks_secret};
+use avouch_text::{HIDDEN, looks_secret, suggest};
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-use super::error::{ConfigError, ConfigFault, hidden, in_section, nearest};
+use super::error::{ConfigError, ConfigFault, hidden, in_section};
 use super::scalar::Scalar;
-use super::upstreams::{RawUpstream, UpstreamConfig};
-use crate::launch::Launch;
+use crate::launch_options::LaunchOptions;
 
 /// Sections every process has.
 const COMMON: &[&str] = &["service", "health", "identity", "authz", "records", "telemetry", "upstreams"];
@@ -28,9 +27,9 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    pub(crate) fn read(name: &str, launch: &Launch) -> Result<Self, ConfigError> {
+    pub(crate) fn read(name: &str, launch: &LaunchOptions) -> Result<Self, ConfigError> {
         let mut builder = config::Config::builder();
-        if let Some(path) = &launch.flags.config {
+        for path in &launch.flags.config {
             let text =
                 read_text(path).map_err(|source| ConfigFault::Unreadable { path: path.clone(), source })?;
             // Parsed here first: the message then names the file, the line and the column.
@@ -50,7 +49,7 @@ impl Layers {
         let known = || COMMON.iter().copied().chain([name]);
         for section in sections.keys() {
             if !known().any(|known| known == section) {
-                let suggestion = nearest(section, known());
+                let suggestion = suggest(section, known()).map(str::to_owned);
                 Err(ConfigFault::UnknownSection { section: hidden(section), suggestion })?;
             }
         }
@@ -63,10 +62,20 @@ impl Layers {
         Ok(value.map(Value::try_deserialize).transpose().map_err(|error| in_section(name, &error))?)
     }
 
-    /// One key of a section, before the section is read. A key of the wrong shape is for the section's own reading.
+    /// The value of one key, before its section is deserialized. A wrong type is left for the section's deserialization
+    /// to report.
     pub(crate) fn scalar(&self, section: &str, key: &str) -> Option<Scalar> {
-        let table = self.sections.get(section)?.clone().into_table().ok()?;
-        table.get(key)?.clone().try_deserialize().ok()
+        self.find(&format!("{section}.{key}"))?.clone().try_deserialize().ok()
+    }
+
+    /// The value of a whole key, as in `service.limits.max_connections`, if it is there.
+    pub(crate) fn find(&self, key: &str) -> Option<&Value> {
+        let mut parts = key.split('.');
+        let section = self.sections.get(parts.next()?)?;
+        parts.try_fold(section, |value, part| match &value.kind {
+            ValueKind::Table(entries) => entries.get(part),
+            _ => None,
+        })
     }
 
     /// The `[identity]` section. Read by its source and not as one type, whose errors would not name the key.
@@ -90,21 +99,6 @@ impl Layers {
         Ok(value.try_deserialize().map_err(|error| in_section(name, &error))?)
     }
 
-    /// The checked `[upstreams.NAME]` sections.
-    pub(crate) fn upstreams(&self) -> Result<BTreeMap<String, UpstreamConfig>, ConfigError> {
-        let Some(value) = self.sections.get("upstreams").cloned() else { return Ok(BTreeMap::new()) };
-        let table = value.into_table().map_err(|error| in_section("upstreams", &error))?;
-        table
-            .into_iter()
-            .map(|(name, value)| {
-                let section = format!("upstreams.{name}");
-                let raw: RawUpstream =
-                    value.try_deserialize().map_err(|error| in_section(&section, &error))?;
-                Ok((name, raw.check(&section)?))
-            })
-            .collect()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.sections.iter()
     }
@@ -119,7 +113,8 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Where and why a file is no TOML; the parser's own text quotes the line, and somebody may have pasted a key there.
+/// The position and cause of a TOML syntax error. The parser's own text quotes the line, which may contain a pasted
+/// key.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigFault {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = 1 + before.matches('\n').count();
@@ -128,9 +123,9 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigFault {
     ConfigFault::Syntax { detail: format!("{}, line {line}, column {column}: {why}", path.display()) }
 }
 
-/// Refuses a secret in the place of the path of its file: whatever cannot open it would name it, here or in a log, and
-/// the environment and the arguments of a process are not its alone. `common`: in sections whose values are all known,
-/// base64 is none of them.
+/// Refuses a secret where the path of its file belongs: the error of opening that path would show it, here or in a log,
+/// and other processes can read the environment and the arguments of this one. `common`: for sections whose values
+/// are all known; in them base64 is refused too, since no valid value is base64.
 fn no_secret(key: &str, value: &Value, common: bool) -> Result<(), ConfigFault> {
     let found = |text: &str| looks_secret(text).filter(|what| common || !what.starts_with("base64"));
     match &value.kind {
@@ -146,7 +141,7 @@ fn no_secret(key: &str, value: &Value, common: bool) -> Result<(), ConfigFault> 
     }
 }
 
-/// The variables that name a section and a key; others that begin with `AVOUCH_` are somebody else's.
+/// The variables that name a section and a key; others that begin with `AVOUCH_` are no configuration of this process.
 fn environment(env: &HashMap<String, String>) -> Environment {
     let ours = env
         .iter()

@@ -1,4 +1,4 @@
-//! `[service.limits]`: every limit of the listener that an operator may want another, and its bounds.
+//! `[service.limits]`: the limits of the listener that an operator may change, with their bounds.
 
 use avouch_identity::ServerOptions;
 use avouch_spiffe::Bounds;
@@ -11,15 +11,24 @@ use super::scalar::{Readable, Scalar};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawLimits {
-    /// Handshakes under way at once; beyond it the source network with most of them loses its oldest. Default 1024.
+    /// Handshakes in progress at once; beyond it the oldest handshake of the source network with the most is evicted.
+    /// Default 1024.
     max_handshakes: Option<Scalar>,
-    /// Handshakes begun per second by one source network (IPv4 address, IPv6 /64). Default 2000.
+    /// Handshakes begun per second by one source network (IPv4 address, IPv6 /56). Default 2000.
     max_handshake_rate: Option<Scalar>,
-    /// Connections open at once. Default 16384.
+    /// Connections open at once; when all are in use, the identity that holds most of them gets no more. Default 16384.
     max_connections: Option<Scalar>,
-    /// Of them without a peer identity, where such are admitted. Default 1024, and never more than half.
+    /// Calls in progress on all connections together, not counting streams that wait. Default 16384.
+    max_calls: Option<Scalar>,
+    /// Response streams that have begun and wait for the next message, on all connections together. Default 8192.
+    max_streams: Option<Scalar>,
+    /// Bytes held for peers on all connections together. Default 256 MiB.
+    max_buffered_bytes: Option<Scalar>,
+    /// How long the message of a request may take, unless its client streams. Default 30 s.
+    request_timeout: Option<Scalar>,
+    /// Connections without a peer identity, where such are admitted. Default 1024, and never more than half.
     max_unauthenticated_connections: Option<Scalar>,
-    /// How long one without a peer identity lives. Default 30 s.
+    /// How long a connection without a peer identity lives. Default 30 s.
     unauthenticated_connection_age: Option<Scalar>,
     /// From accept to the end of the handshake, and again to the HTTP/2 preface. Default 5 s.
     handshake_timeout: Option<Scalar>,
@@ -27,9 +36,9 @@ pub(super) struct RawLimits {
     max_concurrent_streams: Option<Scalar>,
     /// Bytes of a request's headers.
     max_header_list_size: Option<Scalar>,
-    /// Calls a peer may abandon within ten seconds unless it lets more of them finish. Default 512.
-    max_abandoned_calls: Option<Scalar>,
-    /// A connection is asked to go away at this age.
+    /// Calls a peer may cancel within ten seconds unless it lets more of them finish. Default 512.
+    max_cancelled_calls: Option<Scalar>,
+    /// The age at which a connection is asked to close (GOAWAY).
     max_connection_age: Option<Scalar>,
     /// Certificates in a peer's chain, leaf included.
     max_chain_depth: Option<Scalar>,
@@ -49,6 +58,15 @@ impl RawLimits {
             &mut o.max_handshake_rate,
         )?;
         set("max_connections", &self.max_connections, &O::MAX_CONNECTIONS, &mut o.max_connections)?;
+        set("max_calls", &self.max_calls, &O::MAX_CALLS, &mut o.max_calls)?;
+        set("max_streams", &self.max_streams, &O::MAX_STREAMS, &mut o.max_streams)?;
+        set(
+            "max_buffered_bytes",
+            &self.max_buffered_bytes,
+            &O::MAX_BUFFERED_BYTES,
+            &mut o.max_buffered_bytes,
+        )?;
+        set("request_timeout", &self.request_timeout, &O::REQUEST_TIMEOUT, &mut o.request_timeout)?;
         set(
             "max_unauthenticated_connections",
             &self.max_unauthenticated_connections,
@@ -75,10 +93,10 @@ impl RawLimits {
             &mut o.max_header_list_size,
         )?;
         set(
-            "max_abandoned_calls",
-            &self.max_abandoned_calls,
-            &O::MAX_ABANDONED_CALLS,
-            &mut o.max_abandoned_calls,
+            "max_cancelled_calls",
+            &self.max_cancelled_calls,
+            &O::MAX_CANCELLED_CALLS,
+            &mut o.max_cancelled_calls,
         )?;
         set(
             "max_connection_age",

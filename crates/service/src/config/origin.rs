@@ -1,30 +1,31 @@
 //! The configuration a process would start with, key by key, and where each value comes from.
 //!
-//! The values are those of the same tree the process reads, so nothing is shown that is not so; the layers are looked
-//! through once more only to name the one that had the last word. Secrets are hidden as in the start line. Checks nothing
-//! but the syntax: a wrong value is shown, since it is what somebody looks for.
+//! The values come from the same tree that the process reads, so the output shows what is in effect; the layers are
+//! searched again only to name the one that set each value. Secrets are hidden as in the start line. Only the syntax is
+//! checked: a wrong value is shown, since the operator may be looking for it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
+use super::defaults::{self, flat};
 use super::error::ConfigError;
 use super::layers::{Layers, read_text};
-use super::{defaults, redact};
-use crate::launch::Launch;
+use super::redact;
+use crate::launch_options::LaunchOptions;
 
-/// One key.
+/// One key with its value and its origin.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// With its section, as in `service.listen`.
+    /// The key with its section, as in `service.listen`.
     key: String,
-    /// As JSON.
+    /// The value as JSON.
     value: Value,
     origin: String,
 }
 
 /// The rows, in the order of their keys.
-pub(crate) fn rows(name: &'static str, launch: &Launch) -> Result<Vec<Row>, ConfigError> {
+pub(crate) fn rows(name: &'static str, launch: &LaunchOptions) -> Result<Vec<Row>, ConfigError> {
     let layers = Layers::read(name, launch)?;
     let sources = Sources::of(launch);
     let mut all: BTreeMap<String, (Value, String)> = defaults::of(name, &layers)?
@@ -44,7 +45,7 @@ pub(crate) fn rows(name: &'static str, launch: &Launch) -> Result<Vec<Row>, Conf
     Ok(all.into_iter().map(|(key, (value, origin))| Row { key, value, origin }).collect())
 }
 
-/// Variables that are not ours and win all the same; of two for one key the later.
+/// Standard variables without the `AVOUCH_` prefix, which override the key; if two are set for one key, the later wins.
 const STANDARD: &[(&str, &str)] = &[
     ("telemetry.log", "RUST_LOG"),
     ("telemetry.otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
@@ -52,7 +53,7 @@ const STANDARD: &[(&str, &str)] = &[
     ("telemetry.sampling_ratio", "OTEL_TRACES_SAMPLER"),
 ];
 
-/// For people.
+/// The rows as a text table.
 pub(crate) fn to_text(rows: &[Row]) -> String {
     let cells: Vec<[String; 3]> =
         rows.iter().map(|row| [row.key.clone(), row.value.to_string(), row.origin.clone()]).collect();
@@ -65,41 +66,23 @@ pub(crate) fn to_text(rows: &[Row]) -> String {
     all.iter().map(|[key, value, origin]| format!("{key:keys$}  {value:values$}  {origin}\n")).collect()
 }
 
-/// For programs.
+/// The rows as JSON.
 pub(crate) fn to_json(rows: &[Row]) -> String {
     let all: Vec<_> =
         rows.iter().map(|row| json!({ "key": row.key, "value": row.value, "origin": row.origin })).collect();
     format!("{:#}\n", Value::from(all))
 }
 
-/// Every value that is no table, by its whole key.
-pub(super) fn flat(tree: &Value) -> Vec<(String, Value)> {
-    fn walk(key: &str, value: &Value, found: &mut Vec<(String, Value)>) {
-        match value {
-            Value::Object(entries) => {
-                for (name, value) in entries {
-                    let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                    walk(&key, value, found);
-                }
-            }
-            value => found.push((key.to_owned(), value.clone())),
-        }
-    }
-    let mut found = Vec::new();
-    walk("", tree, &mut found);
-    found
-}
-
-/// Which layers name which keys.
+/// The keys that each layer sets.
 struct Sources {
     file: HashMap<String, String>,
     environment: HashMap<String, String>,
-    /// In their order; the last one wins.
+    /// The layers in their order; the last one wins.
     overrides: Vec<String>,
 }
 
 impl Sources {
-    fn of(launch: &Launch) -> Self {
+    fn of(launch: &LaunchOptions) -> Self {
         let environment = launch.env.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(name, _)| {
             let key = name.strip_prefix("AVOUCH_")?;
             key.contains("__").then(|| (key.to_ascii_lowercase().replace("__", "."), name.clone()))
@@ -125,13 +108,12 @@ impl Sources {
     }
 }
 
-/// `file:line` of every key in the file.
-fn file_lines(launch: &Launch) -> HashMap<String, String> {
+/// `file:line` of every key in the files; for a key in two files, the line in the later file, whose value wins.
+fn file_lines(launch: &LaunchOptions) -> HashMap<String, String> {
     let mut found = HashMap::new();
-    if let Some(path) = &launch.flags.config
-        && let Ok(text) = read_text(path)
-        && let Ok(table) = toml::de::DeTable::parse(&text)
-    {
+    for path in &launch.flags.config {
+        let Ok(text) = read_text(path) else { continue };
+        let Ok(table) = toml::de::DeTable::parse(&text) else { continue };
         let mut add = |key: String, at: usize| {
             let line = 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
             found.insert(key, format!("{}:{line}", path.display()));
@@ -157,18 +139,18 @@ fn keys(above: &str, table: &toml::de::DeTable<'_>, add: &mut impl FnMut(String,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launch::Flags;
+    use crate::launch_options::Flags;
 
-    fn launch(file: &str, env: &[(&str, &str)], set: &[&str]) -> (tempfile::TempDir, Launch) {
+    fn launch(file: &str, env: &[(&str, &str)], set: &[&str]) -> (tempfile::TempDir, LaunchOptions) {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("orders.toml");
         std::fs::write(&path, file).unwrap();
         let set = set.iter().map(|text| (*text).to_owned()).collect();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        (temp, Launch { flags: Flags { config: Some(path), set, ..Flags::default() }, env })
+        (temp, LaunchOptions { flags: Flags { config: vec![path], set, ..Flags::default() }, env })
     }
 
-    fn found(launch: &Launch, key: &str) -> (String, String) {
+    fn found(launch: &LaunchOptions, key: &str) -> (String, String) {
         let rows = rows("orders", launch).unwrap();
         let row = rows.into_iter().find(|row| row.key == key).unwrap_or_else(|| panic!("no row {key}"));
         (row.value.to_string(), row.origin.rsplit('/').next().unwrap().to_owned())
@@ -206,6 +188,30 @@ mod tests {
         let text = to_text(&all);
         let columns: Vec<_> = text.lines().filter_map(|line| line.find("default")).collect();
         assert!(columns.len() > 10 && columns.iter().all(|column| Some(column) == columns.first()), "{text}");
+    }
+
+    #[test]
+    fn of_two_files_the_later_wins_for_each_key_and_is_named() {
+        let base = "[service]\nlisten = \"127.0.0.1:1\"\ndrain_timeout = \"3s\"\n[orders]\nsizes = [1, 2]\n\
+                    [upstreams.a]\nid = \"spiffe://b/c\"\n";
+        let (temp, mut launch) = launch(base, &[], &[]);
+        let place = temp.path().join("place.toml");
+        let later = "[upstreams.a]\nurl = \"https://a:1\"\n[service]\nlisten = \"127.0.0.1:2\"\n[orders]\nsizes = [3]\n";
+        std::fs::write(&place, later).unwrap();
+        launch.flags.config.push(place);
+        for (key, value, origin) in [
+            ("service.listen", "\"127.0.0.1:2\"", "place.toml:4"),
+            ("service.drain_timeout", "\"3s\"", "orders.toml:3"),
+            ("upstreams.a.id", "\"spiffe://b/c\"", "orders.toml:7"),
+            ("upstreams.a.url", "\"https://a:1\"", "place.toml:2"),
+            // A list is one value.
+            ("orders.sizes", "[3]", "place.toml:6"),
+        ] {
+            assert_eq!(found(&launch, key), (value.to_owned(), origin.to_owned()), "{key}");
+        }
+        launch.flags.config.push(temp.path().join("absent.toml"));
+        let error = rows("orders", &launch).unwrap_err();
+        assert!(error.fault.to_string().contains("absent.toml"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One value of a configuration before it is judged: a number, a duration, a switch or a text, as a layer has it.
+//! A single configuration value before validation: a number, a duration, a boolean or a text, as a layer has it.
 //!
 //! A key that is a number is read as a [`Scalar`] and becomes a number only through its [`Bounds`]. So no number is without
 //! bounds, and whatever is written there (a negative one, a fraction, `nan`, a word) is refused with the key, the value,
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use avouch_spiffe::Bounds;
 use avouch_spiffe::bounds::Quantity;
+use avouch_time::ConfigDuration;
 use serde::{Deserialize, Deserializer};
 
 use super::error::{ConfigFault, hidden};
-use super::period::Period;
 
 /// Octets of a text that a message repeats.
 const SHOWN: usize = 64;
@@ -33,6 +33,11 @@ enum Kind {
 pub trait Readable: Quantity {
     /// The value, if it is written as one.
     fn read(scalar: &Scalar) -> Option<Self>;
+
+    /// The most likely meaning of a number without a unit, where a unit is needed.
+    fn without_unit(_: &Scalar) -> Option<Self> {
+        None
+    }
 }
 
 macro_rules! whole_numbers {
@@ -62,29 +67,58 @@ impl Readable for f64 {
 impl Readable for Duration {
     fn read(scalar: &Scalar) -> Option<Self> {
         match &scalar.0 {
-            Kind::Whole(seconds) => u64::try_from(*seconds).ok().map(Self::from_secs),
-            Kind::Text(text) => text.parse().ok().map(|Period(duration)| duration),
-            Kind::Real(_) | Kind::Flag(_) => None,
+            Kind::Text(text) => text.parse().ok().map(|ConfigDuration(duration)| duration),
+            Kind::Whole(_) | Kind::Real(_) | Kind::Flag(_) => None,
         }
+    }
+
+    fn without_unit(scalar: &Scalar) -> Option<Self> {
+        scalar.whole().and_then(|seconds| seconds.try_into().ok()).map(Self::from_secs)
     }
 }
 
 impl Scalar {
-    /// The quantity it is, within `bounds`. `key` is the whole key, as in `orders.patience`.
+    /// Reads the value as a quantity within `bounds`. `key` is the whole key, as in `orders.timeout`.
     ///
     /// # Errors
-    /// When it is something else, or outside of them.
+    /// When the value is not such a quantity, or is out of bounds.
     pub fn within<T: Readable>(&self, key: &str, bounds: &Bounds<T>) -> Result<T, ConfigFault> {
-        T::read(self).filter(|value| bounds.contains(*value)).ok_or_else(|| ConfigFault::OutOfBounds {
+        let good = |value: &T| bounds.contains(*value);
+        if let Some(value) = T::read(self).filter(good) {
+            return Ok(value);
+        }
+        if let Some(meant) = T::without_unit(self).filter(good) {
+            let expected = format!("the unit is missing; for seconds write \"{}\"", meant.text());
+            return Err(ConfigFault::value(key, self, expected));
+        }
+        Err(ConfigFault::OutOfBounds {
             key: key.to_owned(),
             bounds: bounds.refuse(hidden(&self.to_string())),
         })
     }
 
-    /// The switch it is: `true`, `false`, 1 or 0, or what stands for them in an environment (`on`, `off`, `yes`, `no`).
+    /// Reads the value as a duration; a bare number counts `unit`s.
+    pub(super) fn as_duration(&self, unit: Duration) -> Option<Duration> {
+        match self.whole() {
+            Some(number) => unit.checked_mul(number.try_into().ok()?),
+            None => Duration::read(self),
+        }
+    }
+
+    /// The value as TOML has it.
+    pub(super) fn as_literal(&self) -> Option<String> {
+        match &self.0 {
+            Kind::Whole(_) | Kind::Flag(_) => Some(self.to_string()),
+            Kind::Text(_) => serde_json::to_string(&hidden(&self.to_string())).ok(),
+            Kind::Real(_) => None,
+        }
+    }
+
+    /// Reads the value as a boolean: `true`, `false`, 1 or 0, or their spellings in an environment (`on`, `off`, `yes`,
+    /// `no`).
     ///
     /// # Errors
-    /// When it is something else.
+    /// When the value is not a boolean.
     pub fn flag(&self, key: &str) -> Result<bool, ConfigFault> {
         let flag = match &self.0 {
             Kind::Flag(flag) => Some(*flag),
@@ -114,7 +148,7 @@ impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Whole(number) => write!(f, "{number}"),
-            // The environment's layer makes a fraction of a whole number that is too large.
+            // The environment's layer turns a whole number that is too large into a floating-point number.
             Kind::Real(number) if number.fract() == 0.0 && number.abs() < 1e21 => write!(f, "{number:.0}"),
             Kind::Real(number) => write!(f, "{number:?}"),
             Kind::Flag(flag) => write!(f, "{flag}"),
@@ -200,7 +234,6 @@ mod tests {
         assert_eq!(scalar("9").within("a.b", &FEW).unwrap(), 9);
         assert_eq!(scalar("'9'").within("a.b", &FEW).unwrap(), 9);
         assert_eq!(scalar("'60s'").within("a.b", &SHORT).unwrap(), Duration::from_secs(60));
-        assert_eq!(scalar("60").within("a.b", &SHORT).unwrap(), Duration::from_secs(60));
         assert_eq!(scalar("1").within("a.b", &SHARE).unwrap(), 1.0);
         assert_eq!(scalar("0.5").within("a.b", &SHARE).unwrap(), 0.5);
     }
@@ -242,6 +275,16 @@ mod tests {
         for text in ["-0.1", "1.1", "nan", "inf", "-inf", "true", "'0.5'", "9223372036854775807"] {
             assert!(scalar(text).within("a.b", &SHARE).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_is_refused_with_the_spelling_that_is_meant() {
+        for text in ["60", "'60'"] {
+            let said = scalar(text).within("a.b", &SHORT).unwrap_err().to_string();
+            assert_eq!(said, "a.b = 60: the unit is missing; for seconds write \"1m\"");
+        }
+        let said = scalar("61").within("a.b", &SHORT).unwrap_err().to_string();
+        assert!(said.starts_with("a.b = 61: must be a duration"), "{said}");
     }
 
     #[test]

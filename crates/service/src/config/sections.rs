@@ -7,7 +7,7 @@ use std::time::Duration;
 use avouch_identity::ServerOptions;
 use avouch_records::{FileConfig, RecordsConfig};
 use avouch_spiffe::Bounds;
-use avouch_spiffe::clock::SharedClock;
+use avouch_time::clock::SharedClock;
 use serde::Deserialize;
 
 use super::addresses::{advertised, listen};
@@ -16,14 +16,14 @@ use super::files::writable_file;
 use super::limits::RawLimits;
 use super::scalar::{Readable, Scalar};
 
-/// Of `[authz] watch_interval`.
+/// The bounds of `[authz] watch_interval`.
 const WATCH_INTERVAL: Bounds<Duration> = Bounds::new(
     Duration::from_millis(50),
     Duration::from_secs(24 * 3600),
     "the file is read each time, and a change that takes effect after a day is not noticed",
 );
 
-/// Of `[service] clock_offset_seconds`.
+/// The bounds of `[service] clock_offset_seconds`.
 #[cfg(feature = "test-clock")]
 const CLOCK_OFFSET: Bounds<i64> = Bounds::new(
     -3_153_600_000,
@@ -58,7 +58,7 @@ pub(super) struct RawService {
     /// How long calls may go on after a signal to stop; default 10 s.
     drain_timeout: Option<Scalar>,
     /// Admit the identities of every trusted domain rather than of the own one only; the policy decides the rest.
-    federated: Option<Scalar>,
+    admit_federated: Option<Scalar>,
     /// Seconds by which this process's clock is wrong. For tests of clock skew; ordinary builds refuse the key.
     #[cfg(feature = "test-clock")]
     clock_offset_seconds: Option<Scalar>,
@@ -73,7 +73,7 @@ pub(crate) struct ServiceConfig {
     pub(crate) address: Option<String>,
     pub(crate) address_file: Option<PathBuf>,
     pub(crate) drain_timeout: Duration,
-    pub(crate) federated: bool,
+    pub(crate) admit_federated: bool,
     pub(crate) clock: SharedClock,
     pub(crate) options: ServerOptions,
 }
@@ -100,7 +100,9 @@ impl RawService {
             address: self.address,
             address_file: self.address_file,
             drain_timeout,
-            federated: self.federated.map_or(Ok(false), |given| given.flag("service.federated"))?,
+            admit_federated: self
+                .admit_federated
+                .map_or(Ok(false), |given| given.flag("service.admit_federated"))?,
             clock,
             options,
         })
@@ -109,7 +111,7 @@ impl RawService {
     #[cfg(not(feature = "test-clock"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with the feature both are needed")]
     fn clock(&self) -> Result<SharedClock, ConfigFault> {
-        Ok(avouch_spiffe::clock::system())
+        Ok(avouch_time::clock::system())
     }
 
     #[cfg(feature = "test-clock")]
@@ -140,8 +142,8 @@ impl RawHealth {
 pub(super) struct RawAuthz {
     /// The policy file. Without one nobody holds a role.
     policy: Option<PathBuf>,
-    /// How often the policy file is looked at; default 250 ms. A change is in force when it has been the same for 2 s, or,
-    /// after a rename, one look later; until then it is looked at every 250 ms at least.
+    /// How often the policy file is polled; default 250 ms. A change takes effect when it has been the same for 2 s,
+    /// or, after a rename, one poll later; until then the file is polled every 250 ms at least.
     watch_interval: Option<Scalar>,
 }
 
@@ -160,7 +162,7 @@ impl RawAuthz {
     }
 }
 
-/// `[records]` as written: what the process remembers of connections and calls.
+/// `[records]` as written: which records of connections and calls the process keeps.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawRecords {
@@ -169,9 +171,9 @@ pub(super) struct RawRecords {
     keep: Option<Scalar>,
     /// File to write them to as lines of JSON, mode 0600; by default none is written.
     file: Option<PathBuf>,
-    /// From this size on, in bytes, a new file is begun; default 16 MiB.
+    /// The size in bytes at which the file is rotated; default 16 MiB.
     rotate_bytes: Option<Scalar>,
-    /// How many older files are kept, as `file.1` and so on; default 4.
+    /// How many rotated files are kept, as `file.1` and so on; default 4.
     rotate_keep: Option<Scalar>,
     /// Which decisions go to the file: `refused` (default; those in audit mode too), or `all`.
     decisions: Decisions,

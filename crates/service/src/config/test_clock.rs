@@ -1,8 +1,8 @@
-//! A clock that is wrong on purpose: the host of a test of clock skew, which has but one clock. In no ordinary build.
+//! A clock with a deliberate offset, for tests of clock skew on a host with one clock. Not part of ordinary builds.
 
 use std::time::{Duration, SystemTime};
 
-use avouch_spiffe::clock::{Clock, SystemClock};
+use avouch_time::clock::{Clock, SystemClock};
 
 /// The system's clock, off by some seconds.
 #[derive(Debug)]

@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
+use avouch_time::ConfigDuration;
 use serde::Deserialize;
 
 use super::*;
-use crate::launch::Flags;
+use crate::launch_options::Flags;
 
 pub(super) fn load(file: &str, env: &[(&str, &str)], set: &[&str]) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("orders.toml");
     std::fs::write(&path, file).unwrap();
     let flags = Flags {
-        config: Some(path),
+        config: vec![path],
         set: set.iter().map(|text| (*text).to_owned()).collect(),
         ..Flags::default()
     };
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::load("orders", &Launch { flags, env })
+    Config::load("orders", &LaunchOptions { flags, env })
 }
 
 pub(super) fn fault(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
@@ -26,7 +27,7 @@ pub(super) fn fault(file: &str, env: &[(&str, &str)], set: &[&str]) -> String {
 
 #[test]
 fn without_any_layer_the_defaults_hold() {
-    let config = Config::load("orders", &Launch::default()).unwrap();
+    let config = Config::load("orders", &LaunchOptions::default()).unwrap();
     assert_eq!(config.service.listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.health_listen.to_string(), "127.0.0.1:0");
     assert_eq!(config.service.drain_timeout, Duration::from_secs(10));
@@ -36,7 +37,7 @@ fn without_any_layer_the_defaults_hold() {
 #[test]
 fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
     let file = "[service]\nlisten = '127.0.0.1:1'\ndrain_timeout = '1s'\naddress = 'a:1'\n";
-    let env = [("AVOUCH_SERVICE__LISTEN", "127.0.0.1:2"), ("AVOUCH_SERVICE__DRAIN_TIMEOUT", "2")];
+    let env = [("AVOUCH_SERVICE__LISTEN", "127.0.0.1:2"), ("AVOUCH_SERVICE__DRAIN_TIMEOUT", "2s")];
     let config = load(file, &env, &["service.listen=127.0.0.1:3"]).unwrap();
     assert_eq!(config.service.listen.port(), 3);
     assert_eq!(config.service.drain_timeout, Duration::from_secs(2));
@@ -48,12 +49,12 @@ fn the_identity_can_come_from_the_environment_alone() {
     let env = [
         ("AVOUCH_IDENTITY__SOURCE", "issuer"),
         ("AVOUCH_IDENTITY__ADDRESS", "127.0.0.1:7000"),
-        ("AVOUCH_IDENTITY__TIMEOUT_MS", "250"),
+        ("AVOUCH_IDENTITY__TIMEOUT", "250ms"),
         ("AVOUCH_IDENTITY__ADDRESSES", "a:1,b:2"),
     ];
     let config = load("", &env, &[]).unwrap();
     let Some(IdentityConfig::Issuer(issuer)) = config.identity else { panic!("no issuer") };
-    assert_eq!((issuer.address.as_str(), issuer.timeout_ms), ("127.0.0.1:7000", 250));
+    assert_eq!((issuer.address.as_str(), issuer.timeout), ("127.0.0.1:7000", Duration::from_millis(250)));
     assert_eq!(issuer.addresses, ["a:1", "b:2"]);
 }
 
@@ -125,7 +126,7 @@ fn values_that_cannot_work_are_refused_with_their_key() {
             "[service.limits]\nunauthenticated_connection_age = '0s'\n",
             "service.limits.unauthenticated_connection_age",
         ),
-        ("[service.limits]\nmax_abandoned_calls = 0\n", "service.limits.max_abandoned_calls"),
+        ("[service.limits]\nmax_cancelled_calls = 0\n", "service.limits.max_cancelled_calls"),
         ("[authz]\nwatch_interval = '1ms'\n", "authz.watch_interval"),
         ("[upstreams.a]\nurl = 'http://a:1'\nid = 'spiffe://a/b'\n", "upstreams.a.url"),
         ("[upstreams.a]\nurl = 'https://a'\nid = 'spiffe://a/b'\n", "upstreams.a.url"),
@@ -138,19 +139,43 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 }
 
 #[test]
+fn a_number_without_a_unit_is_refused_with_the_spelling_that_is_meant() {
+    let files = "[identity]\nsource = 'files'\ncertificate = 'c'\nkey = 'k'\nbundle = 'b'\n";
+    for (file, said) in [
+        (
+            "[service]\ndrain_timeout = 20\n",
+            "service.drain_timeout = 20: the unit is missing; for seconds write \"20s\"",
+        ),
+        (
+            "[upstreams.a]\nurl = 'https://a:1'\nid = 'spiffe://a/b'\ntimeout = '90'\n",
+            "upstreams.a.timeout = 90: the unit is missing; for seconds write \"90s\"",
+        ),
+        (
+            &format!("{files}poll_interval = 5\n"),
+            "identity.poll_interval = 5: the unit is missing; for seconds write \"5s\"",
+        ),
+    ] {
+        assert_eq!(fault(file, &[], &[]), said);
+    }
+}
+
+#[test]
 fn every_limit_of_the_listener_can_be_set() {
     let file = "[service.limits]\nmax_handshakes = 1\nmax_handshake_rate = 2\nmax_connections = 3\n\
                 max_unauthenticated_connections = 4\nunauthenticated_connection_age = '5s'\n\
                 handshake_timeout = '6s'\nmax_concurrent_streams = 7\nmax_header_list_size = 8000\n\
-                max_abandoned_calls = 9\nmax_connection_age = '10s'\nmax_chain_depth = 11\n\
-                max_certificate_bytes = 1200\n";
+                max_cancelled_calls = 9\nmax_connection_age = '10s'\nmax_chain_depth = 11\n\
+                max_certificate_bytes = 1200\nmax_calls = 13\nmax_streams = 14\n\
+                max_buffered_bytes = 1500000\nrequest_timeout = '16s'\n";
     let options = load(file, &[], &[]).unwrap().service.options;
     assert_eq!((options.max_handshakes, options.max_handshake_rate), (1, 2));
     assert_eq!((options.max_connections, options.max_unauthenticated_connections), (3, 4));
     assert_eq!(options.unauthenticated_connection_age, Duration::from_secs(5));
     assert_eq!(options.handshake_timeout, Duration::from_secs(6));
     assert_eq!((options.max_concurrent_streams, options.max_header_list_size), (7, 8_000));
-    assert_eq!((options.max_abandoned_calls, options.max_connection_age), (9, Duration::from_secs(10)));
+    assert_eq!((options.max_cancelled_calls, options.max_connection_age), (9, Duration::from_secs(10)));
+    assert_eq!((options.max_calls, options.max_streams), (13, 14));
+    assert_eq!((options.max_buffered_bytes, options.request_timeout), (1_500_000, Duration::from_secs(16)));
     assert_eq!((options.chain.max_depth, options.chain.max_certificate_bytes), (11, 1_200));
 }
 
@@ -159,7 +184,7 @@ fn values_of_the_wrong_shape_are_refused_with_their_section() {
     for (file, section) in [
         ("[service]\ndrain_timeout = 'soon'\n", "service.drain_timeout = soon: must be a duration"),
         ("[service]\ndrain_timeout = -1\n", "service.drain_timeout = -1: must be a duration"),
-        ("[service]\nfederated = 7\n", "service.federated = 7: must be true or false"),
+        ("[service]\nadmit_federated = 7\n", "service.admit_federated = 7: must be true or false"),
         ("[service]\ndrain_timeout = []\n", "[service]"),
         ("[identity]\nsource = 'nowhere'\n", "identity.source = nowhere: must be issuer or files"),
         (
@@ -178,8 +203,8 @@ fn values_of_the_wrong_shape_are_refused_with_their_section() {
 fn a_file_that_is_no_toml_or_not_there_is_refused_with_its_place() {
     let text = fault("[service\n", &[], &[]);
     assert!(text.contains("orders.toml") && text.contains("line 1"), "{text}");
-    let flags = Flags { config: Some("/nowhere/orders.toml".into()), ..Flags::default() };
-    let error = Config::load("orders", &Launch { flags, ..Launch::default() }).unwrap_err();
+    let flags = Flags { config: vec!["/nowhere/orders.toml".into()], ..Flags::default() };
+    let error = Config::load("orders", &LaunchOptions { flags, ..LaunchOptions::default() }).unwrap_err();
     assert!(error.fault.to_string().contains("/nowhere/orders.toml"));
 }
 
@@ -194,8 +219,8 @@ fn a_configuration_that_is_no_file_of_its_size_is_refused_at_once() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("orders.toml");
     let refused = || {
-        let flags = Flags { config: Some(path.clone()), ..Flags::default() };
-        let error = Config::load("orders", &Launch { flags, ..Launch::default() }).unwrap_err();
+        let flags = Flags { config: vec![path.clone()], ..Flags::default() };
+        let error = Config::load("orders", &LaunchOptions { flags, ..LaunchOptions::default() }).unwrap_err();
         avouch_text::with_causes(&error).to_string()
     };
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -293,16 +318,15 @@ fn the_services_own_section_is_its_own_type() {
     struct Orders {
         database: Option<String>,
         workers: u32,
-        patience: Option<Period>,
+        timeout: Option<ConfigDuration>,
     }
-    let file = "[orders]\ndatabase = '/d'\npatience = '5s'\n";
+    let file = "[orders]\ndatabase = '/d'\ntimeout = '5s'\n";
     let config = load(file, &[("AVOUCH_ORDERS__WORKERS", "3")], &[]).unwrap();
     let own: Orders = config.settings().unwrap();
     assert_eq!(own.workers, 3);
-    assert_eq!(own.patience, Some(Period(Duration::from_secs(5))));
+    assert_eq!(own.timeout, Some(ConfigDuration(Duration::from_secs(5))));
     assert_eq!(load("", &[], &[]).unwrap().settings::<Orders>().unwrap(), Orders::default());
     let error = load("[orders]\nworker = 3\n", &[], &[]).unwrap().settings::<Orders>().unwrap_err();
-    let crate::BootError::Config(error) = error else { panic!("{error}") };
     assert_eq!(error.fault.to_string(), "[orders] has no key `worker`; did you mean `workers`?");
 }
 

@@ -1,4 +1,4 @@
-//! What a connection of the health port has under way, and whether it has overstayed.
+//! The requests in progress on a connection of the health port, and whether the connection is overdue.
 //!
 //! Counted in requests, not in octets: a head that comes one octet at a time is no request.
 
@@ -17,9 +17,9 @@ pub(super) struct Activity(Arc<Mutex<State>>);
 struct State {
     next: u64,
     under_way: usize,
-    /// When those began that have to end.
+    /// The start times of the requests whose answers have a deadline.
     answering: BTreeMap<u64, Instant>,
-    /// Since when nothing is under way, and until when that may be so.
+    /// The time until which the connection may stay open without a request in progress.
     quiet_until: Instant,
 }
 
@@ -40,13 +40,13 @@ pub(super) struct UnderWay {
 }
 
 impl Activity {
-    /// Of a connection that begins now.
+    /// The activity of a connection that begins now.
     pub(super) fn new() -> Self {
         let quiet_until = Instant::now() + HEAD_TIME;
         Self(Arc::new(Mutex::new(State { next: 0, under_way: 0, answering: BTreeMap::new(), quiet_until })))
     }
 
-    /// A request begins.
+    /// Registers a request that begins now.
     pub(super) fn begin(&self) -> UnderWay {
         let mut state = self.lock();
         let number = state.next;
@@ -72,7 +72,7 @@ impl Activity {
 }
 
 impl UnderWay {
-    /// Its answer is a stream that may last.
+    /// Exempts the answer from the deadline: it is a stream.
     pub(super) fn may_last(&self) {
         self.activity.lock().answering.remove(&self.number);
     }

@@ -1,12 +1,12 @@
-//! What the health port answers: three pages over HTTP/1.1 and h2c, and two RPCs over h2c. Everything else is refused
-//! in the words of who asked: 404 and 405 in HTTP, UNIMPLEMENTED in gRPC.
+//! The answers of the health port: three pages over HTTP/1.1 and h2c, and two RPCs over h2c. Everything else is refused
+//! in the protocol of the request: 404 and 405 in HTTP, UNIMPLEMENTED in gRPC.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
-use avouch_identity::listen::Seat;
-use avouch_spiffe::Network;
+use avouch_identity::listen::Slot;
+use avouch_limits::Network;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -16,8 +16,8 @@ use tower_service::Service as _;
 
 use super::activity::UnderWay;
 use super::body::{Answer, Pieces, Watch};
+use super::context::Peer;
 use super::limits::MESSAGE_TIME;
-use super::port::Peer;
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -25,7 +25,7 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// Answers one request. No body is read but an RPC's message.
+/// Answers one request. No request body is read except an RPC's message.
 pub(super) async fn answer(
     peer: Arc<Peer>,
     request: Request<Incoming>,
@@ -46,7 +46,7 @@ struct Page {
     status: StatusCode,
     kind: HeaderValue,
     text: Bytes,
-    place: Option<Seat<Network>>,
+    place: Option<Slot<Network>>,
 }
 
 impl Page {
@@ -54,7 +54,7 @@ impl Page {
         Self { status, kind: PLAIN, text: text.into(), place: None }
     }
 
-    /// The answer to `method`: to HEAD, all but the text.
+    /// The response to `method`; to HEAD, without the text.
     fn send(self, method: &Method, under_way: UnderWay) -> Response<Answer> {
         let length = HeaderValue::from(self.text.len());
         let body = if method == Method::HEAD { Body::empty() } else { Body::new(Pieces(self.text)) };
@@ -74,8 +74,8 @@ fn page<B>(peer: &Peer, request: &Request<B>, under_way: UnderWay) -> Response<A
     let page = match request.uri().path() {
         "/livez" => Page::plain(StatusCode::OK, "alive\n"),
         "/readyz" => {
-            let (life, remarks) = (&peer.port.life, peer.port.life.remarks());
-            match life.ready() {
+            let (lifecycle, remarks) = (&peer.shared.lifecycle, peer.shared.lifecycle.remarks());
+            match lifecycle.ready() {
                 Ok(()) => Page::plain(StatusCode::OK, format!("ready\n{remarks}")),
                 Err(why) => {
                     Page::plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n{remarks}"))
@@ -88,12 +88,12 @@ fn page<B>(peer: &Peer, request: &Request<B>, under_way: UnderWay) -> Response<A
 }
 
 fn metrics(peer: &Peer) -> Page {
-    if peer.port.page_rate.pass(peer.network, Instant::now()).is_none() {
+    if peer.shared.page_rate.check(peer.network, Instant::now()).is_err() {
         return Page::plain(StatusCode::TOO_MANY_REQUESTS, "too many requests for the metrics\n");
     }
-    // Past the limit the connection of the slowest reader makes room: its body may not even be polled any more.
-    let place = peer.port.pages.enter_with(peer.network, peer.cut.clone());
-    match peer.port.metrics.render() {
+    // Beyond the limit the connection of the slowest reader is closed: its body may not even be polled any more.
+    let place = peer.shared.pages.acquire_with(peer.network, peer.cut.clone());
+    match peer.shared.metrics.render() {
         Ok(text) => Page { status: StatusCode::OK, kind: EXPOSITION, text: text.into(), place: Some(place) },
         Err(error) => {
             tracing::error!(%error, "the metrics cannot be rendered");
@@ -119,7 +119,7 @@ async fn rpc(peer: &Peer, request: Request<Incoming>, under_way: UnderWay) -> Re
         Ok(watch) => watch,
         Err(status) => return status.into_http().map(|body| Answer::new(body, under_way)),
     };
-    let call = peer.port.rpcs.clone().call(request);
+    let call = peer.shared.rpcs.clone().call(request);
     match (tokio::time::timeout(MESSAGE_TIME, call).await, watch) {
         (Ok(Ok(response)), Some(watch)) => response.map(|body| Answer::watch(body, under_way, watch)),
         (Ok(Ok(response)), None) => response.map(|body| Answer::new(body, under_way)),
@@ -129,16 +129,16 @@ async fn rpc(peer: &Peer, request: Request<Incoming>, under_way: UnderWay) -> Re
     }
 }
 
-/// Room for one more stream of `Watch`: of its connection, and of all.
+/// A slot for one more stream of `Watch`, of the connection's and of the port's.
 fn place(peer: &Peer) -> Result<Watch, Status> {
     let Ok(of_connection) = peer.watches.clone().try_acquire_owned() else {
         return Err(Status::resource_exhausted("too many watches on this connection"));
     };
-    let out = peer.port.closing.child_token();
-    let Some(place) = peer.port.watches.enter_if_fewer(peer.network, out.clone()) else {
+    let out = peer.shared.closing.child_token();
+    let Some(place) = peer.shared.watches.acquire_if_fewer(peer.network, out.clone()) else {
         return Err(Status::resource_exhausted("too many watches of this network"));
     };
-    Ok(Watch::new(out, peer.port.closing.clone(), place, of_connection))
+    Ok(Watch::new(out, peer.shared.closing.clone(), place, of_connection))
 }
 
 fn not_allowed(allow: &'static str, method: &Method, under_way: UnderWay) -> Response<Answer> {
@@ -151,7 +151,7 @@ fn not_allowed(allow: &'static str, method: &Method, under_way: UnderWay) -> Res
 fn not_found<B>(request: &Request<B>, under_way: UnderWay) -> Response<Answer> {
     let text = "there is no such page; there are /livez, /readyz and /metrics\n";
     let mut response = Page::plain(StatusCode::NOT_FOUND, text).send(request.method(), under_way);
-    // Who posts over HTTP/2 may mean an RPC and have forgotten its content type: the same in the words of gRPC.
+    // A POST over HTTP/2 may be an RPC without its content type, so the response has a gRPC status (UNIMPLEMENTED) too.
     if request.method() == Method::POST && request.version() == Version::HTTP_2 {
         response.headers_mut().insert(Status::GRPC_STATUS, HeaderValue::from_static("12"));
     }

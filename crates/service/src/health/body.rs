@@ -1,11 +1,11 @@
-//! The bodies of the health port's answers: what they hold of the port's limits is given back with them.
+//! The bodies of the health port's answers; each releases its slots in the port's limits when it is dropped.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use avouch_identity::listen::Seat;
-use avouch_spiffe::Network;
+use avouch_identity::listen::Slot;
+use avouch_limits::Network;
 use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,25 +21,26 @@ pub(super) struct Answer {
     body: tonic::body::Body,
     watch: Option<Watch>,
     is_over: bool,
-    _page: Option<Seat<Network>>,
+    _page: Option<Slot<Network>>,
     _under_way: UnderWay,
 }
 
-/// A stream of `Watch`, and its places.
+/// A stream of `Watch`, and its slots.
 #[derive(Debug)]
 pub(super) struct Watch {
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     closing: CancellationToken,
-    _place: Seat<Network>,
+    _place: Slot<Network>,
     _of_connection: OwnedSemaphorePermit,
 }
 
 impl Watch {
-    /// Ends when `out` is cancelled: because the port closes if `closing` is cancelled too, else to make room.
+    /// A stream that ends when `out` is cancelled: with UNAVAILABLE if `closing` is cancelled too, since the port
+    /// closes, else with RESOURCE_EXHAUSTED, to make room.
     pub(super) fn new(
         out: CancellationToken,
         closing: CancellationToken,
-        place: Seat<Network>,
+        place: Slot<Network>,
         of_connection: OwnedSemaphorePermit,
     ) -> Self {
         let ended = Box::pin(out.cancelled_owned());
@@ -63,11 +64,11 @@ impl Answer {
     }
 
     /// An answer that holds a page.
-    pub(super) fn page(body: tonic::body::Body, under_way: UnderWay, page: Option<Seat<Network>>) -> Self {
+    pub(super) fn page(body: tonic::body::Body, under_way: UnderWay, page: Option<Slot<Network>>) -> Self {
         Self { _page: page, ..Self::new(body, under_way) }
     }
 
-    /// An answer that lasts as long as the peer likes, and is ended from here when its place is needed.
+    /// A response that lasts as long as the peer likes, and is ended by the server when its slot is needed.
     pub(super) fn watch(body: tonic::body::Body, under_way: UnderWay, watch: Watch) -> Self {
         under_way.may_last();
         Self { watch: Some(watch), ..Self::new(body, under_way) }
@@ -86,7 +87,7 @@ impl Body for Answer {
         if this.is_over {
             return Poll::Ready(None);
         }
-        // First, so that a stream of changes cannot outrun its end.
+        // Polled first, so that a stream with constant changes ends too.
         if let Some(watch) = &mut this.watch
             && let Poll::Ready(status) = watch.poll_ended(cx)
         {
@@ -107,14 +108,14 @@ impl Body for Answer {
 
 fn trailers(status: &Status) -> Frame<Bytes> {
     let mut headers = http::HeaderMap::with_capacity(2);
-    // Only a status with metadata that is no header can fail here, and ours has none.
+    // This fails only for a status with metadata that is no valid header, and this one has none.
     if status.add_header(&mut headers).is_err() {
         headers.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("14"));
     }
     Frame::trailers(headers)
 }
 
-/// A text in pieces: what is handed over at once is held, as a whole, for a peer that takes an octet at a time.
+/// A text sent in pieces: a frame is held as a whole while a slow peer reads it, even an octet at a time.
 #[derive(Debug)]
 pub(super) struct Pieces(pub(super) Bytes);
 

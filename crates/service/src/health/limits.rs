@@ -6,14 +6,14 @@ use std::time::Duration;
 /// each with one or two; at their most expensive all of them together hold some MiB.
 pub(super) const CONNECTIONS: usize = 64;
 
-/// Sockets open at once: the connections, and those that made room for another and are about to be closed.
+/// Sockets open at once: the connections, and the evicted ones that are about to be closed.
 pub(super) const SOCKETS: usize = CONNECTIONS + 16;
 
 /// From accept to the end of the first request's head, the HTTP/2 preface included. Probes come from near by.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// How long a connection stays open without a request under way, and how long a later request's head may take. Beyond
-/// it a scraper connects anew, which costs nothing at its pace.
+/// How long a connection stays open without a request in progress, and how long a later request's head may take. Beyond
+/// it a scraper reconnects, which is cheap at its rate.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// From a request's head to the end of its answer, streams of `Watch` excepted. Scrapers give up after ten seconds.
@@ -22,10 +22,10 @@ pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// From the head of an RPC to its message, which is a few octets and follows at once.
 pub(super) const MESSAGE_TIME: Duration = Duration::from_secs(5);
 
-/// How long a connection that is asked to go may take to do so.
+/// How long a connection may take to close once it is asked to.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
-/// How often a connection looks whether it has overstayed.
+/// How often a connection checks whether it is overdue.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// HTTP/2 streams of a connection. A health client has one, for each service that it asks about.
@@ -53,17 +53,17 @@ pub(super) const HEADERS: u32 = 8 * 1024;
 /// The message of an RPC: the name of a service.
 pub(super) const MESSAGE: usize = 1024;
 
-/// What a peer may send on a stream before somebody reads it. Nobody reads more than a [`MESSAGE`].
+/// The flow-control window of a stream: what a peer may send before it is read. Only a [`MESSAGE`] is ever read.
 pub(super) const STREAM_WINDOW: u32 = 4 * 1024;
 
-/// The same of a connection; it cannot be made smaller than HTTP/2 begins with (RFC 9113 §6.9.2).
+/// The flow-control window of a connection. It cannot be smaller than the initial window of HTTP/2 (RFC 9113 §6.9.2).
 pub(super) const CONNECTION_WINDOW: u32 = 65_535;
 
-/// What is held for one stream whose peer does not read, and the size of the pieces of a page.
+/// Bytes buffered for one stream whose peer does not read, and the size of the pieces of a page.
 pub(super) const SEND_BUFFER: usize = 8 * 1024;
 
 /// Streams that a peer may reset before they are accepted, or lose for errors, before the connection ends (rapid reset).
 pub(super) const RESETS: usize = 32;
 
-/// A peer with an open `Watch` is pinged this often, and gone when it does not answer this long.
+/// HTTP/2 keepalive with an open `Watch`: the interval of pings, and how long a peer may take to answer one.
 pub(super) const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));

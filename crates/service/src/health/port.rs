@@ -1,15 +1,14 @@
-//! The health port's connections: accepted within small limits of the port's own, shared out by source network, and
-//! ended when they overstay.
+//! The connections of the health port: accepted within the port's own limits, which are shared fairly by source
+//! network, and closed when they are overdue.
 //!
-//! Whoever reaches the port may do what they like with it and costs the process a bounded number of descriptors and
-//! some MiB; probes from elsewhere are still answered.
+//! A client of the port, whatever it does, costs the process a bounded number of descriptors and some MiB; probes from
+//! other networks are still answered.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use avouch_identity::listen::{Accepted, Acceptor, Fair, Seat, Share};
-use avouch_spiffe::Network;
-use avouch_spiffe::throttle::{Rate, Throttle};
+use avouch_identity::listen::{Accepted, Acceptor, FairLimiter, Share, Slot};
+use avouch_limits::Network;
 use avouch_telemetry::Metrics;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,60 +23,37 @@ use tonic_health::server::HealthService;
 
 use super::activity::{Activity, Overdue};
 use super::answers;
+use super::context::{Peer, Shared};
 use super::limits::{
-    CONNECTION_WINDOW, CONNECTIONS, GRACE, HEADERS, KEEPALIVE, LOOK_EVERY, MESSAGE, NETWORKS, PAGE_RATE,
-    PAGES, RESETS, SEND_BUFFER, SOCKETS, STREAM_WINDOW, STREAMS, WATCHES, WATCHES_PER_CONNECTION,
+    CONNECTION_WINDOW, CONNECTIONS, GRACE, HEADERS, KEEPALIVE, LOOK_EVERY, RESETS, SEND_BUFFER, SOCKETS,
+    STREAM_WINDOW, STREAMS, WATCHES_PER_CONNECTION,
 };
-use crate::phase::Life;
+use crate::lifecycle::Lifecycle;
 
-/// What the connections share.
+/// The listening side of the port.
 pub(super) struct Port {
-    pub(super) life: Life,
-    pub(super) metrics: Metrics,
-    pub(super) rpcs: HealthServer<HealthService>,
-    pub(super) pages: Fair<Network>,
-    pub(super) page_rate: Throttle<Network>,
-    pub(super) watches: Fair<Network>,
-    /// The process ends.
-    pub(super) closing: CancellationToken,
+    pub(super) shared: Arc<Shared>,
     pub(super) tasks: TaskTracker,
-    connections: Fair<Network>,
+    connections: FairLimiter<Network>,
     sockets: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
 }
 
-/// One connection, for its requests.
-pub(super) struct Peer {
-    pub(super) port: Arc<Port>,
-    pub(super) network: Network,
-    pub(super) activity: Activity,
-    pub(super) watches: Arc<Semaphore>,
-    /// Ends the connection at once.
-    pub(super) cut: CancellationToken,
-}
-
-/// An accepted socket, and its places.
-struct Entry {
+/// An accepted socket, and its slots.
+struct AcceptedSocket {
     tcp: TcpStream,
     network: Network,
     cut: CancellationToken,
-    _seat: Seat<Network>,
+    _slot: Slot<Network>,
     _socket: OwnedSemaphorePermit,
 }
 
 impl Port {
-    pub(super) fn new(life: Life, metrics: Metrics, rpcs: HealthServer<HealthService>) -> Self {
-        let (burst, every) = PAGE_RATE;
+    pub(super) fn new(lifecycle: Lifecycle, metrics: Metrics, rpcs: HealthServer<HealthService>) -> Self {
         Self {
-            life,
-            metrics,
-            rpcs: rpcs.max_decoding_message_size(MESSAGE),
-            pages: Fair::new(PAGES),
-            page_rate: Throttle::new(Rate { burst, every }, NETWORKS),
-            watches: Fair::new(WATCHES),
-            closing: CancellationToken::new(),
+            shared: Arc::new(Shared::new(lifecycle, metrics, rpcs)),
             tasks: TaskTracker::new(),
-            connections: Fair::new(CONNECTIONS),
+            connections: FairLimiter::new(CONNECTIONS),
             sockets: Arc::new(Semaphore::new(SOCKETS)),
             builder: builder(),
         }
@@ -86,11 +62,11 @@ impl Port {
     /// Accepts and answers until the task ends.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) {
         let acceptor = Acceptor::new("health", Share::Few);
-        // It is never closed.
+        // The semaphore is never closed.
         while let Ok(socket) = self.sockets.clone().acquire_owned().await {
             match acceptor.accept(&listener, || self.connections.make_room()).await {
                 Ok(Accepted::Connection(tcp, peer)) => self.enter(tcp, peer, socket),
-                // The acceptor has said so.
+                // The acceptor has logged it.
                 Ok(Accepted::Refused(..) | Accepted::Nothing) => {}
                 Err(error) => {
                     tracing::error!(%error, "the health port failed");
@@ -102,9 +78,10 @@ impl Port {
 
     fn enter(self: &Arc<Self>, tcp: TcpStream, peer: SocketAddr, socket: OwnedSemaphorePermit) {
         let (network, cut) = (Network::from(peer.ip()), CancellationToken::new());
-        // Here and not in the task, so that places are taken in the order of arrival.
-        let seat = self.connections.enter_with(network, cut.clone());
-        self.tasks.spawn(run(self.clone(), Entry { tcp, network, cut, _seat: seat, _socket: socket }));
+        // Here and not in the task, so that slots are taken in the order of arrival.
+        let slot = self.connections.acquire_with(network, cut.clone());
+        self.tasks
+            .spawn(run(self.clone(), AcceptedSocket { tcp, network, cut, _slot: slot, _socket: socket }));
     }
 }
 
@@ -113,7 +90,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
     let (interval, timeout) = KEEPALIVE;
     builder
         .http1()
-        // The time of a head is part of the connection's own watch, which knows HTTP/2 and a partial preface too.
+        // The deadline of a request's head is checked by `run`, which also covers HTTP/2 and a partial preface.
         .header_read_timeout(None)
         .max_buf_size(HEADERS as usize);
     builder
@@ -132,12 +109,17 @@ fn builder() -> auto::Builder<TokioExecutor> {
 }
 
 /// One connection, to its end.
-async fn run(port: Arc<Port>, entry: Entry) {
-    let Entry { tcp, network, cut, _seat, _socket } = entry;
+async fn run(port: Arc<Port>, entry: AcceptedSocket) {
+    let AcceptedSocket { tcp, network, cut, _slot, _socket } = entry;
     let activity = Activity::new();
     let watches = Arc::new(Semaphore::new(WATCHES_PER_CONNECTION));
-    let peer =
-        Arc::new(Peer { port: port.clone(), network, activity: activity.clone(), watches, cut: cut.clone() });
+    let peer = Arc::new(Peer {
+        shared: port.shared.clone(),
+        network,
+        activity: activity.clone(),
+        watches,
+        cut: cut.clone(),
+    });
     let service = service_fn(move |request| answers::answer(peer.clone(), request));
     let connection = port.builder.serve_connection(TokioIo::new(tcp), service);
     tokio::pin!(connection);
@@ -147,7 +129,7 @@ async fn run(port: Arc<Port>, entry: Entry) {
             // The reasons to end come first: a peer that never pauses is ended too.
             biased;
             () = cut.cancelled() => return,
-            () = port.closing.cancelled() => break,
+            () = port.shared.closing.cancelled() => break,
             _ = look.tick() => match activity.overdue(Instant::now()) {
                 None => {}
                 Some(Overdue::Request) => break,

@@ -1,29 +1,31 @@
-//! A private CA of the tests' own, whose SVIDs lie in files, and small clients for the health port.
-#![allow(dead_code, reason = "each test binary uses its part")]
+//! A CA whose SVIDs lie in files, and small clients for the health port.
+#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 #![allow(unreachable_pub, clippy::expect_used, clippy::indexing_slicing, reason = "test support")]
 
 pub mod process;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use avouch_service::identity::{Channel, Identity, IdentityFilter};
-use avouch_service::{Boot, Flags, Launch};
+use avouch_service::{Boot, Flags, LaunchOptions};
+pub use avouch_testkit::ca::DOMAIN;
+use avouch_testkit::wait::eventually;
+use avouch_testkit::{ca, files};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-};
-
-pub const DOMAIN: &str = "market.example";
 
 /// The example `minimal`, which cargo builds with the tests.
 pub fn minimal() -> PathBuf {
+    example("minimal")
+}
+
+/// An example of this package.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a path");
-    let path = test.ancestors().nth(2).expect("a path").join("examples/minimal");
+    let path = test.ancestors().nth(2).expect("a path").join("examples").join(name);
     assert!(
         path.exists(),
         "{} is not built: run the package's tests without a target filter",
@@ -32,22 +34,19 @@ pub fn minimal() -> PathBuf {
     path
 }
 
-/// A directory with a root, and SVIDs signed by it.
+/// A directory with a bundle, and SVIDs of its CA.
 pub struct Ca {
-    issuer: Issuer<'static, KeyPair>,
+    ca: ca::Ca,
     pub directory: tempfile::TempDir,
 }
 
 impl Ca {
     pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = params("root", Duration::from_secs(3600));
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let root = params.self_signed(&key).expect("a root");
+        let ca = ca::Ca::new();
         let directory = tempfile::tempdir().expect("a directory");
-        std::fs::write(directory.path().join("bundle.pem"), root.pem()).expect("written");
-        Self { issuer: Issuer::new(params, key), directory }
+        let bundle = files::certificates(std::slice::from_ref(&ca.root));
+        std::fs::write(directory.path().join("bundle.pem"), bundle).expect("written");
+        Self { ca, directory }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -63,34 +62,25 @@ impl Ca {
     /// Writes a file that is its owner's alone.
     pub fn write_key(&self, name: &str, text: &str) -> PathBuf {
         let path = self.write(name, text);
-        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&path, own).expect("changed");
+        files::set_mode(&path, 0o600);
         path
     }
 
     /// Puts a finished file in the place of another one, as a policy is changed: nobody waits whether it grows.
     pub fn install(&self, name: &str, text: &str) -> PathBuf {
-        let new = self.write(&format!("{name}.new"), text);
-        let file = std::fs::File::options().write(true).open(&new).expect("writable");
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).expect("set");
         let path = self.path(name);
-        std::fs::rename(new, &path).expect("renamed");
+        files::install(&path, text);
         path
     }
 
     /// Writes an SVID; returns the `[identity]` section that uses it.
     pub fn svid(&self, name: &str, life: Duration) -> String {
-        let mut params = params("", life);
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let uri = format!("spiffe://{DOMAIN}/{name}");
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().expect("ascii"))];
-        let key = KeyPair::generate().expect("a key");
-        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf");
-        let certificate = self.write(&format!("{name}.pem"), &leaf.pem());
-        let key = self.write_key(&format!("{name}.key"), &key.serialize_pem());
+        let life = ca::now() - Duration::from_secs(1)..ca::now() + life;
+        let (chain, key) = self.ca.sign(&ca::leaf_params(&uri, life));
+        let certificate = self.write(&format!("{name}.pem"), &files::certificates(&chain));
+        let key = avouch_files::pem::encode("PRIVATE KEY", key.secret_der());
+        let key = self.write_key(&format!("{name}.key"), &key);
         let bundle = self.path("bundle.pem");
         format!(
             "[identity]\nsource = 'files'\ncertificate = {certificate:?}\nkey = {key:?}\nbundle = {bundle:?}\n"
@@ -98,29 +88,11 @@ impl Ca {
     }
 
     /// What a process with this configuration file is started with.
-    pub fn launch(&self, config: &str) -> Launch {
+    pub fn launch(&self, config: &str) -> LaunchOptions {
         let path = self.write("service.toml", config);
-        let flags = Flags { config: Some(path), ..Flags::default() };
-        Launch { flags, ..Launch::default() }
+        let flags = Flags { config: vec![path], ..Flags::default() };
+        LaunchOptions { flags, ..LaunchOptions::default() }
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "test certificates start now")]
-fn params(subject: &str, life: Duration) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    if !subject.is_empty() {
-        params.distinguished_name.push(DnType::CommonName, subject);
-    }
-    let now = SystemTime::now();
-    params.not_before = (now - Duration::from_secs(1)).into();
-    params.not_after = (now + life).into();
-    params.use_authority_key_identifier_extension = true;
-    let mut serial = [0_u8; 16];
-    aws_lc_rs::rand::fill(&mut serial).expect("randomness");
-    serial[0] = 1;
-    params.serial_number = Some(SerialNumber::from(serial.to_vec()));
-    params
 }
 
 /// The identity of a caller that holds no role.
@@ -131,11 +103,11 @@ pub async fn client(ca: &Ca) -> Identity {
     boot.start().await.expect("an identity").identity().clone()
 }
 
-/// A channel without a deadline to a server of the own trust domain.
+/// A channel to a server of the own trust domain.
 pub fn channel(identity: &Identity, address: SocketAddr) -> Channel {
     let expect = IdentityFilter::trust_domain(DOMAIN.parse().expect("a trust domain"));
     let builder = identity.channel(&format!("https://{address}"), expect);
-    builder.default_timeout(None).build().expect("a channel")
+    builder.build().expect("a channel")
 }
 
 /// GETs a page over HTTP/1.1.
@@ -154,11 +126,7 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
 
 /// Waits until `condition` holds.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !condition().await {
-        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually(what, async || condition().await.then_some(())).await;
 }
 
 /// Waits for a file.

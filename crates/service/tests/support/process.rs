@@ -1,6 +1,7 @@
 //! The example `minimal` as a process.
 #![allow(clippy::unwrap_used, reason = "test support")]
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -9,11 +10,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Ca, minimal, until};
+use avouch_testkit::program::alone;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
 pub fn run(args: &[&str]) -> Output {
-    Command::new(minimal()).args(args).env_remove("RUST_LOG").output().unwrap()
+    let temp = tempfile::tempdir().unwrap();
+    alone(minimal(), temp.path()).args(args).output().unwrap()
 }
 
 pub fn config(ca: &Ca, more: &str) -> String {
@@ -26,21 +29,25 @@ pub fn config(ca: &Ca, more: &str) -> String {
 pub struct Process {
     pub child: Child,
     pub log: Arc<Mutex<String>>,
+    _temp: tempfile::TempDir,
 }
 
 impl Process {
     pub fn start(config: &str) -> Self {
-        Self::of(Command::new(minimal()).args(["--config", config]))
+        Self::of(minimal(), |command| command.args(["--config", config]))
     }
 
     /// One that may have `descriptors` open files.
     pub fn start_with(config: &str, descriptors: u32) -> Self {
         let script = format!("ulimit -n {descriptors}; exec \"$0\" --config \"$1\"");
-        Self::of(Command::new("sh").args(["-c", &script]).arg(minimal()).arg(config))
+        Self::of("sh", |command| command.args(["-c", &script]).arg(minimal()).arg(config))
     }
 
-    fn of(command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).env_remove("RUST_LOG").spawn().unwrap();
+    /// Another program, as `configure` has it.
+    pub fn of(program: impl AsRef<OsStr>, configure: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let mut command = alone(program, temp.path());
+        let mut child = configure(&mut command).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&log));
         std::thread::spawn(move || {
@@ -50,7 +57,7 @@ impl Process {
                 log.push('\n');
             }
         });
-        Self { child, log }
+        Self { child, log, _temp: temp }
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -2,7 +2,7 @@
 //!
 //! *Specification*: X509-SVID §3.1 (a SPIFFE ID, if there is one, has no path), §4.1 (`cA`), §4.3 (critical key usage
 //! with keyCertSign). *Enforced here*: these, a critical basic constraint (RFC 5280 §4.2.1.9), a positive serial number
-//! of at most 20 octets (§4.1.2.2), no weak key, no critical extension that nobody understands. *Not enforced here*:
+//! of at most 20 octets (§4.1.2.2), no weak key, no critical extension that is not understood. *Not enforced here*:
 //! that a root signs itself, validity at a given time, what the path below demands.
 
 use std::fmt::{self, Debug};
@@ -14,9 +14,10 @@ use x509_parser::extensions::GeneralName;
 use super::key::{KeyAlgorithm, KeyRefused};
 use super::read::{self, Extensions, MalformedCertificate};
 use super::{name, sha256};
+use crate::id;
 use crate::id::{SpiffeId, SpiffeIdError};
 use crate::reason::Reason;
-use crate::{hex, id};
+use avouch_text::hex;
 
 /// A CA certificate. Cheap to clone.
 #[derive(Clone)]
@@ -41,17 +42,17 @@ struct Inner {
     key_algorithm: KeyAlgorithm,
 }
 
-/// Why a certificate cannot be an authority.
+/// The error of a certificate that cannot be an authority.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorityError {
-    /// Not a well-formed certificate.
+    /// The bytes are not a well-formed certificate.
     #[error(transparent)]
     Malformed(#[from] MalformedCertificate),
     /// The public key is of an algorithm or size that is not accepted.
     #[error(transparent)]
     Key(#[from] KeyRefused),
-    /// A critical extension that nobody here understands.
+    /// The certificate has a critical extension that is not understood here.
     #[error("the critical extension {oid} is not understood (RFC 5280 4.2)")]
     UnknownCriticalExtension {
         /// The extension's object identifier.
@@ -63,13 +64,13 @@ pub enum AuthorityError {
     /// The serial number has more than 20 octets.
     #[error("the serial number has more than 20 octets (RFC 5280 4.1.2.2)")]
     SerialTooLong,
-    /// Not a CA.
+    /// The certificate is not a CA's.
     #[error("the certificate is not a CA certificate (X509-SVID 4.1)")]
     NotCa,
     /// Basic constraints are not critical.
     #[error("the basic constraints are not marked critical (RFC 5280 4.2.1.9)")]
     BasicConstraintsNotCritical,
-    /// There is no key usage.
+    /// The certificate has no key usage.
     #[error("the CA certificate has no key usage (X509-SVID 4.3)")]
     KeyUsageMissing,
     /// The key usage is not critical.
@@ -84,7 +85,7 @@ pub enum AuthorityError {
     /// A SPIFFE ID beside another URI.
     #[error("the CA certificate has a SPIFFE ID and {others} more URIs (X509-SVID 2)")]
     ManyUris {
-        /// How many URIs there are beside the first.
+        /// The number of URIs beside the first.
         others: usize,
     },
     /// A URI with the scheme `spiffe` that is not a SPIFFE ID.
@@ -96,7 +97,7 @@ pub enum AuthorityError {
 }
 
 impl AuthorityError {
-    /// The reason that a refusal of a chain for this error carries.
+    /// The reason of a chain that is rejected for this error.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Malformed(_) => Reason::CertMalformed,
@@ -204,7 +205,7 @@ impl Authority {
         self.inner.authority_key_id.as_deref()
     }
 
-    /// How many more CA certificates may follow below this one.
+    /// The path length: how many more CA certificates may follow below this one.
     pub fn path_len(&self) -> Option<u32> {
         self.inner.path_len
     }

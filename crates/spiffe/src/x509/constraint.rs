@@ -1,9 +1,10 @@
-//! Name constraints (RFC 5280 §4.2.1.10) for messages: which constraint of an authority a name below it violates.
+//! Violations of name constraints (RFC 5280 §4.2.1.10), for messages: which constraint of an authority which name below
+//! it violates.
 //!
-//! *Judged as the path validator judges*, so that the message fits its refusal: DNS names by labels, without regard to
+//! *Judged as the path validator judges*, so that the message fits its rejection: DNS names by labels, without regard to
 //! case; IP addresses by prefix; of every other kind each constraint is violated by each name of that kind, since the
-//! validator supports none of them. Every certificate has a name of the kind directory name, its subject, even if it is empty.
-//! Judges nothing by itself: what is refused is refused before anybody asks here.
+//! validator supports none of them. Every certificate has a name of the kind directory name, its subject, even if it is
+//! empty. Judges nothing by itself: a chain is rejected before it is looked at here.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,9 +14,9 @@ use x509_parser::extensions::{GeneralName, GeneralSubtree};
 use x509_parser::prelude::FromDer;
 
 use super::name;
-use crate::hex;
+use avouch_text::hex;
 
-/// The most characters of one constraint or name: they are a stranger's words.
+/// The most characters shown of one constraint or name, which a peer may have chosen.
 const LONGEST: usize = 100;
 
 /// The most constraints that are named.
@@ -141,7 +142,7 @@ fn ip_matches(name: &[u8], base: &[u8]) -> bool {
     mask.len() == name.len() && octets.all(|((name, address), mask)| name & mask == address & mask)
 }
 
-/// For people; nothing in it can break a line apart.
+/// The text of a name, in which nothing can break a line apart.
 fn text(name: &GeneralName<'_>, is_base: bool) -> String {
     match name {
         GeneralName::DNSName(text) | GeneralName::URI(text) | GeneralName::RFC822Name(text) => {

@@ -138,8 +138,8 @@ const fn identifier(algorithm: KeyAlgorithm) -> &'static [u8] {
     }
 }
 
-/// Whether the key has its one encoding. The parser forgives odd tags and overlooks what stands behind a key; another
-/// reader of the same certificate might not.
+/// Whether the key has its one encoding. The parser tolerates non-canonical tags and ignores bytes after the key;
+/// another parser of the same certificate might not.
 fn is_canonical(spki: &SubjectPublicKeyInfo<'_>, algorithm: KeyAlgorithm) -> bool {
     let (Some(0x30), Ok(([], outer))) = (spki.raw.first(), Any::from_der(spki.raw)) else { return false };
     let Some(bits) = outer.data.strip_prefix(identifier(algorithm)) else { return false };

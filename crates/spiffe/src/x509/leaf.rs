@@ -1,10 +1,10 @@
 //! The X.509-SVID of a workload: every check on a leaf certificate that needs nothing but the certificate.
 //!
-//! *Specification*: X509-SVID §2, §3.1, §4.1–4.4 and §5.2. *Enforced here*: all of them, and beyond them what RFC
-//! 5280 demands of any certificate and path validators leave out: a positive serial number of at most 20 octets, a
-//! critical SAN when the subject is empty, no critical extension that nobody understands, no weak key. The extended
-//! key usage must be present, hold serverAuth and clientAuth, and not hold anyExtendedKeyUsage (the standard says
-//! SHOULD be present). *Not enforced here*: signature, path, validity at a given time, trust domain.
+//! *Specification*: X509-SVID §2, §3.1, §4.1–4.4 and §5.2. *Enforced here*: all of them, and beyond them what RFC 5280
+//! demands of any certificate and path validators leave out: a positive serial number of at most 20 octets, a critical
+//! SAN when the subject is empty, no critical extension that is not understood, no weak key. The extended key usage
+//! must be present, hold serverAuth and clientAuth, and not hold anyExtendedKeyUsage (the standard says SHOULD be
+//! present). *Not enforced here*: signature, path, validity at a given time, trust domain.
 
 use std::time::SystemTime;
 
@@ -33,11 +33,11 @@ pub struct Leaf {
     key_algorithm: KeyAlgorithm,
 }
 
-/// Why a certificate is not an X.509-SVID leaf: one variant per clause.
+/// The error of a certificate that is not an X.509-SVID leaf: one variant per clause.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SvidError {
-    /// Not a well-formed certificate.
+    /// The bytes are not a well-formed certificate.
     #[error(transparent)]
     Malformed(#[from] MalformedCertificate),
     /// The public key is of an algorithm or size that is not accepted.
@@ -49,7 +49,7 @@ pub enum SvidError {
     /// The serial number has more than 20 octets.
     #[error("the serial number has more than 20 octets (RFC 5280 4.1.2.2)")]
     SerialTooLong,
-    /// A critical extension that nobody here understands.
+    /// The certificate has a critical extension that is not understood here.
     #[error("the critical extension {oid} is not understood (RFC 5280 4.2)")]
     UnknownCriticalExtension {
         /// The extension's object identifier.
@@ -58,7 +58,7 @@ pub enum SvidError {
     /// The leaf is a CA.
     #[error("the leaf is a CA certificate (X509-SVID 4.1)")]
     IsCa,
-    /// There is no key usage.
+    /// The certificate has no key usage.
     #[error("the leaf has no key usage (X509-SVID 4.3)")]
     KeyUsageMissing,
     /// The key usage is not critical.
@@ -73,7 +73,7 @@ pub enum SvidError {
     /// The key usage has cRLSign.
     #[error("the leaf may sign revocation lists (X509-SVID 4.3)")]
     CrlSign,
-    /// There is no extended key usage.
+    /// The certificate has no extended key usage.
     #[error("the leaf has no extended key usage (X509-SVID 4.4)")]
     ExtendedKeyUsageMissing,
     /// The extended key usage has anyExtendedKeyUsage.
@@ -85,13 +85,13 @@ pub enum SvidError {
     /// The extended key usage lacks clientAuth.
     #[error("the extended key usage lacks clientAuth (X509-SVID 4.4)")]
     ClientAuthMissing,
-    /// There is no URI SAN.
+    /// The certificate has no URI SAN.
     #[error("the leaf has no URI in its subject alternative name (X509-SVID 2)")]
     NoUri,
-    /// There is more than one URI SAN.
+    /// The certificate has more than one URI SAN.
     #[error("the leaf has {count} URIs in its subject alternative name instead of one (X509-SVID 2)")]
     ManyUris {
-        /// How many there are.
+        /// The number of URIs.
         count: usize,
     },
     /// A name in the SAN cannot be read.
@@ -144,7 +144,7 @@ impl SvidError {
         }
     }
 
-    /// The reason that a refusal for this error carries.
+    /// The reason of a leaf that is rejected for this error.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Malformed(_) => Reason::CertMalformed,
@@ -192,7 +192,7 @@ impl Leaf {
         })
     }
 
-    /// The identity.
+    /// The SPIFFE ID.
     pub fn spiffe_id(&self) -> &SpiffeId {
         &self.spiffe_id
     }

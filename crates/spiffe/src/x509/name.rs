@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::hex;
+use avouch_text::hex;
 use avouch_text::is_printable;
 
 /// Writes a name; an empty name is the empty text.

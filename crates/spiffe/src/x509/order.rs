@@ -1,12 +1,12 @@
-//! The order of a chain: TLS wants the leaf first and each certificate followed by the one that signed it (RFC 8446
-//! §4.4.2). Verifies nothing; names and key identifiers only say what was meant.
+//! The order of a chain: in TLS the leaf comes first, and each certificate is followed by the one that signed it (RFC
+//! 8446 §4.4.2). Verifies nothing; names and key identifiers only say which order was meant.
 
-use super::facts::Facts;
+use super::certificate_info::CertificateInfo;
 
-/// More certificates than this are no chain that anybody could verify.
+/// The most certificates that are ordered: no verifier takes a chain of more.
 const MOST: usize = 64;
 
-/// How the certificates of a file must be ordered to be a chain: their places in `ders`, from 0, leaf first. Certificates
+/// The order in which the certificates of a file are a chain: their places in `ders`, from 0, leaf first. Certificates
 /// that do not belong to the chain are left out.
 ///
 /// `None`: they are in order, or no better order is known, since there is not exactly one leaf, one cannot be read, or there
@@ -15,17 +15,18 @@ pub fn leaf_first(ders: &[impl AsRef<[u8]>]) -> Option<Vec<usize>> {
     if ders.len() > MOST {
         return None;
     }
-    let parsed: Result<Vec<_>, _> = ders.iter().map(|der| Facts::parse_any_version(der.as_ref())).collect();
-    let facts = parsed.ok()?;
-    let mut leaves = facts.iter().enumerate().filter(|(_, facts)| !facts.ca);
+    let parsed: Result<Vec<_>, _> =
+        ders.iter().map(|der| CertificateInfo::parse_any_version(der.as_ref())).collect();
+    let info = parsed.ok()?;
+    let mut leaves = info.iter().enumerate().filter(|(_, info)| !info.ca);
     let (Some((leaf, mut below)), None) = (leaves.next(), leaves.next()) else { return None };
     let mut order = vec![leaf];
-    let is_above = |below: &Facts, above: &Facts| {
+    let is_above = |below: &CertificateInfo, above: &CertificateInfo| {
         let keys = (&below.authority_key_id, &above.subject_key_id);
         below.issuer_der == above.subject_der && !matches!(keys, (Some(a), Some(b)) if a != b)
     };
     while let Some((place, above)) =
-        facts.iter().enumerate().find(|(place, above)| !order.contains(place) && is_above(below, above))
+        info.iter().enumerate().find(|(place, above)| !order.contains(place) && is_above(below, above))
     {
         order.push(place);
         below = above;

@@ -13,19 +13,19 @@ use x509_parser::extensions::{
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-use crate::hex;
+use avouch_text::hex;
 
-/// Why bytes are not a well-formed version 3 certificate.
+/// The error of bytes that are not a well-formed version 3 certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MalformedCertificate {
     /// The bytes are not the DER of a certificate.
     #[error("the bytes are not the DER encoding of an X.509 certificate")]
     NotDer,
-    /// There are bytes after the certificate.
+    /// The certificate is followed by more bytes.
     #[error("there is trailing data after the certificate")]
     TrailingData,
-    /// Not version 3, so there can be no extensions.
+    /// The certificate is not of version 3, so it has no extensions.
     #[error(
         "the certificate is not of version 3, and so has no extensions: it can neither carry a SPIFFE ID nor be a CA; issue it \
          with extensions (`openssl x509 -req` takes them from the file of -extfile)"
@@ -47,7 +47,7 @@ pub enum MalformedCertificate {
         oid: String,
     },
     /// A date outside what the platform can represent, or an end before the beginning.
-    #[error("the validity period makes no sense")]
+    #[error("the validity period is invalid")]
     Validity,
 }
 
@@ -157,7 +157,7 @@ const SEQUENCE: u8 = 0x30;
 /// RFC 5280 §4.2.1.6: e-mail, DNS, URI, IP address, registered ID; other, X.400, directory, EDI party.
 const GENERAL_NAMES: [u8; 9] = [0x81, 0x82, 0x86, 0x87, 0x88, 0xa0, 0xa3, 0xa4, 0xa5];
 
-/// Refuses what the parser forgives: bytes after the extension's value, and tags other than DER gives to the value and
+/// Refuses what the parser tolerates: bytes after the extension's value, and tags other than DER gives to the value and
 /// to what a sequence holds. Another reader of the same certificate would see something else in it.
 fn is_der(extension: &X509Extension<'_>, tag: u8, inside: &[u8]) -> Result<(), MalformedCertificate> {
     let elements = |value: &[u8]| -> Option<()> {
@@ -181,8 +181,8 @@ fn is_der(extension: &X509Extension<'_>, tag: u8, inside: &[u8]) -> Result<(), M
     }
 }
 
-/// Whether the checks would be blind without this extension: subject key id, key usage, subject alternative name,
-/// basic constraints, authority key id, extended key usage.
+/// Whether the checks depend on this extension: subject key id, key usage, subject alternative name, basic constraints,
+/// authority key id, extended key usage.
 fn matters(extension: &X509Extension<'_>) -> bool {
     matches!(extension.oid.as_bytes(), [0x55, 0x1d, 0x0e | 0x0f | 0x11 | 0x13 | 0x23 | 0x25])
 }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::Code;
 
-use super::{Call, status_in};
+use super::{Call, CallEnd, status_in};
 
 pin_project! {
     /// A response body whose end is the end of the RPC's span and duration.
@@ -47,23 +47,24 @@ impl<B: Body> Body for TracedBody<B> {
             let _entered = this.call.as_ref().and_then(Call::enter);
             ready!(this.inner.poll_frame(task))
         };
-        let code = match &frame {
-            Some(Ok(frame)) => {
-                frame.trailers_ref().map(|trailers| status_in(trailers).unwrap_or(Code::Unknown))
-            }
-            // No trailers, or a broken stream: nobody said how the call ended.
-            Some(Err(_)) | None => Some(Code::Unknown),
+        let end = match &frame {
+            Some(Ok(frame)) => frame.trailers_ref().map(|trailers| {
+                let code = status_in(trailers).unwrap_or(Code::Unknown);
+                CallEnd { code, said: Some(trailers), response: None }
+            }),
+            // No trailers, or a broken stream: the call ended without a status.
+            Some(Err(_)) | None => Some(CallEnd { code: Code::Unknown, said: None, response: None }),
         };
-        if let Some(code) = code
+        if let Some(end) = end
             && let Some(mut call) = this.call.take()
         {
-            call.end(code);
+            call.end_with(end);
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        // While the call is open its trailers are still to be seen.
+        // While the call is open, its trailers are still to come.
         self.call.is_none() && self.inner.is_end_stream()
     }
 

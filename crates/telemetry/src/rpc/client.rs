@@ -1,7 +1,7 @@
 //! The client side: a span per call, and the context on the wire.
 //!
 //! A call that is not sampled still carries a `traceparent` with the flag cleared when this process records at all:
-//! without it the next process would begin a trace of its own in the middle of things.
+//! without it the next process would start a second trace in the middle of this one.
 
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};

@@ -20,7 +20,7 @@ use crate::{Metrics, Tracing, propagation};
 pub struct OpenCall {
     /// `pkg.Service/Method`.
     pub method: &'static str,
-    /// How many.
+    /// The number of open calls.
     pub calls: u64,
 }
 
@@ -77,7 +77,7 @@ impl ServerLayer {
         self
     }
 
-    /// Who sees every call begin, and can be told of bad ends.
+    /// The watcher that sees every call begin, and can be told of calls that end with an error.
     #[must_use]
     pub fn watcher(mut self, watcher: Arc<dyn CallWatcher>) -> Self {
         Arc::make_mut(&mut self.shared).watcher = Some(watcher);

@@ -24,6 +24,6 @@ async fn a_name_that_is_none_is_refused() {
 #[test]
 fn the_policy_fits_the_contract_and_its_tests_hold() {
     let methods = Methods::new(&[&__ident__::CONTRACT]).unwrap();
-    let problem = Policy::parse("policy.toml", include_str!("../policy.toml"), &methods).err();
+    let problem = Policy::load("policy.toml", include_str!("../policy.toml"), &methods).err();
     assert!(problem.is_none(), "{}", problem.unwrap());
 }

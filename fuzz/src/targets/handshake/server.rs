@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use avouch_identity::spiffe::PeerIdentity;
 use avouch_identity::{
-    ConnectionObserver, ConnectionRecord, Identity, IdentityFilter, Publisher, Server, ServerOptions,
-    Snapshot, Svid,
+    ConnectionObserver, ConnectionRecord, Identity, IdentityFilter, Publisher, RequestBody, Server,
+    ServerOptions, Snapshot, Svid,
 };
-use hyper::body::Incoming;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -119,8 +118,8 @@ impl ConnectionObserver for Records {
 #[derive(Clone, Copy)]
 struct Echo;
 
-impl Service<http::Request<Incoming>> for Echo {
-    type Response = http::Response<Incoming>;
+impl Service<http::Request<RequestBody>> for Echo {
+    type Response = http::Response<RequestBody>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
@@ -128,7 +127,7 @@ impl Service<http::Request<Incoming>> for Echo {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: http::Request<RequestBody>) -> Self::Future {
         assert!(request.extensions().get::<Arc<PeerIdentity>>().is_some(), "a request from nobody");
         ready(Ok(http::Response::new(request.into_body())))
     }

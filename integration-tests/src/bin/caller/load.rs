@@ -1,4 +1,4 @@
-//! Calls without pause but after a failure, and without a second try: what fails here, fails at the caller.
+//! Calls in a closed loop, with a pause only after a failure and without retries, so that every failure is counted.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,28 +27,28 @@ use crate::Error;
 /// How long an order may take to its end once the load is over.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// After a call that failed: who is told no at once would do nothing else than ask.
+/// The pause after a failed call, so that immediate refusals do not turn into a busy loop.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// Orders whose end is asked for at the same time: the way may be long.
+/// Orders whose state is polled at the same time, since the network may be slow.
 const ASKED_AT_ONCE: usize = 16;
 
-/// Customers that share the orders, so that nobody's credit ends.
+/// Customers that share the orders, so that no credit limit is reached.
 const CUSTOMERS: u64 = 500;
 
-/// The end of an order that nobody knows of.
+/// The outcome of an order that is not found.
 const NEVER_TAKEN: &str = "never taken";
 
-/// What one order costs.
+/// The price of one order.
 const PRICE: i64 = 100;
 
-/// So many calls at once, for so long.
+/// The load: the number of concurrent calls, and for how long.
 pub(crate) struct Load {
     time: Duration,
     at_once: u32,
 }
 
-/// What came of the calls.
+/// The results of the calls.
 #[derive(Default)]
 struct Seen {
     calls: u64,
@@ -150,7 +150,7 @@ impl Load {
 
     /// Calls in so many tasks until the time is over.
     async fn run(&self, call: impl AsyncFn(&RefCell<Seen>, u32, u64)) -> Seen {
-        // So that a scenario knows from when on there is load.
+        // Tells the scenario that the load has begun.
         let _ = writeln!(std::io::stderr(), "{}", json!({ "message": "calling" }));
         let seen = RefCell::new(Seen::default());
         let deadline = Instant::now() + self.time;

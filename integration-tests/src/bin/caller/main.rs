@@ -1,4 +1,4 @@
-//! An honest caller: a workload like any other, with the identity library and nothing of its own.
+//! A legitimate caller: a workload like any other that uses the identity library unchanged.
 //!
 //!     caller ISSUER:PORT TOKEN-FILE charge https://PAYMENTS:PORT KEY    charges a customer; payments posts to the ledger
 //!     caller ISSUER:PORT TOKEN-FILE totals https://LEDGER:PORT [ID]     what the book says
@@ -70,7 +70,7 @@ async fn call(arguments: &[&str]) -> Result<(Value, bool), Error> {
         join_token_file: Some(PathBuf::from(token_file)),
         state_dir: None,
         addresses: Vec::new(),
-        timeout_ms: 5_000,
+        timeout: std::time::Duration::from_secs(5),
     }))
     .await?;
     let server = |service: &str| -> Result<SpiffeId, Error> {

@@ -1,5 +1,5 @@
-//! Reads without pause for as long as somebody measures: how many were answered in each slice of time, on a connection
-//! that stays and each on a new one.
+//! Reads in a closed loop while a measurement runs: the number of answers in each interval, on one persistent
+//! connection and on a new connection per call.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ use crate::Error;
 
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Callers at once on the connection that stays.
+/// Concurrent callers on the persistent connection.
 const KEPT: u32 = 2;
 
 /// A packet that was lost is sent again after one second, which is all the patience that channels have by default.
@@ -39,7 +39,7 @@ pub(crate) async fn reads(
     seconds: &str,
 ) -> Result<Value, Error> {
     let end = Instant::now() + Duration::from_secs_f64(seconds.parse()?);
-    let channel = || identity.channel(url, ledger.clone()).patience(PATIENCE).build();
+    let channel = || identity.channel(url, ledger.clone()).ready_timeout(PATIENCE).build();
     let slice = RefCell::new(Slice::default());
     let call = async |channel: Channel, counter: fn(&mut Slice) -> &mut u64| {
         let answer = LedgerClient::new(channel).get_totals(GetTotalsRequest {}).await;

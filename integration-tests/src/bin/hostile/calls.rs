@@ -1,4 +1,4 @@
-//! Calls by whom they are not for, and by whom they are: what a plan says, one after the other.
+//! Calls by unauthorized and authorized callers, one after the other, as a plan lists them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Handshakes that are begun and never finished, in turns with nothing at all.
+//! A flood of handshakes that are begun and never finished, alternating with intervals without it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::say;
 
-/// How long the end of a flood may still be felt before a turn counts.
+/// The time after the end of a flood that is excluded from measurement, since the flood may still have an effect.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// As many as a server has room for, unless it is told otherwise: from then on each costs another its place.
+/// A server's default limit of pending handshakes: beyond it each new connection evicts another.
 const FULL: u64 = 1_024;
 
 /// So many connections, at most so many begun per second.

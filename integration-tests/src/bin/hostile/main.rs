@@ -30,7 +30,7 @@ use avouch_attacker::issuer;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// What is mounted there is what was stolen, or handed out by mistake.
+/// The mount point of stolen files and of those handed out by mistake.
 const FILES: &str = "/etc/avouch";
 
 const USAGE: &str = "usage: hostile calls | list PAYMENTS:PORT ISSUER:PORT | servers PORT | \

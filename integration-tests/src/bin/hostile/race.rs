@@ -1,4 +1,4 @@
-//! Two who have the same join tokens, and use each at the same moment.
+//! Two clients that have the same join tokens and use each at the same moment.
 //!
 //! Both connect to the issuer first and tell one another that they have; what is raced is the request alone. Afterwards
 //! each asks again with the key it came with, on another connection.

@@ -31,10 +31,10 @@ fn a_policy_in_audit_mode_lets_a_missing_role_and_a_denied_caller_through_and_sa
     let denial = audited(&policy, "spiffe://shop.example/orders", POST);
     assert_eq!(denial.reason(), Reason::RoleMissing);
     assert_eq!(denial.need(), ["ledger-writer"]);
-    assert_eq!(denial.audit_place().unwrap().to_string(), "policy.toml:1");
+    assert_eq!(denial.audit_location().unwrap().to_string(), "policy.toml:1");
     let denial = audited(&policy, "spiffe://shop.example/staff/mallory", POST);
     assert_eq!(denial.reason(), Reason::DenyRuleMatched);
-    assert_eq!(denial.place().unwrap().to_string(), "policy.toml:8");
+    assert_eq!(denial.location().unwrap().to_string(), "policy.toml:8");
     allowed(&policy, "spiffe://shop.example/payments", POST);
 }
 
@@ -89,10 +89,10 @@ fn a_deny_rule_in_audit_mode_records_and_another_one_still_refuses() {
     let policy = policy(text);
     let denial = audited(&policy, "spiffe://a.example/x", POST);
     assert_eq!(denial.reason(), Reason::DenyRuleMatched);
-    assert_eq!(denial.audit_place().unwrap().to_string(), "policy.toml:3");
+    assert_eq!(denial.audit_location().unwrap().to_string(), "policy.toml:3");
     let x = id("spiffe://a.example/x");
     let denial = refused(&policy, Caller::Peer(&x), READ);
-    assert_eq!(denial.place().unwrap().to_string(), "policy.toml:6");
+    assert_eq!(denial.location().unwrap().to_string(), "policy.toml:6");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn a_certificate_within_the_maximum_age_holds_the_role_and_an_older_one_does_not
     let failed = denial.failed_condition().unwrap();
     assert_eq!(failed.unmet.condition, "max_certificate_age");
     assert_eq!((failed.unmet.got.as_str(), failed.unmet.want.as_str()), ("an age of 2h", "at most 1h"));
-    assert_eq!(failed.place.to_string(), "policy.toml:2");
+    assert_eq!(failed.location.to_string(), "policy.toml:2");
     assert!(!failed.unmet.unknown);
     assert_eq!(
         denial.detail(),
@@ -209,7 +209,7 @@ fn the_nearest_binding_of_the_role_is_named() {
     let nearest = denial.nearest().unwrap();
     assert_eq!(nearest.role, Some("ledger-writer"));
     assert_eq!(nearest.caller, "spiffe://a.example/ns/pay/ledger");
-    assert_eq!(nearest.place.to_string(), "policy.toml:4");
+    assert_eq!(nearest.location.to_string(), "policy.toml:4");
     assert_eq!(policy.nearest_binding(&caller, POST).as_ref(), Some(nearest));
     assert!(
         denial.detail().contains("the nearest that holds ledger-writer is spiffe://a.example/ns/pay/ledger")

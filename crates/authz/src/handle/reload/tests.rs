@@ -1,11 +1,11 @@
-//! Real files under real writers; time stands still but for who waits.
+//! Reloads of real files with real writers, while tokio's clock stands still except for those that wait.
 
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::super::settled::STABLE;
+use super::super::stability::STABLE_FOR;
 use super::*;
 use crate::decide::Caller;
 use crate::policy::MAX_POLICY_BYTES;
@@ -87,7 +87,7 @@ async fn a_policy_written_slowly_in_place_is_never_in_force_half_written() {
 async fn a_file_put_slowly_in_the_place_of_a_removed_one_is_never_in_force_half_written() {
     let bench = Bench::watched();
     for _ in 0..4 {
-        // Each time at another distance to the looks.
+        // Each time at another offset from the polls.
         sleep(Duration::from_millis(70)).await;
         fs::remove_file(bench.path()).unwrap();
         let mut file = fs::File::create_new(bench.path()).unwrap();
@@ -264,7 +264,7 @@ async fn a_reload_beside_a_watcher_tells_that_the_policy_has_changed_whoever_was
 async fn a_read_that_never_ends_is_told_and_no_second_one_begins() {
     let bench = Bench::new();
     // As a thread holds it that hangs in a mount whose server is away.
-    let hanging = Arc::clone(&bench.handle.0.looking).lock_owned().await;
+    let hanging = Arc::clone(&bench.handle.0.look_lock).lock_owned().await;
     let error = bench.handle.reload().await.unwrap_err().to_string();
     assert!(error.ends_with("policy.toml cannot be read: no answer within 5 s"), "{error}");
     assert_eq!(bench.handle.problem(), Some(error));
@@ -298,5 +298,5 @@ fn a_start_does_not_wait_for_a_file_that_was_finished_before() {
     age(&fs::File::options().write(true).open(&path).unwrap());
     let began = std::time::Instant::now();
     PolicyHandle::load(&path, methods()).unwrap();
-    assert!(began.elapsed() < STABLE, "{:?}", began.elapsed());
+    assert!(began.elapsed() < STABLE_FOR, "{:?}", began.elapsed());
 }

@@ -1,9 +1,9 @@
-//! Conditions on a caller's certificate, which roles and deny rules share.
+//! Conditions on a caller's certificate, in roles and deny rules.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use avouch_spiffe::span;
+use avouch_time::duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -12,7 +12,7 @@ use crate::condition::{Condition, ISSUER, KEYS, MAX_AGE, OLDER_THAN, SERIAL, SHA
 use crate::policy::{ConditionFault, PolicyFault};
 
 impl Reader<'_> {
-    /// Reads a condition into `into`; no if `key` is none.
+    /// Reads one key of a condition into `into`; returns whether `key` is one.
     pub(super) fn condition(
         &mut self,
         into: &mut Condition,
@@ -22,8 +22,8 @@ impl Reader<'_> {
     ) -> bool {
         let Some(key) = KEYS.into_iter().find(|known| *known == key) else { return false };
         match key {
-            MAX_AGE => into.max_age = self.span(at, MAX_AGE, value),
-            OLDER_THAN => into.older_than = self.span(at, OLDER_THAN, value),
+            MAX_AGE => into.max_age = self.duration(at, MAX_AGE, value),
+            OLDER_THAN => into.older_than = self.duration(at, OLDER_THAN, value),
             SPKI => into.spki_sha256 = self.pins(at, SPKI, value),
             SHA256 => into.sha256 = self.pins(at, SHA256, value),
             ISSUER => into.issuer_key_id = self.pins(at, ISSUER, value),
@@ -32,27 +32,27 @@ impl Reader<'_> {
         true
     }
 
-    pub(super) fn span(
+    pub(super) fn duration(
         &mut self,
         at: usize,
         key: &'static str,
         value: &Spanned<DeValue<'_>>,
     ) -> Option<Duration> {
         let DeValue::String(text) = value.get_ref() else {
-            self.wrong_type(at, key, "a span of time: \"1h\"");
+            self.wrong_type(at, key, "a duration: \"1h\"");
             return None;
         };
-        match span::parse(text) {
-            Ok(span) => Some(span),
+        match duration::parse(text) {
+            Ok(duration) => Some(duration),
             Err(error) => {
-                let fault = ConditionFault::Span { key, error };
+                let fault = ConditionFault::Duration { key, error };
                 self.problem(value.span().start, PolicyFault::Condition(fault));
                 None
             }
         }
     }
 
-    /// A pin, or an array of them: one of which is enough.
+    /// A pin, or an array of them, of which the certificate needs to have one.
     fn pins(&mut self, at: usize, key: &'static str, value: &Spanned<DeValue<'_>>) -> Vec<String> {
         let texts = match value.get_ref() {
             DeValue::String(text) => vec![(value.span().start, text.as_ref())],
@@ -78,8 +78,8 @@ impl Reader<'_> {
         pins.into_iter().collect()
     }
 
-    /// One pin, as a fact.
-    pub(super) fn fact(
+    /// One pin, as a test writes it.
+    pub(super) fn one_pin(
         &mut self,
         at: usize,
         key: &'static str,

@@ -3,22 +3,23 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use avouch_text::suggest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Reader, nearest_static};
+use super::Reader;
 use crate::condition::{Condition, KEYS};
 use crate::policy::{AuditRule, BoundCaller, ConditionFault, DenyRule, PolicyFault};
 
 impl Reader<'_> {
-    /// Whether a mode is audit; none if it is neither.
+    /// Whether a mode is audit; `None` if it is neither of the two.
     pub(super) fn mode(&mut self, at: usize, value: &Spanned<DeValue<'_>>) -> Option<bool> {
         match value.get_ref() {
             DeValue::String(mode) => match mode.as_ref() {
                 "enforce" => return Some(false),
                 "audit" => return Some(true),
                 other => {
-                    let nearest = nearest_static(other, &["enforce", "audit"]);
+                    let nearest = suggest(other, ["enforce", "audit"]);
                     self.problem(value.span().start, PolicyFault::Mode { mode: other.to_owned(), nearest });
                 }
             },
@@ -33,7 +34,7 @@ impl Reader<'_> {
             let name = role.get_ref().as_ref();
             let known = self.policy.methods.roles();
             let Ok(bit) = known.binary_search(&name) else {
-                let nearest = nearest_static(name, known);
+                let nearest = suggest(name, known.iter().copied());
                 self.problem(at, PolicyFault::UnknownRole { role: name.to_owned(), nearest });
                 continue;
             };

@@ -89,12 +89,12 @@ fn an_age_that_is_no_span_of_time_is_refused() {
             "{value}"
         );
     }
-    assert!(of_role("max_certificate_age = 3600").contains("must be a span of time"));
+    assert!(of_role("max_certificate_age = 3600").contains("must be a duration"));
 }
 
 #[test]
 fn roles_and_deny_rules_do_not_take_each_others_conditions() {
-    assert!(of_role("certificate_older_than = \"1h\"").contains("belongs into a deny rule"));
+    assert!(of_role("certificate_older_than = \"1h\"").contains("belongs in a deny rule"));
     assert!(of_deny("max_certificate_age = \"1h\"").contains("certificate_older_than"));
 }
 

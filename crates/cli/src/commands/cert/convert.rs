@@ -3,48 +3,60 @@
 //! A private key goes into a file for its owner alone, never to standard output; the password of an archive comes from a
 //! file. What is there already is not overwritten unless asked to, and the new file is there whole or not at all.
 
-use super::document;
-use crate::args::{CertConvert, Form};
-use crate::convert::{self, Contents, Entry};
-use crate::error::{CliError, shown};
+use super::file;
+use crate::convert::{self, ArchivedCertificate, Contents, Format};
+use crate::error::CliError;
 use crate::{input, inspect, output, roots};
-use avouch_files::pem::{self, Form as Found, PemError, Wanted};
-use avouch_files::{NewFile, Place, SECRET_LIMIT};
+use avouch_files::pem::{self, Form, PemError, Wanted};
+use avouch_files::{IfExists, NewFile, SECRET_LIMIT};
+use avouch_text::shorten_path;
 use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
-pub(super) fn run(args: &CertConvert) -> Result<ExitCode, CliError> {
-    let content = input::file_or_stdin(&args.input)?;
-    let found = document(&args.input, &content)?;
-    let certificates = found.certificates;
+/// A conversion that is asked for.
+pub(crate) struct Conversion<'a> {
+    /// The file with certificates.
+    pub(crate) input: &'a Path,
+    /// The format to write.
+    pub(crate) to: Format,
+    /// The file to write; absent: standard output.
+    pub(crate) out: Option<&'a Path>,
+    /// The file with the private key to write beside the certificates.
+    pub(crate) key: Option<&'a Path>,
+    /// The file with the password of a PKCS#12 archive.
+    pub(crate) password_file: Option<&'a Path>,
+    /// Whether a file that is there is replaced.
+    pub(crate) force: bool,
+}
+
+pub(crate) fn run(conversion: &Conversion<'_>) -> Result<ExitCode, CliError> {
+    let path = conversion.input;
+    let certificates = file::document(path, &input::file_or_stdin(path)?)?.certificates;
     if certificates.is_empty() {
-        return Err(super::only_requests(&args.input));
+        return Err(file::only_requests(path));
     }
     for (at, der) in certificates.iter().enumerate() {
-        if let Err(error) = inspect::inspect(der).facts() {
-            return Err(unusable(args, &format!("certificate {} is none: {error}", at + 1)));
+        if let Err(error) = inspect::inspect(der).info() {
+            return Err(CliError::Unusable {
+                path: path.to_owned(),
+                problem: format!("certificate {} is none: {error}", at + 1),
+                help: format!("look at it with `avouch cert inspect {}`", shorten_path(path)),
+            });
         }
     }
-    let key = match &args.key {
+    let key = match conversion.key {
         Some(path) => Some(convert::matching_key(path, &certificates, &roots::key(path)?)?),
         None => None,
     };
-    let written = match args.to {
-        Form::Pem => text(&certificates, key.as_deref().map(Vec::as_slice)),
-        Form::Der => der(args, &certificates)?,
-        Form::Pkcs12 => pkcs12(args, &certificates, key.as_deref().map(Vec::as_slice))?,
+    let key_der = key.as_deref().map(Vec::as_slice);
+    let written = match conversion.to {
+        Format::Pem => text(&certificates, key_der),
+        Format::Der => der(path, &certificates)?,
+        Format::Pkcs12 => pkcs12(conversion.password_file, &certificates, key_der)?,
     };
-    write(args, &written, key.is_some())?;
+    write(conversion, &written, key.is_some())?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn unusable(args: &CertConvert, problem: &str) -> CliError {
-    CliError::Unusable {
-        path: args.input.clone(),
-        problem: problem.to_owned(),
-        help: format!("look at it with `avouch cert inspect {}`", shown(&args.input)),
-    }
 }
 
 fn text(certificates: &[Vec<u8>], key: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
@@ -57,13 +69,13 @@ fn text(certificates: &[Vec<u8>], key: Option<&[u8]>) -> Zeroizing<Vec<u8>> {
     text
 }
 
-fn der(args: &CertConvert, certificates: &[Vec<u8>]) -> Result<Zeroizing<Vec<u8>>, CliError> {
+fn der(path: &Path, certificates: &[Vec<u8>]) -> Result<Zeroizing<Vec<u8>>, CliError> {
     match certificates {
         [only] => Ok(Zeroizing::new(only.clone())),
         many => {
             let problem = format!("it holds {} certificates, and a DER file holds one", many.len());
             Err(CliError::Unusable {
-                path: args.input.clone(),
+                path: path.to_owned(),
                 problem,
                 help: "choose --to pem or --to pkcs12, which hold a chain".to_owned(),
             })
@@ -72,11 +84,11 @@ fn der(args: &CertConvert, certificates: &[Vec<u8>]) -> Result<Zeroizing<Vec<u8>
 }
 
 fn pkcs12(
-    args: &CertConvert,
+    password_file: Option<&Path>,
     certificates: &[Vec<u8>],
     key: Option<&[u8]>,
 ) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let Some(path) = &args.password_file else {
+    let Some(path) = password_file else {
         return Err(CliError::NoPassword); // the grammar asks for it already
     };
     let password = password(path)?;
@@ -92,17 +104,22 @@ fn pkcs12(
     Ok(Zeroizing::new(archive))
 }
 
-/// A key's chain, or else roots: each once, under a name of its own, which does not change with what is beside it.
-fn entries(certificates: &[Vec<u8>], has_key: bool) -> Vec<Entry<'_>> {
-    let mut entries: Vec<Entry<'_>> = Vec::new();
+/// The content of an archive: a key's chain, or else roots, each once and under a name of its own, which does not change
+/// with what is beside it.
+fn entries(certificates: &[Vec<u8>], has_key: bool) -> Vec<ArchivedCertificate<'_>> {
+    let mut entries: Vec<ArchivedCertificate<'_>> = Vec::new();
     for (at, der) in certificates.iter().enumerate() {
-        let Some(facts) = inspect::inspect(der).into_facts() else { continue };
-        let shown = facts.uris.first().cloned().unwrap_or(facts.subject);
-        let fingerprint = facts.sha256.get(..16).unwrap_or_default();
+        let Some(info) = inspect::inspect(der).into_info() else { continue };
+        let shown = info.uris.first().cloned().unwrap_or(info.subject);
+        let fingerprint = info.sha256.get(..16).unwrap_or_default();
         let entry = match (has_key, at) {
-            (true, 0) => Entry { der, name: Some(name(&shown, fingerprint, false)), trusted: false },
-            (true, _) => Entry { der, name: None, trusted: false },
-            (false, _) => Entry { der, name: Some(name(&shown, fingerprint, true)), trusted: facts.ca },
+            (true, 0) => {
+                ArchivedCertificate { der, name: Some(name(&shown, fingerprint, false)), trusted: false }
+            }
+            (true, _) => ArchivedCertificate { der, name: None, trusted: false },
+            (false, _) => {
+                ArchivedCertificate { der, name: Some(name(&shown, fingerprint, true)), trusted: info.ca }
+            }
         };
         if has_key || entries.iter().all(|known| known.der != der.as_slice()) {
             entries.push(entry);
@@ -111,7 +128,7 @@ fn entries(certificates: &[Vec<u8>], has_key: bool) -> Vec<Entry<'_>> {
     entries
 }
 
-/// A name that fits, and the fingerprint's beginning where it is wanted or nothing else is there.
+/// A name that is not too long, with the fingerprint's beginning where it is wanted or nothing else is there.
 fn name(shown: &str, fingerprint: &str, with_fingerprint: bool) -> String {
     let suffix = match (shown.is_empty(), with_fingerprint) {
         (true, _) => fingerprint.to_owned(),
@@ -126,12 +143,12 @@ fn name(shown: &str, fingerprint: &str, with_fingerprint: bool) -> String {
     shown.chars().take_while(fits).chain(suffix.chars()).collect()
 }
 
-/// The first line. A byte order mark is none of it: whoever types the password later has no such key.
+/// The password: the first line of a file. A byte order mark is not part of it, since nobody can type one later.
 fn password(path: &Path) -> Result<Zeroizing<String>, CliError> {
     let content = input::file(path, SECRET_LIMIT)?;
     let unusable =
         |problem: String, help: String| CliError::Unusable { path: path.to_owned(), problem, help };
-    if let form @ Found::Utf16 = Found::of(&content) {
+    if let form @ Form::Utf16 = Form::of(&content) {
         let error = PemError::NotPem { wanted: Wanted::Key, form };
         return Err(unusable(form.name(), error.mend(path).unwrap_or_default()));
     }
@@ -149,21 +166,21 @@ fn password(path: &Path) -> Result<Zeroizing<String>, CliError> {
     }
 }
 
-fn write(args: &CertConvert, content: &[u8], is_secret: bool) -> Result<(), CliError> {
-    let Some(path) = &args.out else {
-        if args.to != Form::Pem && output::is_terminal() {
+fn write(conversion: &Conversion<'_>, content: &[u8], is_secret: bool) -> Result<(), CliError> {
+    let Some(path) = conversion.out else {
+        if conversion.to != Format::Pem && output::is_terminal() {
             return Err(CliError::BinaryToTerminal);
         }
         return Ok(output::bytes(content)?);
     };
     let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => CliError::Exists { path: path.clone() },
-        _ => CliError::Write { path: path.clone(), source },
+        std::io::ErrorKind::AlreadyExists => CliError::Exists { path: path.to_owned() },
+        _ => CliError::Write { path: path.to_owned(), source },
     };
-    let place = if args.force { Place::Replaced } else { Place::New };
+    let if_exists = if conversion.force { IfExists::Replace } else { IfExists::Fail };
     let file = if is_secret { NewFile::secret(path) } else { NewFile::public(path) };
-    file.and_then(|file| file.keep(content, place)).map_err(failed)?;
-    output::hint(&format!("wrote {}", shown(path)));
+    file.and_then(|file| file.keep(content, if_exists)).map_err(failed)?;
+    output::hint(&format!("wrote {}", shorten_path(path)));
     Ok(())
 }
 

@@ -1,53 +1,54 @@
 //! `avouch cert inspect`: what a file or a server shows, item by item.
 
-use super::refused;
-use crate::args::{Arguments, CertInspect};
-use crate::commands::now;
+use super::file;
+use crate::commands::{exit_code, now};
 use crate::error::CliError;
 use crate::handshake::{self, Captured};
+use crate::input::{self, Source};
 use crate::inspect::{self, Check, Document, Inspection};
+use crate::output::{self, Output};
 use crate::roots::Roots;
-use crate::target::{Source, Target};
-use crate::{input, output};
 use avouch_files::pem::PemError;
+use avouch_spiffe::HostPort;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 
-pub(super) async fn run(arguments: &Arguments, args: &CertInspect) -> Result<ExitCode, CliError> {
-    let roots = args.bundle.as_deref().map(|path| Roots::read(path, None)).transpose()?;
-    let (document, server) = match Source::of(&args.what) {
+/// Looks into what a file holds or a server presents; with a `bundle` also verifies the chain against it.
+pub(crate) async fn run(what: &Path, bundle: Option<&Path>, output: Output) -> Result<ExitCode, CliError> {
+    let roots = bundle.map(|path| Roots::read(path, None)).transpose()?;
+    let (document, server) = match Source::of(what) {
         Source::Host(target) => {
             let (document, server) = live(&target).await?;
             (document, Some(server))
         }
-        Source::File(_) | Source::Stdin => (from_file(&args.what)?, None),
+        Source::File(_) | Source::Stdin => (from_file(what)?, None),
     };
-    let found = Found::of(document, server, roots.as_ref(), &args.what);
-    if arguments.json {
-        output::json(&found.to_json())?;
-    } else {
-        output::text(&found.to_text())?;
-    }
-    Ok(if found.passes() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let report = Report::of(document, server, roots.as_ref(), what);
+    output.show(|| report.to_json(), || report.to_text())?;
+    Ok(exit_code(report.passes()))
 }
 
 fn from_file(path: &Path) -> Result<Document, CliError> {
     let content = input::file_or_stdin(path)?;
-    Document::parse(&content).map_err(|unreadable| refused(path, unreadable))
+    Document::parse(&content).map_err(|unreadable| file::refused(path, unreadable))
 }
 
-/// What a server said beside its chain.
+/// A server, as it shows itself beside its chain.
 struct Server {
-    target: Target,
+    target: HostPort,
+    /// Whether it asks for a client certificate.
     asks: bool,
-    /// How it ended without a client certificate.
+    /// The end of the handshake without a client certificate.
     ending: Result<(), String>,
 }
 
-async fn live(target: &Target) -> Result<(Document, Server), CliError> {
-    let Captured { chain, asked, ending } = handshake::capture(target).await;
-    let ending = ending.map_err(|broken| format!("{}: {}", broken.reason, broken.detail));
+async fn live(target: &HostPort) -> Result<(Document, Server), CliError> {
+    let Captured { chain, asked, broken } = handshake::capture(target).await;
+    let ending = match broken {
+        Some(broken) => Err(format!("{}: {}", broken.reason, broken.detail)),
+        None => Ok(()),
+    };
     let Some(certificates) = chain else {
         let problem = ending.err().unwrap_or_else(|| "it presented no certificate".to_owned());
         return Err(CliError::NoChain { target: target.to_string(), problem });
@@ -57,7 +58,7 @@ async fn live(target: &Target) -> Result<(Document, Server), CliError> {
 }
 
 /// All that there is to say.
-struct Found {
+struct Report {
     certificates: Vec<Inspection>,
     requests: Vec<inspect::RequestInspection>,
     bundle: Option<inspect::BundleInspection>,
@@ -68,7 +69,7 @@ struct Found {
     damaged: Vec<String>,
 }
 
-impl Found {
+impl Report {
     fn of(document: Document, server: Option<Server>, roots: Option<&Roots>, path: &Path) -> Self {
         let certificates: Vec<_> = document.certificates.iter().map(|der| inspect::inspect(der)).collect();
         let mut chain = Vec::new();
@@ -89,6 +90,7 @@ impl Found {
         }
     }
 
+    /// Whether nothing failed. A server that wants a client certificate is expected to refuse us: that is not a failure.
     fn passes(&self) -> bool {
         self.certificates.iter().all(Inspection::passes)
             && self.requests.iter().all(inspect::RequestInspection::passes)
@@ -106,7 +108,7 @@ impl Found {
         let of = self.requests.len();
         parts.extend(self.requests.iter().enumerate().map(|(at, one)| one.to_text(at + 1, of)));
         if !self.chain.is_empty() {
-            parts.push(format!("chain\n{}", Inspection::checks_to_text(&self.chain)));
+            parts.push(format!("chain\n{}", inspect::checks_to_text(&self.chain)));
         }
         parts.extend(self.damaged.iter().map(|error| format!("not readable: {error}\n")));
         if self.has_key {
@@ -115,14 +117,14 @@ impl Found {
         parts.join("\n")
     }
 
-    /// A list, as it always was; what is not of one certificate is an entry of its own.
+    /// A list for programs; what is not of one certificate is an entry of its own.
     fn to_json(&self) -> Value {
         let mut all: Vec<Value> = self.certificates.iter().map(|one| one.to_json(now())).collect();
         all.extend(self.requests.iter().map(inspect::RequestInspection::to_json));
         all.extend(self.bundle.as_ref().map(inspect::BundleInspection::to_json));
         if !self.chain.is_empty() {
             let ok = self.chain.iter().all(|check| check.failure.is_none());
-            all.push(json!({ "kind": "chain", "ok": ok, "checks": Inspection::checks_to_json(&self.chain) }));
+            all.push(json!({ "kind": "chain", "ok": ok, "checks": inspect::checks_to_json(&self.chain) }));
         }
         all.extend(
             self.damaged.iter().map(|error| json!({ "kind": "not readable", "ok": false, "error": error })),
@@ -135,8 +137,8 @@ impl Found {
 impl Server {
     fn to_text(&self) -> String {
         let (ending, asks) = match (&self.ending, self.asks) {
-            (Ok(()), true) => ("took us without a certificate".to_owned(), "asked for"),
-            (Ok(()), false) => ("takes everybody".to_owned(), "not asked for"),
+            (Ok(()), true) => ("accepted us without a certificate".to_owned(), "asked for"),
+            (Ok(()), false) => ("accepted us without a certificate".to_owned(), "not asked for"),
             (Err(problem), true) => (problem.clone(), "asked for; we presented none"),
             (Err(problem), false) => (problem.clone(), "not asked for"),
         };

@@ -1,29 +1,47 @@
 //! The methods and rules that a policy is judged under.
 
-use crate::args::{Api, Arguments};
-use crate::error::{CliError, shown};
-use crate::fleet::{self, Fleet, Member};
+use crate::error::CliError;
+use crate::sources::Sources;
 use crate::{contract, input, output};
 use avouch_api::observe::v1::Method;
 use avouch_authz::Methods;
 use avouch_build::{DeclaredRpc, Rule};
+use avouch_fleet::{Fleet, Member};
+use avouch_text::shorten_path;
 use std::path::{Path, PathBuf};
 
-/// Deeper folders than anybody has; a loop of mounts ends here.
+/// The source of methods and their rules.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ApiSource {
+    /// Folders of protos.
+    pub(crate) protos: Vec<PathBuf>,
+    /// The folders in which imports of the protos are found.
+    pub(crate) includes: Vec<PathBuf>,
+    /// The rules of protos that cannot be annotated.
+    pub(crate) rules: Option<PathBuf>,
+    /// Files with an encoded `FileDescriptorSet`.
+    pub(crate) descriptors: Vec<PathBuf>,
+    /// The name or SPIFFE ID of a running service.
+    pub(crate) service: Option<String>,
+    /// Whom to ask for the methods of running services.
+    pub(crate) sources: Sources,
+}
+
+/// The depth of folders: more than anybody has; a loop of mounts ends here.
 const MAX_DEPTH: usize = 32;
-/// Octets of the largest file of descriptors: those of thousands of protos.
+/// The largest file of descriptors in octets: those of thousands of protos.
 const MAX_DESCRIPTORS: u64 = 64 * 1024 * 1024;
 
 /// The methods that `api` names, with those that every service has.
-pub(super) async fn methods(arguments: &Arguments, api: &Api) -> Result<Methods, CliError> {
+pub(super) async fn methods(api: &ApiSource) -> Result<Methods, CliError> {
     let said = match &api.service {
         Some(service) => {
-            let fleet = fleet::gather(arguments, &api.sources).await?;
-            crate::commands::say_silences(&fleet)?;
+            let fleet = api.sources.collect().await?;
+            crate::commands::warn_of_silences(&fleet)?;
             of_service(&fleet, service)?
         }
-        None if api.proto.is_empty() && api.descriptors.is_empty() => {
-            let fleet = fleet::gather(arguments, &api.sources).await?;
+        None if api.protos.is_empty() && api.descriptors.is_empty() => {
+            let fleet = api.sources.collect().await?;
             of_everybody(&fleet).ok_or(CliError::NoApi)?
         }
         None => declared(api)?,
@@ -31,7 +49,7 @@ pub(super) async fn methods(arguments: &Arguments, api: &Api) -> Result<Methods,
     of(&said)
 }
 
-/// What a process said, or protos declare, with avouch's own methods that every process serves.
+/// The methods that a process told or protos declare, with avouch's own that every process serves.
 pub(super) fn of(said: &[Method]) -> Result<Methods, CliError> {
     let mut all = said.to_vec();
     let missing = avouch_records::contract()
@@ -57,7 +75,7 @@ fn of_service(fleet: &Fleet, service: &str) -> Result<Vec<Method>, CliError> {
     })
 }
 
-/// What all who answer serve and call; nothing if nobody does. The first to tell of a method is believed.
+/// The methods of all who answer; nothing if nobody does. The first to tell of a method is believed.
 fn of_everybody(fleet: &Fleet) -> Option<Vec<Method>> {
     let mut all: Vec<Method> = Vec::new();
     for method in
@@ -70,11 +88,11 @@ fn of_everybody(fleet: &Fleet) -> Option<Vec<Method>> {
     Some(all).filter(|all| !all.is_empty())
 }
 
-fn declared(api: &Api) -> Result<Vec<Method>, CliError> {
+fn declared(api: &ApiSource) -> Result<Vec<Method>, CliError> {
     let mut all: Vec<Method> = Vec::new();
     let mut add = |rpcs: Vec<DeclaredRpc>| all.extend(rpcs.into_iter().map(method));
-    for dir in &api.proto {
-        let includes = if api.include.is_empty() { std::slice::from_ref(dir) } else { &api.include };
+    for dir in &api.protos {
+        let includes = if api.includes.is_empty() { std::slice::from_ref(dir) } else { &api.includes };
         let mut protos = Vec::new();
         protos_below(dir, includes, 0, &mut protos)?;
         protos.sort();
@@ -87,7 +105,7 @@ fn declared(api: &Api) -> Result<Vec<Method>, CliError> {
     for path in &api.descriptors {
         let encoded = input::file(path, MAX_DESCRIPTORS)?;
         let rules = avouch_build::rules_of_descriptors(&encoded);
-        add(rules.map_err(|error| CliError::Api(format!("{}: {error:?}", shown(path))))?);
+        add(rules.map_err(|error| CliError::Api(format!("{}: {error:?}", shorten_path(path))))?);
     }
     Ok(all)
 }
@@ -110,7 +128,7 @@ fn protos_below(
             if depth < MAX_DEPTH {
                 protos_below(&path, includes, depth + 1, found)?;
             } else {
-                output::warn(&format!("{} is too deep; what is in it is left out", shown(&path)));
+                output::warn(&format!("{} is too deep; what is in it is left out", shorten_path(&path)));
             }
         } else if path.extension().is_some_and(|extension| extension == "proto") && !built_in {
             found.push(path);

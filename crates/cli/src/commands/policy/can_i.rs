@@ -1,66 +1,119 @@
 //! `avouch policy can-i`: one caller, one method, one answer.
 
-use super::api;
-use crate::args::{Arguments, PolicyCanI, Who};
+use super::api::{self, ApiSource};
+use super::file;
+use crate::commands::{exit_code, warn_of_silences};
 use crate::error::CliError;
-use crate::fleet::{self, Fleet, Member};
-use crate::output;
+use crate::output::{self, Output};
 use avouch_authz::{Caller, Certificate, Denial, Permit, Policy, decide};
+use avouch_fleet::{Fleet, Member};
+use avouch_spiffe::SpiffeId;
 use serde_json::{Value, json};
+use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
-pub(super) async fn run(arguments: &Arguments, args: &PolicyCanI) -> Result<ExitCode, CliError> {
-    let answers = match &args.policy {
-        Some(path) => {
-            let methods = api::methods(arguments, &args.api).await?;
-            let Some(policy) = super::parse(arguments, path, &methods)? else { return Ok(ExitCode::FAILURE) };
-            vec![Answer::of(String::new(), &policy, args)]
-        }
-        None => {
-            let fleet = fleet::gather(arguments, &args.api.sources).await?;
-            crate::commands::say_silences(&fleet)?;
-            in_force(&fleet, args)?
-        }
-    };
-    if arguments.json {
-        output::json(&answers.iter().map(Answer::json).collect())?;
-    } else {
-        for answer in &answers {
-            output::text(&answer.text(args))?;
-        }
-    }
-    let yes = !answers.is_empty() && answers.iter().all(|answer| answer.decision.is_ok());
-    Ok(if yes { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// The question whether a caller may call a method.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) caller: NamedCaller,
+    pub(crate) method: String,
+    /// The age of the caller's certificate, for policies that ask for it.
+    pub(crate) certificate_age: Option<Duration>,
 }
 
-/// What everybody who serves the method answers.
-fn in_force(fleet: &Fleet, args: &PolicyCanI) -> Result<Vec<Answer>, CliError> {
-    let wanted = |member: &&Member| args.api.service.as_ref().is_none_or(|service| api::is(member, service));
+/// A caller as a command line names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NamedCaller {
+    Peer(SpiffeId),
+    Anonymous,
+    LocalAdmin,
+}
+
+impl FromStr for NamedCaller {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "anonymous" => Ok(Self::Anonymous),
+            "local-admin" => Ok(Self::LocalAdmin),
+            _ => {
+                let id: SpiffeId = text.parse().map_err(|error| {
+                    format!("{text:?} is no caller: write a SPIFFE ID, anonymous or local-admin ({error})")
+                })?;
+                if id.is_root() {
+                    Err(format!("{text:?} is a trust domain and nobody in it"))
+                } else {
+                    Ok(Self::Peer(id))
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for NamedCaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(id) => write!(f, "{id}"),
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::LocalAdmin => f.write_str("local-admin"),
+        }
+    }
+}
+
+/// Asks the policy in a file, or else the policies in force at everybody who serves the method.
+pub(crate) async fn run(
+    question: &Question,
+    policy: Option<&Path>,
+    api: &ApiSource,
+    output: Output,
+) -> Result<ExitCode, CliError> {
+    let answers = match policy {
+        Some(path) => {
+            let methods = api::methods(api).await?;
+            let Some(policy) = file::parse(path, &methods, output)? else { return Ok(ExitCode::FAILURE) };
+            vec![Answer::of(String::new(), &policy, question)]
+        }
+        None => {
+            let fleet = api.sources.collect().await?;
+            warn_of_silences(&fleet)?;
+            in_force(&fleet, question, api.service.as_deref())?
+        }
+    };
+    let json = || answers.iter().map(Answer::json).collect::<Value>();
+    output.show(json, || answers.iter().map(|answer| answer.text(question)).collect::<String>())?;
+    Ok(exit_code(!answers.is_empty() && answers.iter().all(|answer| answer.decision.is_ok())))
+}
+
+/// The answers of everybody who serves the method.
+fn in_force(fleet: &Fleet, question: &Question, service: Option<&str>) -> Result<Vec<Answer>, CliError> {
+    let wanted = |member: &&Member| service.is_none_or(|service| api::is(member, service));
     let mut answers = Vec::new();
     for member in fleet.members.iter().filter(wanted) {
         let Some(policy) = &member.policy else { continue };
-        let serves = policy.methods.iter().any(|method| method.path == args.method);
+        let serves = policy.methods.iter().any(|method| method.path == question.method);
         let (true, Some(current)) = (serves, &policy.current) else { continue };
         let methods = crate::contract::methods(&policy.methods)
             .map_err(|error| CliError::Api(format!("{}: {error}", member.workload.spiffe_id)))?;
-        let policy = Policy::parse_told(&current.source, &current.text, &methods).map_err(|error| {
+        let policy = Policy::load_told(&current.source, &current.text, &methods).map_err(|error| {
             let who = &member.workload.spiffe_id;
             CliError::Api(format!("the policy of {who} means nothing to this version of avouch: {error}"))
         })?;
         let at = format!("{} at {}", member.workload.spiffe_id, member.address);
-        answers.push(Answer::of(at, &policy, args));
+        answers.push(Answer::of(at, &policy, question));
     }
     if answers.is_empty() {
-        return Err(CliError::NobodyServes { method: args.method.clone() });
+        return Err(CliError::NobodyServes { method: question.method.clone() });
     }
     Ok(answers)
 }
 
-/// One policy's answer.
+/// The answer of a policy.
 #[derive(Debug)]
 struct Answer {
-    /// Whose policy; empty if it is a file's.
+    /// The workload whose policy it is; empty for a file's.
     at: String,
     source: String,
     version: String,
@@ -68,19 +121,19 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(at: String, policy: &Policy, args: &PolicyCanI) -> Self {
+    fn of(at: String, policy: &Policy, question: &Question) -> Self {
         let not_before = SystemTime::UNIX_EPOCH;
         let certificate = Certificate {
             not_before: Some(not_before),
-            now: args.certificate_age.and_then(|age| not_before.checked_add(age)),
+            now: question.certificate_age.and_then(|age| not_before.checked_add(age)),
             ..Certificate::default()
         };
-        let caller = match &args.caller {
-            Who::Peer(id) => Caller::Certified(id, certificate),
-            Who::Anonymous => Caller::Anonymous,
-            Who::LocalAdmin => Caller::LocalAdmin,
+        let caller = match &question.caller {
+            NamedCaller::Peer(id) => Caller::Certified(id, certificate),
+            NamedCaller::Anonymous => Caller::Anonymous,
+            NamedCaller::LocalAdmin => Caller::LocalAdmin,
         };
-        let decision = decide(policy, caller, &args.method);
+        let decision = decide(policy, caller, &question.method);
         Self { at, source: policy.source().to_owned(), version: policy.version().to_owned(), decision }
     }
 
@@ -112,21 +165,21 @@ impl Answer {
             "need": denial.map(Denial::need),
             "have": denial.map(Denial::have),
             "rule": denial.map(Denial::rule_text),
-            "place": denial.and_then(Denial::place).map(ToString::to_string),
+            "place": denial.and_then(Denial::location).map(ToString::to_string),
             "detail": denial.map(Denial::detail),
             "help": denial.map(Denial::help),
         })
     }
 
-    fn text(&self, args: &PolicyCanI) -> String {
+    fn text(&self, question: &Question) -> String {
         let verdict = match &self.decision {
             Ok(permit) if permit.audited().is_some() => "yes, but only because of audit mode",
             Ok(_) => "yes",
             Err(_) => "no",
         };
         let mut rows = vec![
-            ("caller", args.caller.to_string()),
-            ("method", args.method.clone()),
+            ("caller", question.caller.to_string()),
+            ("method", question.method.clone()),
             ("policy", format!("{} ({})", self.source, self.version)),
         ];
         if !self.at.is_empty() {
@@ -175,10 +228,8 @@ mod tests {
         Fleet { members, ..Fleet::default() }
     }
 
-    fn question(caller: &str, method: &str, service: Option<&str>) -> PolicyCanI {
-        let api = crate::args::Api { service: service.map(str::to_owned), ..Default::default() };
-        let caller = caller.parse().unwrap();
-        PolicyCanI { caller, method: method.to_owned(), certificate_age: None, policy: None, api }
+    fn question(caller: &str, method: &str) -> Question {
+        Question { caller: caller.parse().unwrap(), method: method.to_owned(), certificate_age: None }
     }
 
     const GOOD: &str = "[roles]\nwriter = [\"spiffe://shop.example/till\"]\n";
@@ -187,7 +238,7 @@ mod tests {
     fn everybody_who_serves_the_method_answers_by_the_policy_in_force_there() {
         let silent = Member { problem: "nobody answers".to_owned(), ..Member::default() };
         let fleet = fleet(vec![member("ledger", GOOD), member("ledger-2", ""), silent]);
-        let answers = in_force(&fleet, &question("spiffe://shop.example/till", POST, None)).unwrap();
+        let answers = in_force(&fleet, &question("spiffe://shop.example/till", POST), None).unwrap();
         let verdicts: Vec<_> = answers.iter().map(|answer| (answer.at.as_str(), answer.verdict())).collect();
         assert_eq!(
             verdicts,
@@ -197,7 +248,7 @@ mod tests {
             ]
         );
         for service in ["ledger", "spiffe://shop.example/ledger"] {
-            let one = in_force(&fleet, &question("spiffe://shop.example/till", POST, Some(service))).unwrap();
+            let one = in_force(&fleet, &question("spiffe://shop.example/till", POST), Some(service)).unwrap();
             assert_eq!(one.len(), 1);
         }
     }
@@ -205,8 +256,8 @@ mod tests {
     #[test]
     fn audit_mode_is_told_apart_from_being_allowed() {
         let fleet = fleet(vec![member("ledger", "mode = \"audit\"\n")]);
-        let question = question("spiffe://shop.example/till", POST, None);
-        let answers = in_force(&fleet, &question).unwrap();
+        let question = question("spiffe://shop.example/till", POST);
+        let answers = in_force(&fleet, &question, None).unwrap();
         assert_eq!(answers[0].verdict(), "audited");
         assert!(answers[0].text(&question).starts_with("yes, but only because of audit mode\n"));
         assert_eq!(answers[0].json()["reason"], "ROLE_MISSING");
@@ -215,7 +266,7 @@ mod tests {
     #[test]
     fn a_method_that_nobody_serves_and_a_policy_that_means_nothing_are_no_answer() {
         let fleet = fleet(vec![member("ledger", GOOD), member("broken", "[rolls]\n")]);
-        let ask = |method, service| in_force(&fleet, &question("anonymous", method, Some(service)));
+        let ask = |method, service| in_force(&fleet, &question("anonymous", method), Some(service));
         assert!(matches!(ask("/shop.v1.Ledger/Burn", "ledger"), Err(CliError::NobodyServes { .. })));
         assert!(matches!(ask(POST, "nobody"), Err(CliError::NobodyServes { .. })));
         let error = ask(POST, "broken").unwrap_err();

@@ -1,23 +1,19 @@
 //! `avouch policy matrix`: caller × method.
 
-use crate::args::{Arguments, PolicyFile};
+use super::api::ApiSource;
+use super::{file, report};
 use crate::error::CliError;
-use crate::output;
-use avouch_authz::{CallerMatrix, CallerRow, Outcome, caller_matrix};
+use crate::output::Output;
+use avouch_authz::{CallOutcome, CallerMatrix, CallerRow, caller_matrix};
 use avouch_text::clean;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 
-pub(super) async fn run(arguments: &Arguments, file: &PolicyFile) -> Result<ExitCode, CliError> {
-    let Some(policy) = super::read(arguments, &file.api, &file.file).await? else {
-        return Ok(ExitCode::FAILURE);
-    };
+pub(crate) async fn run(path: &Path, api: &ApiSource, output: Output) -> Result<ExitCode, CliError> {
+    let Some(policy) = file::read(path, api, output).await? else { return Ok(ExitCode::FAILURE) };
     let matrix = caller_matrix(&policy).map_err(|error| CliError::Api(error.to_string()))?;
-    if arguments.json {
-        output::json(&serde_json::to_value(&matrix).map_err(std::io::Error::from)?)?;
-    } else {
-        output::text(&render(&matrix))?;
-    }
+    output.show(|| &matrix, || render(&matrix))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -40,9 +36,9 @@ fn render(matrix: &CallerMatrix) -> String {
             let marks =
                 methods.iter().filter_map(|(column, _)| row.outcomes.get(*column)).map(
                     |outcome| match outcome {
-                        Outcome::Allowed => "+",
-                        Outcome::Audited(_) => "!",
-                        Outcome::Refused(_) => ".",
+                        CallOutcome::Allowed => "+",
+                        CallOutcome::Audited(_) => "!",
+                        CallOutcome::Denied(_) => ".",
                     },
                 );
             text += &format!("{:width$}  {}\n", name(row), marks.collect::<Vec<_>>().join(" "));
@@ -52,5 +48,5 @@ fn render(matrix: &CallerMatrix) -> String {
 }
 
 fn name(row: &CallerRow) -> String {
-    super::report::caller(&row.caller, &row.certificates)
+    report::caller(&row.caller, &row.certificates)
 }

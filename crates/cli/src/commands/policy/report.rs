@@ -1,6 +1,5 @@
 //! A problem of a policy file as a person sees it: what, the lines around it with a mark under the place, what to do.
 
-use crate::output;
 use avouch_authz::{CallerClass, PolicyFault, PolicyProblem};
 use avouch_text::{clean, is_printable};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
@@ -10,7 +9,7 @@ use std::fmt;
 /// Octets of the longest line that is shown.
 const LONGEST_LINE: usize = 500;
 
-/// One problem with the text it is in.
+/// A problem, with the text it is in.
 #[derive(Debug)]
 pub(super) struct Problem {
     message: String,
@@ -27,13 +26,13 @@ impl Problem {
     pub(super) fn new(problem: &PolicyProblem, name: &str, text: &str) -> Self {
         // Places do not count a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let at = offset(text, problem.place.line, problem.place.column);
+        let at = offset(text, problem.location.line, problem.location.column);
         Self {
             message: clean(&problem.fault.to_string()),
-            place: clean(&problem.place.to_string()),
+            place: clean(&problem.location.to_string()),
             help: help(&problem.fault),
             code: code(&problem.fault),
-            source: looked_at(text, problem.place.line)
+            source: looked_at(text, problem.location.line)
                 .then(|| NamedSource::new(clean(name), harmless(text))),
             span: (at, word(text.get(at..).unwrap_or_default())),
         }
@@ -43,14 +42,10 @@ impl Problem {
 pub(super) fn json(problem: &PolicyProblem) -> Value {
     json!({
         "code": code(&problem.fault),
-        "line": problem.place.line,
-        "column": problem.place.column,
+        "line": problem.location.line,
+        "column": problem.location.column,
         "problem": problem.fault.to_string(),
     })
-}
-
-pub(super) fn print(problem: &Problem) {
-    output::report(problem);
 }
 
 /// A class of callers, with the certificates that matter.
@@ -92,7 +87,7 @@ fn looked_at(text: &str, line: Option<usize>) -> bool {
     !text.is_empty() && text.lines().skip(before).take(4).all(|line| line.len() <= LONGEST_LINE)
 }
 
-/// The text with everything that a terminal would obey blanked out, each octet by one, so that places stay what they are.
+/// The text with every unprintable character replaced by `?`, one per octet, so that offsets stay valid.
 fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for c in text.chars() {
@@ -105,7 +100,7 @@ fn harmless(text: &str) -> String {
     harmless
 }
 
-/// Where a place is in a text.
+/// The offset of a line and column in a text.
 fn offset(text: &str, line: Option<usize>, column: Option<usize>) -> usize {
     let skip = line.unwrap_or(1).saturating_sub(1);
     let start: usize = text.split_inclusive('\n').take(skip).map(str::len).sum();
@@ -114,7 +109,7 @@ fn offset(text: &str, line: Option<usize>, column: Option<usize>) -> usize {
     start + within
 }
 
-/// How long what stands there is: a string, a header, or a word.
+/// The length of the string, header or word at the beginning of a text.
 fn word(text: &str) -> usize {
     let line = text.lines().next().unwrap_or_default();
     let end = match line.chars().next() {

@@ -1,54 +1,57 @@
-//! Records as they come, from everybody at once.
+//! Follows the records of all processes at once.
 //!
 //! One task for each workload hands lines over, the issuer is asked in between; they are written in the order of their
 //! arrival. A stream that breaks is opened again, and what was recorded in between is asked for, so that a gap shows only
 //! where memory was lost. Who falls silent, and what was missed, is said on standard error. Workloads that the issuer
 //! lists later are followed too.
 
-use super::Show;
-use crate::args::{Arguments, Sources};
-use crate::client;
+use super::view::RecordView;
 use crate::error::CliError;
-use crate::fleet::{self, Fleet, Live, Member, Observed};
 use crate::output;
+use crate::sources::Sources;
 use avouch_api::admin::v1 as admin;
-use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::observe::v1::observe_client::ObserveClient;
 use avouch_api::observe::v1::{Filter, ListRecordsRequest, Record, WatchRecordsRequest};
+use avouch_fleet::{AdminClient, Dialler, Fleet, Live, Member, Observed, explain};
 use avouch_identity::Channel;
+use avouch_time::duration::rounded;
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
+/// The backoff before a stream is opened again. It doubles with every failure, so that a process that is down is not
+/// called all the time, and one that is back is followed again within seconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long opening a stream, and asking for what was missed, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The issuer has no stream: it is asked again and again.
+/// The timeout for opening a stream, and for asking for what was missed.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause between two questions to the issuer, which has no stream of records.
 const ISSUER_EVERY: Duration = Duration::from_secs(1);
-/// The issuer's latest records, more than it makes in that time.
+/// The number of the issuer's latest records that are asked for: more than it makes in that time.
 const ISSUER_LATEST: u32 = 1_000;
-/// Lines on their way: more than one burst of one workload.
+/// The number of lines on their way: more than one burst of one workload.
 const ON_THE_WAY: usize = 256;
 
-/// What a task hands over.
-enum News {
+/// A message of one of the tasks to the writer.
+enum Message {
     Line(String),
     Remark(String),
 }
 
-/// Follows everybody until the reader of the output goes.
+/// Follows all processes until the reader of the output closes it.
 ///
 /// # Errors
 /// When there is nobody to follow.
-pub(super) async fn run(arguments: &Arguments, sources: &Sources, show: Show) -> Result<ExitCode, CliError> {
-    let mut live = fleet::reach(arguments, sources).await?;
+pub(crate) async fn run(sources: &Sources, view: RecordView) -> Result<ExitCode, CliError> {
+    let mut live = sources.reach().await?;
     let silences = live.fleet.silences();
     let members = std::mem::take(&mut live.fleet.members);
-    let (news, arriving) = mpsc::channel(ON_THE_WAY);
-    let following = Arc::new(Following { show, names: live.fleet.clone(), news });
+    let (messages, arriving) = mpsc::channel(ON_THE_WAY);
+    let following = Arc::new(Following { view, names: live.fleet.clone(), messages });
     let mut anybody = live.admin.is_some();
     for member in members {
         anybody |= following.begin(&live, member);
@@ -57,88 +60,110 @@ pub(super) async fn run(arguments: &Arguments, sources: &Sources, show: Show) ->
         return Err(CliError::NobodyAnswers { silences });
     }
     silences.iter().for_each(|silence| output::warn(silence));
+    // Both run for as long as somebody reads; which is polled first makes no difference.
     tokio::select! {
         outcome = write(arriving) => outcome,
-        never = follow_issuer(arguments, sources, live, following) => match never {},
+        never = follow_issuer(live, following) => match never {},
     }
 }
 
-async fn write(mut arriving: mpsc::Receiver<News>) -> Result<ExitCode, CliError> {
-    while let Some(news) = arriving.recv().await {
-        match news {
-            News::Line(line) => output::text(&(line + "\n"))?,
-            News::Remark(remark) => output::warn(&remark),
+async fn write(mut arriving: mpsc::Receiver<Message>) -> Result<ExitCode, CliError> {
+    while let Some(message) = arriving.recv().await {
+        match message {
+            Message::Line(line) => output::text(&(line + "\n"))?,
+            Message::Remark(remark) => output::warn(&remark),
         }
     }
     Ok(ExitCode::FAILURE) // everybody has gone
 }
 
-/// What all tasks share.
+/// The state that all tasks share.
 struct Following {
-    show: Show,
+    view: RecordView,
     /// For the names in the lines; it has no members.
     names: Fleet,
-    news: mpsc::Sender<News>,
+    messages: mpsc::Sender<Message>,
 }
 
 impl Following {
     /// Begins to follow a workload, if it can be asked at all.
     fn begin(self: &Arc<Self>, live: &Live, member: Member) -> bool {
-        let Ok(client) = live.client(&member) else { return false };
+        let Ok(dialler) = live.dialler(&member) else { return false };
         let stream = Stream { following: Arc::clone(self), member, latest: Vec::new(), silent: false };
-        tokio::spawn(stream.follow(client));
+        tokio::spawn(stream.follow(dialler));
         true
     }
 
     fn filter(&self) -> Option<Filter> {
-        Some(Filter { refused_only: self.show.denied, about: self.show.about.clone() })
+        Some(Filter { refused_only: self.view.denied, about: self.view.about.clone() })
     }
 
     /// `false`: nobody reads any more.
     async fn hand_over(&self, by: &str, address: &str, record: &Record) -> bool {
         // Who made it has filtered it.
-        let observed = Observed::new(by, address, record).filter(|it| self.show.all || !it.is_asking());
+        let observed = Observed::new(by, address, record).filter(|it| self.view.all || !it.is_asking());
         let Some(observed) = observed else { return true };
-        match self.show.line(&self.names, &observed) {
+        match self.view.line(&self.names, &observed) {
             Ok(None) => true,
-            Ok(Some(line)) => self.news.send(News::Line(line)).await.is_ok(),
+            Ok(Some(line)) => self.messages.send(Message::Line(line)).await.is_ok(),
             Err(error) => self.remark(format!("a record cannot be shown: {error}")).await,
         }
     }
 
+    fn name(&self, member: &Member) -> String {
+        format!("{} at {}", self.names.short(&member.workload.spiffe_id), member.address)
+    }
+
     async fn remark(&self, text: String) -> bool {
-        self.news.send(News::Remark(text)).await.is_ok()
+        self.messages.send(Message::Remark(text)).await.is_ok()
     }
 }
 
-/// One workload's records.
+/// The records of one workload.
 struct Stream {
     following: Arc<Following>,
     member: Member,
     /// The records of the latest moment that was shown.
     latest: Vec<Record>,
-    /// Whether it was said that it is silent.
+    /// Whether its silence has been reported.
     silent: bool,
 }
 
 impl Stream {
-    async fn follow(mut self, mut client: ObserveClient<Channel>) {
+    async fn follow(mut self, dialler: Dialler) {
         let mut pause = FIRST_PAUSE;
+        // The workload's addresses that have not failed.
+        let mut places = VecDeque::new();
         loop {
-            match self.once(&mut client, &mut pause).await {
-                // Connections retire all the time; only who can't be reached again is silent.
-                Ok(()) => {}
-                Err(_) if self.following.news.is_closed() => return,
-                Err(status) if !self.silent => {
-                    self.silent = true;
-                    let why = fleet::explain(&status, &self.following.names.operator);
-                    let name = self.name();
-                    self.following.remark(format!("{name} is not heard: {why}; trying on")).await;
+            if places.is_empty() {
+                match dialler.clients().await {
+                    Ok(clients) => places = clients.into(),
+                    Err(why) => self.falls_silent(&why).await,
                 }
-                Err(_) => {}
+            }
+            if let Some(client) = places.front_mut() {
+                // Servers retire connections regularly, so only a workload that cannot be reached again counts as
+                // silent.
+                if let Err(status) = self.once(client, &mut pause).await {
+                    places.pop_front();
+                    if !places.is_empty() {
+                        continue;
+                    }
+                    self.falls_silent(&explain(&status, &self.following.names.operator)).await;
+                }
+            }
+            if self.following.messages.is_closed() {
+                return;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Reports why there is no stream, once until there is one again.
+    async fn falls_silent(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.silent, true) {
+            self.following.remark(format!("{} is not heard: {why}; trying on", self.name())).await;
         }
     }
 
@@ -194,8 +219,7 @@ impl Stream {
     }
 
     fn name(&self) -> String {
-        let id = self.following.names.short(&self.member.workload.spiffe_id);
-        format!("{id} at {}", self.member.address)
+        self.following.name(&self.member)
     }
 }
 
@@ -204,24 +228,19 @@ fn time(record: &Record) -> &str {
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let late = || Status::deadline_exceeded(format!("no answer within {PATIENCE:?}"));
-    tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_elapsed| Err(late()))
+    let late = || Status::deadline_exceeded(format!("no answer within {}", rounded(TIMEOUT)));
+    tokio::time::timeout(TIMEOUT, call).await.unwrap_or_else(|_elapsed| Err(late()))
 }
 
 /// Asks the issuer for its records and for workloads that are new, again and again. Without one, waits for ever.
-async fn follow_issuer(
-    arguments: &Arguments,
-    sources: &Sources,
-    mut live: Live,
-    following: Arc<Following>,
-) -> std::convert::Infallible {
+async fn follow_issuer(mut live: Live, following: Arc<Following>) -> Infallible {
     let Some(mut admin) = live.admin.take() else { return std::future::pending().await };
     let mut known: Option<Vec<Record>> = None;
     let mut silent = false;
     loop {
         let asked = ask_issuer(&mut admin, &following, &mut known).await;
         let asked = match asked {
-            Ok(()) => live.newcomers(&mut admin, sources).await,
+            Ok(()) => live.newcomers(&mut admin).await,
             Err(status) => Err(status),
         };
         match asked {
@@ -230,16 +249,20 @@ async fn follow_issuer(
                     following.remark("the issuer is heard again".to_owned()).await;
                 }
                 for member in newcomers {
+                    if !member.problem.is_empty() {
+                        let remark = format!("{} is not heard: {}", following.name(&member), member.problem);
+                        following.remark(remark).await;
+                    }
                     following.begin(&live, member);
                 }
             }
             Err(status) => {
                 if !std::mem::replace(&mut silent, true) {
-                    let why = fleet::explain(&status, "");
+                    let why = explain(&status, "");
                     following.remark(format!("the issuer is not heard: {why}; trying on")).await;
                 }
                 // The socket of an issuer that has been started again is another one.
-                if let Ok(again) = client::connect(arguments).await {
+                if let Ok(again) = live.reconnect().await {
                     admin = again;
                 }
             }
@@ -250,14 +273,14 @@ async fn follow_issuer(
 
 /// Shows the issuer's records that were not there the last time; the first time, none.
 async fn ask_issuer(
-    admin: &mut AdminClient<tonic::transport::Channel>,
+    admin: &mut AdminClient,
     following: &Following,
     known: &mut Option<Vec<Record>>,
 ) -> Result<(), Status> {
     let request = admin::ListRecordsRequest { filter: following.filter(), limit: ISSUER_LATEST };
     let records = in_time(admin.list_records(request)).await?.into_inner().records;
     if let Some(known) = known {
-        let (new, missed) = news(known, &records);
+        let (new, missed) = newer(known, &records);
         if missed {
             following.remark("the issuer made more records than could be followed".to_owned()).await;
         }
@@ -270,7 +293,7 @@ async fn ask_issuer(
 }
 
 /// The records behind the last known one, and whether some before them may have been missed.
-fn news<'a>(known: &[Record], records: &'a [Record]) -> (&'a [Record], bool) {
+fn newer<'a>(known: &[Record], records: &'a [Record]) -> (&'a [Record], bool) {
     let Some(last) = known.last() else { return (records, false) };
     match records.iter().rposition(|record| record == last) {
         Some(place) => (records.get(place + 1..).unwrap_or_default(), false),
@@ -281,7 +304,7 @@ fn news<'a>(known: &[Record], records: &'a [Record]) -> (&'a [Record], bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::sample;
+    use crate::fleet_sample as sample;
 
     fn record(number: u32) -> Record {
         Record { connection: Some(sample::connection(number, "dev", number)), decision: None }
@@ -290,10 +313,10 @@ mod tests {
     #[test]
     fn what_is_new_begins_behind_the_last_known_record() {
         let all: Vec<_> = (0..5).map(record).collect();
-        assert_eq!(news(&all[..3], &all), (&all[3..], false));
-        assert_eq!(news(&all, &all), (&all[5..], false));
-        assert_eq!(news(&[], &all), (&all[..], false));
-        assert_eq!(news(&all[..1], &all[1..]), (&all[1..], true), "the known one has gone");
-        assert_eq!(news(&all, &[]), (&[][..], false), "it has been started again");
+        assert_eq!(newer(&all[..3], &all), (&all[3..], false));
+        assert_eq!(newer(&all, &all), (&all[5..], false));
+        assert_eq!(newer(&[], &all), (&all[..], false));
+        assert_eq!(newer(&all[..1], &all[1..]), (&all[1..], true), "the known one has gone");
+        assert_eq!(newer(&all, &[]), (&[][..], false), "it has been started again");
     }
 }

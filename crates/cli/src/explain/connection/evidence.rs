@@ -3,16 +3,19 @@
 
 use super::super::find::{self, Held, Holder};
 use super::super::page::Page;
-use crate::fleet::{Certificate, Fleet, Member};
-use crate::{timespan, upstream};
-use avouch_api::observe::v1::{Connection, Status};
+use crate::clocks::ClockOffset;
+use crate::upstream;
+use avouch_api::observe::v1::Connection;
+use avouch_fleet::{Fleet, IssuedCertificate, Member};
 use avouch_spiffe::Reason;
+use avouch_time::duration::rounded;
+use avouch_time::parse_rfc3339;
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 
-/// From here on a difference between clocks can be why dates are judged differently.
+/// The difference between clocks from which on it can be why dates are judged differently.
 const CLOCKS: Duration = Duration::from_secs(5);
-/// SVIDs are dated back by so much; from here on anything can fail for it.
+/// The difference from which on handshakes fail for it: SVIDs are dated back by no more.
 const FAR: Duration = Duration::from_secs(30);
 
 /// Lines about the peer and the moment, and what they point at.
@@ -21,7 +24,7 @@ pub(super) struct Evidence {
     certificate: Vec<String>,
     clocks: Vec<String>,
     bundle: Vec<String>,
-    /// Who is known at the peer's address, or under its serial number.
+    /// The workloads that are known at the peer's address, or under its serial number.
     peer: Vec<String>,
     pub(super) causes: Vec<Cause>,
 }
@@ -69,25 +72,25 @@ impl Evidence {
             Some(Reason::HandshakeRefused | Reason::PeerConnectionClosed) => FAR,
             _ => return,
         };
-        let far = |status| ahead(status).filter(|(_, apart)| *apart >= limit).map(|(words, _)| words);
-        if let Some(words) = held.holder.status(fleet).and_then(far) {
+        let far = |status| ClockOffset::measured(status).filter(|offset| offset.amount >= limit);
+        if let Some(offset) = held.holder.status(fleet).and_then(far) {
             self.causes.push(Cause {
-                what: format!("the server's clock is {words}"),
+                what: format!("the server's clock is {offset}"),
                 fix: "set the clock of the server's machine; `avouch check --only clock` shows all"
                     .to_owned(),
             });
         }
         for member in known {
-            if let Some(words) = member.status.as_ref().and_then(far) {
+            if let Some(offset) = member.status.as_ref().and_then(far) {
                 self.causes.push(Cause {
-                    what: format!("the clock of {} is {words}", member.name()),
+                    what: format!("the clock of {} is {offset}", member.name()),
                     fix: format!("set the clock of the machine of {}", member.name()),
                 });
             }
         }
     }
 
-    /// Dates are over because a renewal fails.
+    /// The certificate has expired because a renewal fails.
     fn dates(&mut self, reason: Option<Reason>, known: &[&Member]) {
         if reason != Some(Reason::CertExpired) {
             return;
@@ -104,7 +107,7 @@ impl Evidence {
         }
     }
 
-    /// The client turned away: it may expect somebody else at this address.
+    /// The client aborted the handshake: it may expect another identity at this address.
     fn expectation(
         &mut self,
         fleet: &Fleet,
@@ -142,13 +145,13 @@ impl Evidence {
         }
     }
 
-    /// Nobody vouches for it: an old bundle here, or an authority that is not ours.
+    /// The certificate is untrusted: the bundle on this side is old, or the authority is a foreign one.
     fn trust(
         &mut self,
         fleet: &Fleet,
         held: &Held<'_, Connection>,
         reason: Option<Reason>,
-        issued: Option<&Certificate>,
+        issued: Option<&IssuedCertificate>,
     ) {
         let untrusted = [Reason::CertUntrusted, Reason::ChainIncomplete, Reason::TrustDomainUnknown];
         if !reason.is_some_and(|reason| untrusted.contains(&reason)) {
@@ -210,14 +213,14 @@ fn certificate(record: &Connection) -> Vec<String> {
     if !who.is_empty() {
         lines.push(who.join(", "));
     }
-    let judged = timespan::parse_rfc3339(&record.time);
+    let judged = parse_rfc3339(&record.time);
     for (name, end, over) in
         [("valid from", &record.peer_not_before, false), ("valid until", &record.peer_not_after, true)]
     {
         if end.is_empty() {
             continue;
         }
-        let apart = timespan::parse_rfc3339(end).zip(judged).map(|(end, judged)| dates(end, judged, over));
+        let apart = parse_rfc3339(end).zip(judged).map(|(end, judged)| dates(end, judged, over));
         lines.push(format!("{name} {end}{}", apart.unwrap_or_default()));
     }
     if !record.peer_authority.is_empty() {
@@ -226,13 +229,13 @@ fn certificate(record: &Connection) -> Vec<String> {
     lines
 }
 
-/// By the server's clock, when it judged.
+/// The words for how far a date was from the time of the verdict, by the server's clock.
 fn dates(end: SystemTime, judged: SystemTime, over: bool) -> String {
     match (end.duration_since(judged), over) {
-        (Ok(ahead), true) => format!(" ({} left when it was judged)", timespan::display(ahead)),
-        (Ok(ahead), false) => format!(" ({} ahead when it was judged)", timespan::display(ahead)),
+        (Ok(ahead), true) => format!(" ({} left when it was judged)", rounded(ahead)),
+        (Ok(ahead), false) => format!(" ({} ahead when it was judged)", rounded(ahead)),
         (Err(behind), true) => {
-            format!(" (over for {} when it was judged)", timespan::display(behind.duration()))
+            format!(" (over for {} when it was judged)", rounded(behind.duration()))
         }
         (Err(_), false) => String::new(),
     }
@@ -241,34 +244,16 @@ fn dates(end: SystemTime, judged: SystemTime, over: bool) -> String {
 fn clocks(fleet: &Fleet, holder: Holder<'_>) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Holder::Member(_), Some(status)) = (holder, holder.status(fleet))
-        && let Some((words, _)) = ahead(status)
+        && let Some(offset) = ClockOffset::measured(status)
     {
-        lines.push(format!("the server's is {words} (measured {})", status.issuer_clock_at));
+        lines.push(format!("the server's is {offset} (measured {})", status.issuer_clock_at));
     }
     let issuer = fleet.issuer.as_ref().and_then(|issuer| issuer.process.as_ref());
-    let issuer = issuer.and_then(|status| timespan::parse_rfc3339(&status.now));
-    if let Some((here, issuer)) = timespan::parse_rfc3339(&fleet.taken_at).zip(issuer) {
-        lines.push(format!("this machine's is {}", words(here >= issuer, apart(here, issuer))));
+    let issuer = issuer.and_then(|status| parse_rfc3339(&status.now));
+    if let Some((here, issuer)) = parse_rfc3339(&fleet.taken_at).zip(issuer) {
+        lines.push(format!("this machine's is {}", ClockOffset::between(here, issuer)));
     }
     lines
-}
-
-/// How far a process's clock is ahead of the issuer's, as it measured itself.
-fn ahead(status: &Status) -> Option<(String, Duration)> {
-    let apart = Duration::from_millis(status.clock_ahead_millis.unsigned_abs());
-    (!status.issuer_clock_at.is_empty()).then(|| (words(status.clock_ahead_millis >= 0, apart), apart))
-}
-
-fn words(ahead: bool, apart: Duration) -> String {
-    let side = if ahead { "ahead of" } else { "behind" };
-    match apart.as_secs() {
-        0 => format!("{} ms {side} the issuer's", apart.as_millis()),
-        _ => format!("{} {side} the issuer's", timespan::display(apart)),
-    }
-}
-
-fn apart(one: SystemTime, other: SystemTime) -> Duration {
-    one.duration_since(other).unwrap_or_else(|behind| behind.duration())
 }
 
 fn sequence(fleet: &Fleet) -> Option<u64> {
@@ -288,8 +273,7 @@ fn at_address<'a>(fleet: &'a Fleet, record: &Connection) -> Vec<&'a Member> {
     let Some(peer) = find::address(record) else { return Vec::new() };
     let by_id = |member: &&Member| !record.peer_id.is_empty() && member.workload.spiffe_id == record.peer_id;
     let by_host = |member: &&Member| {
-        let host =
-            member.address.parse().ok().map(|address: std::net::SocketAddr| address.ip().to_canonical());
+        let host = upstream::address(&member.address).map(|address| address.ip());
         !peer.ip().is_loopback() && host == Some(peer.ip())
     };
     let named: Vec<_> = fleet.members.iter().filter(by_id).collect();
@@ -306,7 +290,7 @@ fn at(member: &Member, record: &Connection) -> String {
     }
 }
 
-fn inventory(issued: &Certificate) -> String {
-    let Certificate { serial, spiffe_id, origin, not_after, .. } = issued;
+fn inventory(issued: &IssuedCertificate) -> String {
+    let IssuedCertificate { serial, spiffe_id, origin, not_after, .. } = issued;
     format!("the issuer gave out {serial} to {spiffe_id} ({origin}), until {not_after}")
 }

@@ -1,23 +1,22 @@
-//! Which of what the files hold comes into use: an SVID only with a bundle that vouches for it.
-//! ADR 6 has the reasons.
+//! The choice of what the files hold that comes into use: an SVID only with a bundle that vouches for it (ADR 6).
 //!
-//! Certificate and bundle are replaced one after the other, in either order. Whatever is held back is judged again at every
-//! look, so a replacement of the authority ends well once both files are there:
+//! Certificate and bundle are replaced one after the other, in either order. Whatever is held back is judged again at
+//! every look, so a replacement of the authority ends well once both files are there:
 //!
 //! * bundle first: a bundle that vouches for the old certificate too (old and new root) comes into use at once. One that
 //!   does not is held back until the certificate it vouches for is there, then both come into use together. Taken alone it
-//!   would leave the process with an SVID that its own bundle refuses: mostly the wrong file. It is held back no longer
-//!   than the SVID in use holds: whoever removes a root because its key is stolen replaces the certificates that it vouches
+//!   would leave the process with an SVID that its own bundle rejects: mostly the wrong file. It is held back no longer
+//!   than the SVID in use is valid: whoever removes a root because its key is stolen replaces the certificates that it vouches
 //!   for as well, and restarts what cannot wait.
 //! * certificate first: it is held back until the bundle vouches for it.
-//! * both at once, or whatever is right together: they come into use together.
+//! * both at once, in any state that fits together: they come into use together.
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use avouch_spiffe::Bundle;
 
-use super::super::IdentityError;
+use super::super::error::IdentityError;
 use super::super::vouching::{vouched_for, within_dates};
 use crate::svid::Svid;
 use crate::trust::TrustStore;
@@ -41,7 +40,7 @@ impl Roots {
     }
 }
 
-/// Where the files are, for messages.
+/// The paths of the files, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
     pub(super) certificate: &'a Path,
@@ -55,7 +54,7 @@ pub(super) struct InUse<'a> {
     pub(super) roots: &'a Roots,
 }
 
-/// What comes into use, and why what does not does not.
+/// The choice: what comes into use, and why the rest does not.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     pub(super) svid: bool,
@@ -91,7 +90,7 @@ impl Places<'_> {
             (Some(svid), Some(roots)) if good(svid, roots) => (true, true),
             (_, Some(roots)) if !ended && roots.vouch_for(in_use.svid, now).is_ok() => (false, true),
             (Some(svid), _) if good(svid, in_use.roots) => (true, false),
-            // Nothing that works is lost by it.
+            // The SVID in use has expired, so a bundle that does not vouch for it breaks nothing.
             (_, Some(_)) if ended => (false, true),
             _ => (false, false),
         };

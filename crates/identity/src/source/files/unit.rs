@@ -1,7 +1,7 @@
-//! One unit of the files: what comes into use together, and what stands in its way.
+//! One unit of the files: content that comes into use together, and the fault that keeps it out.
 //!
-//! A file that is written in place is half written for a while, and half a bundle can look like a whole one. So nothing is
-//! judged before two looks in a row found the same.
+//! A file that is written in place is incomplete for a while, and a truncated bundle can look like a complete one. So
+//! content is judged only once two looks in a row have found the same.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -10,14 +10,15 @@ use avouch_files::Content;
 use avouch_spiffe::x509::sha256;
 use avouch_text::with_causes;
 
-use super::super::{IdentityError, SourceProblem};
+use super::super::error::IdentityError;
+use super::super::problem::SourceProblem;
 
-/// What tells whether a look found the same as another: a digest, so that no second copy of a key is kept.
+/// The digest by which two looks are compared, so that no second copy of a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Print([u8; 32]);
 
 impl Print {
-    /// Of what was read of each file of a unit, and of what else counts.
+    /// The digest of what was read of each file of a unit, and of what else counts.
     pub(super) fn of(read: &[&std::io::Result<Content>], extra: &str) -> Self {
         let mut digests = extra.as_bytes().to_vec();
         for file in read {
@@ -30,20 +31,20 @@ impl Print {
     }
 }
 
-/// What the latest look found.
+/// The content that the latest look found.
 #[derive(Debug)]
 enum Found<T> {
-    /// What is in use.
+    /// The content that is in use.
     InUse,
-    /// Something else than the look before it.
+    /// Content other than at the look before it.
     Unsettled,
-    /// Something that is good by itself.
+    /// Content that is good by itself.
     Good(T),
-    /// Something that can be no good.
+    /// Content that cannot be used.
     Bad(Fault),
 }
 
-/// Why a unit's content does not come into use.
+/// The fault that keeps a unit's content out of use.
 #[derive(Debug)]
 pub(super) struct Fault {
     path: PathBuf,
@@ -52,7 +53,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Of a unit at `path`, where the error names no other file.
+    /// The fault of a unit at `path`, where the error names no other file.
     pub(super) fn of(error: &IdentityError, path: PathBuf) -> Self {
         let named = match error {
             IdentityError::File { path, .. }
@@ -112,7 +113,7 @@ impl<T> Unit<T> {
         }
     }
 
-    /// What is good by itself and not in use.
+    /// The content that is good by itself and not in use.
     pub(super) fn candidate(&self) -> Option<&T> {
         match &self.found {
             Found::Good(good) => Some(good),
@@ -138,15 +139,15 @@ impl<T> Unit<T> {
         self.problem.as_ref().map(|(_, problem)| problem)
     }
 
-    /// Settles what is said of the unit after a look: `fault` is why its candidate, if there is one, did not come into use.
-    /// Warns once, and again when the fault or the content is another. True if there is news.
+    /// Updates the unit's reported problem after a look: `fault` is why its candidate, if there is one, did not come
+    /// into use. Warns once, and again when the fault or the content is another. True if there is news.
     pub(super) fn settle(&mut self, fault: Option<Fault>, now: SystemTime) -> bool {
         let fault = match (fault, &mut self.found) {
             (Some(fault), _) => fault,
             (None, Found::Bad(fault)) => {
                 Fault { detail: fault.detail.clone(), path: fault.path.clone(), ..*fault }
             }
-            // Not known yet: what was said before is said on.
+            // Not settled yet: the problem that was reported before stays.
             (None, Found::Unsettled) => return false,
             (None, _) => return self.cleared(),
         };
@@ -154,7 +155,7 @@ impl<T> Unit<T> {
         if let Some((seen, problem)) = &self.problem
             && *seen == self.seen
             && problem.reason == fault.reason
-            // A detail with a reason may tell how long ago something was.
+            // A detail with a reason may contain how long ago something was, and so differ at every look.
             && (fault.reason.is_some() || problem.detail == fault.detail)
         {
             return false;
