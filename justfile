@@ -6,6 +6,7 @@ set positional-arguments := true
 step := justfile_directory() / "deploy/dev/step"
 gate := justfile_directory() / "deploy/dev/gate"
 built := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "debug"
+optimized := env("CARGO_TARGET_DIR", justfile_directory() / "target") / "release"
 runs := "-p avouch-demo -p avouch-issuer -p avouch-cli -p market-storefront -p market-orders -p market-inventory -p market-payments -p market-ledger -p market-reports"
 
 # Lists the recipes.
@@ -36,15 +37,15 @@ new *OPTIONS:
 demo-clean: build
     @'{{ built }}/avouch-demo' clean
 
-# Ten minutes of orders under kills, then calm; audits all of it. Options: --minutes N, --kills N, --power-cuts, --seed S
+# Ten minutes of orders under kills and jumps of the clock, then calm; audits all of it. Options: --minutes N, --kills N, --clock-jumps N, --power-cuts, --seed S
 [group('verify')]
-soak *OPTIONS: build
-    @exec '{{ built }}/avouch-demo' soak "$@"
+soak *OPTIONS: build-soak
+    @exec '{{ built }}/avouch-soak' "$@"
 
 # 200 kills at random moments, each of which also loses what was not synced to the disk. Options as for soak
 [group('verify')]
-crashes *OPTIONS: build
-    @exec '{{ built }}/avouch-demo' soak --kills 200 --power-cuts --svid-life 10 --dir target/crashes "$@"
+crashes *OPTIONS: build-soak
+    @exec '{{ built }}/avouch-soak' --kills 200 --power-cuts --svid-life 10 --dir target/crashes "$@"
 
 # The images of deploy/docker, from static programs and nothing else. Options: --release, --all (those of the tests too), names of images
 [group('run')]
@@ -66,6 +67,11 @@ containers-down:
 build:
     @'{{ step }}' "building the issuer, the services and the demo" cargo build --locked --bins {{ runs }} {{ own }}
 
+# Builds what the soak runs.
+[private]
+build-soak: build
+    @'{{ step }}' "building the soak" cargo build --locked --bin avouch-soak {{ runs }} -p avouch-integration-tests
+
 # All tests that need no container engine, then the container ring if an engine answers (AVOUCH_REQUIRE_DOCKER=1: or fail)
 [group('verify')]
 test *OPTIONS:
@@ -82,13 +88,20 @@ test-containers *OPTIONS:
 [group('verify')]
 check:
     @'{{ step }}' "formatting" cargo fmt --all --check
+    @'{{ step }}' "the lock file of examples/standalone" '{{ gate }}' quietly cargo metadata --locked --format-version 1 --manifest-path '{{ justfile_directory() }}/examples/standalone/Cargo.toml'
     @'{{ step }}' "clippy, warnings denied" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
     @RUSTDOCFLAGS="-D warnings" '{{ step }}' "documentation, warnings denied" cargo doc --locked --workspace --no-deps --quiet
     @'{{ gate }}' tests
     @'{{ gate }}' wear
+    @'{{ gate }}' counts
     @'{{ gate }}' container-tests
     @'{{ gate }}' standalone
     @'{{ gate }}' deny
+
+# Instructions and allocations of decide() and the verifier under valgrind, against crates/bench/counts.toml. Options: --record
+[group('verify')]
+counts *OPTIONS:
+    @'{{ gate }}' counts "$@"
 
 # The targets of fuzz/ under libFuzzer, each for some seconds. Options: SECONDS (10), names of targets (all). `test` runs them without it
 [group('verify')]
@@ -100,12 +113,18 @@ fuzz *OPTIONS:
 fmt:
     @cargo fmt --all
 
-# What floods leave to the honest: at least four fifths of their calls, enrolments among them. For a quiet machine
+# Throughput of normal clients during floods: at least four fifths of their calls, enrolments among them. For a quiet machine
 [group('measure')]
 floods:
     @AVOUCH_FLOOD_SHARE=0.8 '{{ step }}' "floods" cargo test --locked --workspace --test abuse --test issuer -- --nocapture --test-threads 1 throughput:: enrolment_attempts
 
-# The benchmarks: decide(), and the secured unary call against bare tonic mTLS, as a ratio
+# avouch beside its peers, in turns, as ratios (docs/performance.md). Options: --quick, GROUP…, --against BINARY-OR-REV, --json FILE, --list
 [group('measure')]
 bench *OPTIONS:
-    @'{{ step }}' "benchmarks" cargo bench --locked --workspace --benches "$@"
+    @'{{ step }}' "building the benchmarks, optimized" cargo build --release --locked -p avouch-bench -p avouch-issuer
+    @exec '{{ optimized }}/avouch-bench' "$@"
+
+# Installs the peers of the benchmarks that no distribution has (Envoy, OpenBao) under target/tools, and names the others that are absent
+[group('measure')]
+bench-peers:
+    @'{{ gate }}' bench-peers
