@@ -112,7 +112,7 @@ impl World {
     /// The bundles of both domains.
     #[must_use]
     pub fn bundles(&self) -> BundleSet {
-        self.trust.bundles().as_ref().clone()
+        self.trust.bundles().clone()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use avouch_spiffe::{BundleSet, SpiffeId};
+use avouch_spiffe::{BundleSet, SpiffeId, TrustState};
 use avouch_time::clock::{self, SharedClock};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,7 +20,7 @@ use crate::trust::TrustStore;
 pub struct Snapshot {
     /// The SVID to present.
     pub svid: Arc<Svid>,
-    /// The trust anchors that peers are verified against.
+    /// Whom it trusts and whom no longer: what peers are verified against.
     pub trust: Arc<TrustStore>,
     /// Grows by one with every publication.
     pub generation: u64,
@@ -28,8 +28,8 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A first snapshot (generation 1).
-    pub fn new(svid: Svid, bundles: BundleSet) -> Self {
-        Self { svid: Arc::new(svid), trust: Arc::new(TrustStore::new(bundles)), generation: 1 }
+    pub fn new(svid: Svid, trust: impl Into<TrustState>) -> Self {
+        Self { svid: Arc::new(svid), trust: Arc::new(TrustStore::new(trust)), generation: 1 }
     }
 }
 
@@ -140,30 +140,16 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes a new SVID, keeping the bundles.
-    pub fn publish_svid(&self, svid: Svid) {
-        self.update(|current| Snapshot {
-            svid: Arc::new(svid),
-            trust: current.trust.clone(),
-            generation: current.generation + 1,
-        });
-    }
-
-    /// Publishes new bundles, keeping the SVID.
-    pub fn publish_bundles(&self, bundles: BundleSet) {
-        self.update(|current| Snapshot {
-            svid: current.svid.clone(),
-            trust: Arc::new(TrustStore::new(bundles)),
-            generation: current.generation + 1,
-        });
-    }
-
-    /// Publishes a new SVID and new bundles at once.
-    pub fn publish(&self, svid: Svid, bundles: BundleSet) {
-        self.update(|current| Snapshot {
-            svid: Arc::new(svid),
-            trust: Arc::new(TrustStore::new(bundles)),
-            generation: current.generation + 1,
+    /// Publishes an update: an SVID, bundles, a whole trust state, or an SVID with either. What it does not name stays.
+    pub fn update(&self, update: impl Into<Update>) {
+        let Update { svid, trust } = update.into();
+        self.sender.send_modify(|current| {
+            *current = Arc::new(Snapshot {
+                svid: svid.map_or_else(|| current.svid.clone(), Arc::new),
+                trust: trust
+                    .map_or_else(|| current.trust.clone(), |trust| Arc::new(trust.after(&current.trust))),
+                generation: current.generation + 1,
+            });
         });
     }
 
@@ -171,8 +157,55 @@ impl Publisher {
     pub fn current(&self) -> Arc<Snapshot> {
         self.sender.borrow().clone()
     }
+}
 
-    fn update(&self, next: impl FnOnce(&Snapshot) -> Snapshot) {
-        self.sender.send_modify(|current| *current = Arc::new(next(current)));
+/// What [`Publisher::update`] publishes.
+#[derive(Debug, Default)]
+pub struct Update {
+    svid: Option<Svid>,
+    trust: Option<TrustUpdate>,
+}
+
+#[derive(Debug)]
+enum TrustUpdate {
+    /// Other bundles; the revocations stay.
+    Bundles(BundleSet),
+    State(TrustState),
+}
+
+impl TrustUpdate {
+    fn after(self, current: &TrustStore) -> TrustStore {
+        match self {
+            Self::Bundles(bundles) => current.next(TrustState { bundles, ..current.state().clone() }),
+            Self::State(state) => current.next(state),
+        }
+    }
+}
+
+impl From<Svid> for Update {
+    fn from(svid: Svid) -> Self {
+        Self { svid: Some(svid), trust: None }
+    }
+}
+
+impl From<BundleSet> for Update {
+    /// Other bundles, with the revocations that there are.
+    fn from(bundles: BundleSet) -> Self {
+        Self { svid: None, trust: Some(TrustUpdate::Bundles(bundles)) }
+    }
+}
+
+impl From<TrustState> for Update {
+    fn from(state: TrustState) -> Self {
+        Self { svid: None, trust: Some(TrustUpdate::State(state)) }
+    }
+}
+
+impl<T> From<(Svid, T)> for Update
+where
+    Self: From<T>,
+{
+    fn from((svid, trust): (Svid, T)) -> Self {
+        Self { svid: Some(svid), ..trust.into() }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use avouch_spiffe::x509::Authority;
-use avouch_spiffe::{Bundle, BundleSet, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, TrustDomain, TrustState};
 use rustls::pki_types::{CertificateDer, TrustAnchor};
 
 /// The roots of one trust domain, ready to verify with.
@@ -55,28 +55,44 @@ impl Anchors {
     }
 }
 
-/// The bundles of a snapshot and the anchors made of them.
+/// The trust state of a snapshot, and the anchors made of its bundles.
 #[derive(Clone, Debug, Default)]
 pub struct TrustStore {
-    bundles: Arc<BundleSet>,
-    anchors: HashMap<TrustDomain, Anchors>,
+    state: TrustState,
+    anchors: HashMap<TrustDomain, Arc<Anchors>>,
 }
 
 impl TrustStore {
-    /// Prepares the anchors of every bundle.
-    pub fn new(bundles: BundleSet) -> Self {
-        let anchors =
-            bundles.iter().map(|bundle| (bundle.trust_domain().clone(), Anchors::new(bundle))).collect();
-        Self { bundles: Arc::new(bundles), anchors }
+    /// Prepares the anchors of every bundle. Takes bundles alone, or a trust state.
+    pub fn new(state: impl Into<TrustState>) -> Self {
+        Self::default().next(state.into())
+    }
+
+    /// The store of a later state. The anchors of bundles that have not changed are not prepared again.
+    #[must_use]
+    pub fn next(&self, state: TrustState) -> Self {
+        let prepare = |bundle: &Arc<Bundle>| {
+            let domain = bundle.trust_domain();
+            let prepared = self.anchors(domain).filter(|_| self.state.bundles.get(domain) == Some(bundle));
+            let anchors = prepared.cloned().unwrap_or_else(|| Arc::new(Anchors::new(bundle)));
+            (domain.clone(), anchors)
+        };
+        let anchors = state.bundles.iter().map(prepare).collect();
+        Self { state, anchors }
+    }
+
+    /// The trust state.
+    pub fn state(&self) -> &TrustState {
+        &self.state
     }
 
     /// The bundles the anchors were made of.
-    pub fn bundles(&self) -> &Arc<BundleSet> {
-        &self.bundles
+    pub fn bundles(&self) -> &BundleSet {
+        &self.state.bundles
     }
 
     /// The anchors of a trust domain, where there is a bundle of it.
-    pub(crate) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&Anchors> {
+    pub(crate) fn anchors(&self, trust_domain: &TrustDomain) -> Option<&Arc<Anchors>> {
         self.anchors.get(trust_domain)
     }
 

@@ -73,8 +73,8 @@ async fn rotating_both_identities_under_load_fails_no_call() {
         let mut tick = tokio::time::interval(Duration::from_millis(500));
         loop {
             tick.tick().await;
-            server_publisher.publish_svid(ca.svid(&id("/server"), ttl));
-            client_publisher.publish_svid(ca.svid(&id("/client"), ttl));
+            server_publisher.update(ca.svid(&id("/server"), ttl));
+            client_publisher.update(ca.svid(&id("/client"), ttl));
         }
     });
     load(&channel, 8, Duration::from_secs(6)).await;

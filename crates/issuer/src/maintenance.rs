@@ -35,7 +35,7 @@ pub(crate) async fn renew_own(issuance: Arc<Issuance>, id: SpiffeId, publisher: 
             Ok(svid) => {
                 failures = 0;
                 announce(&svid);
-                publisher.publish_svid(svid);
+                publisher.update(svid);
             }
             Err(error) => {
                 failures += 1;

@@ -80,6 +80,7 @@ impl StatusReporter {
             store_problem,
             entries: counts.entries,
             certificates: counts.certificates,
+            ..observe::Issuer::default()
         }
     }
 

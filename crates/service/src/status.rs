@@ -203,6 +203,7 @@ impl Source for ProcessStatus {
             upstreams: self.upstreams.clone(),
             shares: listening.map(|listening| shares(&listening.shares)).unwrap_or_default(),
             identity_problems: self.identity.source_problems().borrow().iter().map(problem).collect(),
+            trust: None,
         }
     }
 

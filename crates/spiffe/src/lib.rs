@@ -16,6 +16,7 @@ mod peer;
 mod reason;
 mod token;
 mod trust_domain;
+pub mod trust_state;
 pub mod x509;
 
 pub use bounds::{Bounds, OutOfBounds};
@@ -26,3 +27,4 @@ pub use peer::PeerIdentity;
 pub use reason::{Code, ERROR_DOMAIN, Reason, UnknownReason};
 pub use token::{JoinToken, JoinTokenError};
 pub use trust_domain::{MAX_TRUST_DOMAIN_BYTES, TrustDomain};
+pub use trust_state::{Generation, Revocation, RevocationKey, Revocations, RevokedKind, TrustState};

@@ -21,6 +21,8 @@ pub struct PeerIdentity {
     fingerprint: String,
     spki_sha256: String,
     issuer_key_id: Option<String>,
+    upper_key_ids: Vec<String>,
+    root_fingerprint: Option<String>,
 }
 
 impl PeerIdentity {
@@ -37,6 +39,8 @@ impl PeerIdentity {
             fingerprint: hex::encode(&x509::sha256(der)),
             spki_sha256: hex::encode(&x509::sha256(leaf.spki_der())),
             issuer_key_id: None,
+            upper_key_ids: Vec::new(),
+            root_fingerprint: None,
         }
     }
 
@@ -45,6 +49,15 @@ impl PeerIdentity {
     #[must_use]
     pub fn signed_by(mut self, key_id: Option<String>) -> Self {
         self.issuer_key_id = key_id;
+        self
+    }
+
+    /// Notes the authorities above the one that signed the leaf, which the verified path goes through: key identifiers of
+    /// intermediate ones, and the SHA-256 of the root, each lower-case hexadecimal.
+    #[must_use]
+    pub fn through(mut self, upper_key_ids: Vec<String>, root_fingerprint: String) -> Self {
+        self.upper_key_ids = upper_key_ids;
+        self.root_fingerprint = Some(root_fingerprint);
         self
     }
 
@@ -97,5 +110,16 @@ impl PeerIdentity {
     /// none if that certificate has none, or nobody has verified a path.
     pub fn issuer_key_id(&self) -> Option<&str> {
         self.issuer_key_id.as_deref()
+    }
+
+    /// The key identifiers of all authorities of the verified path but the root, from the one that signed the leaf; of a
+    /// leaf that the root signed, the root's.
+    pub fn authority_key_ids(&self) -> impl Iterator<Item = &str> {
+        self.issuer_key_id.iter().chain(&self.upper_key_ids).map(String::as_str)
+    }
+
+    /// SHA-256 of the root in which the verified path ends, lower-case hexadecimal; none if nobody has verified a path.
+    pub fn root_fingerprint(&self) -> Option<&str> {
+        self.root_fingerprint.as_deref()
     }
 }

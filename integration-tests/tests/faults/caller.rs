@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig, Publisher, Snapshot, Svid};
-use avouch_spiffe::{Bundle, SpiffeId};
+use avouch_spiffe::{Bundle, BundleSet, SpiffeId};
 use avouch_time::clock::{Clock, SystemClock};
 use market_api::ledger::v1::GetTotalsRequest;
 use market_api::ledger::v1::ledger_client::LedgerClient;
@@ -59,7 +59,7 @@ impl Caller {
         let svid = Svid::new(chain.unwrap(), &PrivateKeyDer::from_pem_file(&files.key).unwrap()).unwrap();
         let domain = svid.spiffe_id().trust_domain().clone();
         let bundle = Bundle::from_json(domain, &std::fs::read(&files.bundle).unwrap()).unwrap();
-        let (publisher, identity) = Identity::publisher(Snapshot::new(svid, [bundle].into_iter().collect()));
+        let (publisher, identity) = Identity::publisher(Snapshot::new(svid, BundleSet::from_iter([bundle])));
         Self { identity, ahead: Arc::default(), _publisher: Some(publisher) }
     }
 

@@ -145,7 +145,7 @@ impl load::Caller for Caller {
         let request = self.requests.get(self.next % self.requests.len().max(1));
         self.next = self.next.wrapping_add(1);
         let csr = request.cloned().unwrap_or_default();
-        let mut request = tonic::Request::new(RenewRequest { csr });
+        let mut request = tonic::Request::new(RenewRequest { csr, held: None });
         request.set_timeout(Duration::from_secs(20));
         let answer = self.client.renew(request).await.map_err(|status| status.to_string())?;
         let chain = answer.into_inner().svid.map(|svid| svid.chain.len());

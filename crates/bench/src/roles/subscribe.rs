@@ -129,7 +129,7 @@ async fn follow(
     let status = |status: tonic::Status| format!("{:?}: {}", status.code(), status.message());
     let (answers, outgoing) = mpsc::channel(2);
     let acknowledge = async |sequence| {
-        let answer = WatchTrustRequest { acknowledged_sequence: sequence, addresses: Vec::new() };
+        let answer = WatchTrustRequest { acknowledged_sequence: sequence, ..WatchTrustRequest::default() };
         answers.send(answer).await.map_err(|_| "the stream has ended".to_owned())
     };
     let mut opening = Some(opening.acquire().await.map_err(|error| error.to_string())?);

@@ -35,6 +35,7 @@ impl NewEntry {
             dns_names: self.dns_names.clone(),
             recovery_window: self.recovery_window.map(duration_message).transpose()?,
             created_at: None,
+            ..Entry::default()
         };
         Ok(CreateEntryRequest { entry: Some(entry) })
     }

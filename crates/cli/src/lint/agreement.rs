@@ -7,8 +7,8 @@ use avouch_attacker::certificates::{ATTACKS, Workshop};
 use avouch_attacker::der::{self, sequence, tlv};
 use avouch_attacker::forge::{Authority, Draft, Extension, ce};
 use avouch_identity::{IdentityFilter, TrustStore};
-use avouch_spiffe::Bundle;
 use avouch_spiffe::x509::{self, Leaf};
+use avouch_spiffe::{Bundle, BundleSet};
 use rustls::pki_types::CertificateDer;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ fn accepted(chain: &[Vec<u8>], root: &Authority, now: SystemTime) -> Result<(), 
         return Err("no bundle".to_owned());
     };
     let domain = bundle.trust_domain().clone();
-    let trust = TrustStore::new(std::iter::once(bundle).collect());
+    let trust = TrustStore::new(BundleSet::from_iter([bundle]));
     let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from_slice(der)).collect();
     trust.verify(&chain, Some(&domain), now).map_err(|rejection| rejection.to_string())?;
     let as_server = trust.verify_server(&chain, &IdentityFilter::any_trusted(), now);

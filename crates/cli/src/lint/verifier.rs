@@ -7,7 +7,7 @@
 use super::finding::{CertificateRef, Finding, Lint, LintedFile, Severity};
 use avouch_identity::{ChainLimits, IdentityFilter, TrustStore, crypto_provider};
 use avouch_spiffe::x509::{CertificateInfo, Leaf};
-use avouch_spiffe::{Bundle, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, TrustDomain};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use std::time::SystemTime;
@@ -138,7 +138,7 @@ fn top(info: &[CertificateInfo]) -> Option<usize> {
 
 fn trust(domain: TrustDomain, root: &[u8]) -> Option<TrustStore> {
     let bundle = Bundle::from_ders(domain, &[root], 1).ok()?;
-    Some(TrustStore::new(std::iter::once(bundle).collect()))
+    Some(TrustStore::new(BundleSet::from_iter([bundle])))
 }
 
 /// The moment to judge at: now, if all are valid now; else the first moment at which all are.

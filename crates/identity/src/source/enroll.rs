@@ -41,8 +41,11 @@ pub(super) async fn enroll(
     let connection =
         connect(target, context, trust, token.trust_domain().clone(), token.issuer().clone(), "enroll")
             .await?;
-    let request =
-        EnrollRequest { evidence: Some(Evidence::JoinToken(token.secret().to_owned())), csr: key.request()? };
+    let request = EnrollRequest {
+        evidence: Some(Evidence::JoinToken(token.secret().to_owned())),
+        csr: key.request()?,
+        held: None,
+    };
     let response = IssuerClient::new(connection)
         .enroll(context.request(request))
         .await

@@ -256,7 +256,7 @@ impl Files {
             context.issued("files", &self.svid);
         }
         if new_svid || new_roots || new_federated {
-            publisher.publish(self.svid.clone(), self.bundles());
+            publisher.update((self.svid.clone(), self.bundles()));
         }
         if self.settle(choice.svid_fault, choice.roots_fault, now) {
             self.tell(context);

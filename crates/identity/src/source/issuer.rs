@@ -217,7 +217,7 @@ impl Source {
 
     async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
         let key = self.next_key()?;
-        let mut request = self.context.request(RenewRequest { csr: key.request()? });
+        let mut request = self.context.request(RenewRequest { csr: key.request()?, held: None });
         request.set_timeout(self.config.bounded_timeout());
         let response = IssuerClient::new(channel.clone())
             .renew(request)
@@ -309,5 +309,5 @@ fn trust_in(bundle: &Bundle) -> Trust {
 }
 
 fn store_of(bundle: &Bundle) -> TrustStore {
-    TrustStore::new([bundle.clone()].into_iter().collect())
+    TrustStore::new(BundleSet::from_iter([bundle.clone()]))
 }

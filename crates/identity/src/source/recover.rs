@@ -43,6 +43,7 @@ pub(super) async fn recover(
         proof: expired_key.sign(&recovery_message(&exporter, &nonce, &csr))?,
         nonce,
         csr,
+        held: None,
     };
     let response = client.recover(context.request(request)).await.map_err(refused)?;
     response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))

@@ -100,6 +100,7 @@ impl TrustStream<'_> {
         WatchTrustRequest {
             acknowledged_sequence: sequence_in_use(self.publisher),
             addresses: self.addresses.borrow().clone(),
+            ..WatchTrustRequest::default()
         }
     }
 }
@@ -125,6 +126,6 @@ fn apply(message: &WatchTrustResponse, publisher: &Publisher, state: &State) -> 
     }
     let mut bundles = BundleSet::default();
     bundles.insert(bundle);
-    publisher.publish_bundles(bundles);
+    publisher.update(bundles);
     Ok(())
 }

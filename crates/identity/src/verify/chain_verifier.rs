@@ -4,7 +4,8 @@
 //!   bundle of the peer's own trust domain).
 //! - Enforced here: limits, path by webpki and what it leaves out (`extra_checks`), then every leaf check, then the
 //!   identity filter. Only ever adds to webpki's verdict.
-//! - Not enforced: revocation (no list exists yet); names, since DNS never authorizes.
+//!   Revocations of the trust state, before the identity filter (ADR 10).
+//! - Not enforced: names, since DNS never authorizes.
 
 use std::cell::RefCell;
 use std::time::SystemTime;
@@ -15,7 +16,9 @@ use avouch_text::with_causes;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use super::extra_checks::PathAuthorities;
 use super::rejection::{Rejection, position};
+use super::revocation::check_revoked;
 use super::webpki_input::{Role, unix_time};
 use super::{diagnose, extra_checks};
 use crate::crypto;
@@ -95,7 +98,7 @@ impl ChainVerifier<'_> {
             Rejection::new(Reason::TrustDomainUnknown, detail)
         })?;
         // 3. The path to a root of that bundle.
-        let issuer_key_id = self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
+        let authorities = self.check_path(&end_entity, leaf, intermediates, anchors, role, now)?;
         // 4. The leaf, clause by clause: only now is its SPIFFE ID believed.
         let parsed = Leaf::parse(leaf)
             .map_err(|error| Rejection::new(error.reason(), with_causes(&error).to_string()))?;
@@ -105,12 +108,18 @@ impl ChainVerifier<'_> {
                 format!("the chain was verified for trust domain {domain}, not for {}", parsed.spiffe_id());
             return Err(Rejection::new(Reason::TrustDomainUnknown, detail));
         }
-        // 5. The identity filter.
-        let peer = PeerIdentity::from_leaf(&parsed, leaf).signed_by(issuer_key_id);
+        let peer = PeerIdentity::from_leaf(&parsed, leaf)
+            .signed_by(authorities.issuer_key_id)
+            .through(authorities.upper_key_ids, authorities.root_fingerprint);
+        // 5. The revocations.
+        if let Err(rejection) = check_revoked(self.trust, &peer) {
+            return Err(rejection.with_peer(peer));
+        }
+        // 6. The identity filter.
         self.admit(peer, role)
     }
 
-    /// The key identifier of the authority that signed the leaf, if the path holds.
+    /// The authorities of the path, if it holds.
     fn check_path(
         &self,
         end_entity: &EndEntityCert<'_>,
@@ -119,14 +128,14 @@ impl ChainVerifier<'_> {
         anchors: &Anchors,
         role: Role,
         now: SystemTime,
-    ) -> Result<Option<String>, Rejection> {
+    ) -> Result<PathAuthorities, Rejection> {
         // webpki tries the next path when one is rejected, and does not keep the reason.
         let turned_down = RefCell::new(None);
-        // That of the path that was looked at last, which is the one that holds in the end.
-        let issuer_key_id = RefCell::new(None);
+        // Those of the path that was looked at last, which is the one that holds in the end.
+        let authorities = RefCell::new(PathAuthorities::default());
         let look = |path: &webpki::VerifiedPath<'_>| {
             let checked = extra_checks::check(path, anchors, intermediates, now);
-            checked.map(|found| *issuer_key_id.borrow_mut() = found).map_err(|rejection| {
+            checked.map(|found| *authorities.borrow_mut() = found).map_err(|rejection| {
                 turned_down.borrow_mut().get_or_insert(rejection);
                 webpki::Error::UnknownIssuer
             })
@@ -141,7 +150,7 @@ impl ChainVerifier<'_> {
             Some(&look),
         );
         match verdict {
-            Ok(_) => Ok(issuer_key_id.take()),
+            Ok(_) => Ok(authorities.take()),
             Err(error) => Err(turned_down.take().unwrap_or_else(|| {
                 let failed = diagnose::Failed { leaf, intermediates, anchors, role, now };
                 failed.explain(&error)

@@ -18,20 +18,34 @@ use super::rejection::{Rejection, position};
 use crate::time_text::apart;
 use crate::trust::Anchors;
 
-/// Checks a candidate path; after a rejection webpki tries the next one. Gives the key identifier of the authority that
-/// signed the leaf.
+/// The authorities of a verified path; identifiers are lower-case hexadecimal.
+#[derive(Default)]
+pub(super) struct PathAuthorities {
+    /// The key identifier of the authority that signed the leaf.
+    pub(super) issuer_key_id: Option<String>,
+    /// Those of the intermediate authorities above it.
+    pub(super) upper_key_ids: Vec<String>,
+    /// SHA-256 of the root's certificate.
+    pub(super) root_fingerprint: String,
+}
+
+/// Checks a candidate path; after a rejection webpki tries the next one. Gives the authorities of the path.
 pub(super) fn check(
     path: &VerifiedPath<'_>,
     anchors: &Anchors,
     presented: &[CertificateDer<'_>],
     now: SystemTime,
-) -> Result<Option<String>, Rejection> {
+) -> Result<PathAuthorities, Rejection> {
     let root = anchors.root_of(path.anchor()).ok_or_else(|| {
         Rejection::new(Reason::CertUntrusted, "the path ends in a trust anchor of no known root")
     })?;
     check_dates(root, now)?;
     let mut below: u32 = 0;
-    let mut issuer_key_id = root.key_id().map(str::to_owned);
+    let mut authorities = PathAuthorities {
+        issuer_key_id: root.key_id().map(str::to_owned),
+        upper_key_ids: Vec::new(),
+        root_fingerprint: root.fingerprint(),
+    };
     for certificate in path.intermediate_certificates() {
         let der = certificate.der();
         let authority = Authority::parse(&der).map_err(|error| {
@@ -40,7 +54,9 @@ pub(super) fn check(
         })?;
         // The first of the path is the one that signed the leaf.
         if below == 0 {
-            issuer_key_id = authority.key_id().map(str::to_owned);
+            authorities.issuer_key_id = authority.key_id().map(str::to_owned);
+        } else {
+            authorities.upper_key_ids.extend(authority.key_id().map(str::to_owned));
         }
         below += 1;
     }
@@ -52,7 +68,7 @@ pub(super) fn check(
                 root.subject()
             ),
         )),
-        _ => Ok(issuer_key_id),
+        _ => Ok(authorities),
     }
 }
 

@@ -138,7 +138,7 @@ async fn a_publisher_that_is_gone_ends_every_subscription_and_leaves_the_last_st
     let ca = Ca::new();
     let (publisher, identity) = ca.identity("/client");
     let mut states = identity.subscribe();
-    publisher.publish_svid(ca.svid(&id("/client"), HOUR));
+    publisher.update(ca.svid(&id("/client"), HOUR));
     drop(publisher);
     states.changed().await.expect("the last change is still seen");
     states.changed().await.expect_err("nothing comes any more, and whoever listens knows");
@@ -153,7 +153,7 @@ async fn who_listens_before_looking_misses_no_rotation_that_falls_between() {
     let svid = identity.snapshot().svid.clone();
     let rotating = std::thread::spawn(move || {
         for _ in 0..ROTATIONS {
-            publisher.publish_svid(svid.as_ref().clone());
+            publisher.update(svid.as_ref().clone());
             std::thread::yield_now();
         }
         publisher
@@ -181,7 +181,7 @@ async fn a_channel_opened_after_a_rotation_shows_the_new_certificate() {
     let next = ca.svid(&id("/client"), HOUR);
     let serial = next.leaf().serial().to_owned();
     // Between the channel and its first call.
-    publisher.publish_svid(next);
+    publisher.update(next);
     check(&channel).await.expect("a call");
     assert_eq!(running.records.all()[0].peer_serial.as_deref(), Some(serial.as_str()));
 }

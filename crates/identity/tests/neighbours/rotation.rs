@@ -96,8 +96,8 @@ impl Pair {
     }
 
     fn publish_bundles(&self, bundles: &BundleSet) {
-        self.server.publish_bundles(bundles.clone());
-        self.client.publish_bundles(bundles.clone());
+        self.server.update(bundles.clone());
+        self.client.update(bundles.clone());
     }
 }
 
@@ -110,9 +110,9 @@ async fn a_root_is_replaced_step_by_step_under_load_and_no_call_fails_and_nothin
     // Published before use (Federation §4.1), by everybody; then used; then the old one goes.
     pair.publish_bundles(&bundle(&[&old, &new], 2));
     pair.connections(&load, 2).await;
-    pair.server.publish_svid(new.svid(&id("/server"), HOUR));
+    pair.server.update(new.svid(&id("/server"), HOUR));
     pair.connections(&load, 2).await;
-    pair.client.publish_svid(new.svid(&id("/client"), HOUR));
+    pair.client.update(new.svid(&id("/client"), HOUR));
     pair.connections(&load, 2).await;
     pair.publish_bundles(&bundle(&[&new], 3));
     pair.connections(&load, 3).await;
@@ -150,7 +150,7 @@ async fn a_snapshot_never_mixes_the_certificate_of_one_state_with_the_bundle_of_
     let stopped = stop.clone();
     let swapping = std::thread::spawn(move || {
         for (svid, bundles) in states.iter().cycle() {
-            publisher.publish(svid.clone(), bundles.clone());
+            publisher.update((svid.clone(), bundles.clone()));
             if stopped.load(Ordering::Relaxed) {
                 break;
             }
@@ -175,7 +175,7 @@ async fn an_old_root_that_goes_too_early_is_named_by_whoever_does_not_have_the_n
     let pair = pair(&old).await;
     check(&pair.channel).await.expect("before");
     // The client is certified anew although the server has not heard of the new root.
-    pair.client.publish(new.svid(&id("/client"), HOUR), bundle(&[&old, &new], 2));
+    pair.client.update((new.svid(&id("/client"), HOUR), bundle(&[&old, &new], 2)));
     let record = loop {
         let _ = check(&pair.channel).await;
         if let Some(record) =
@@ -187,7 +187,7 @@ async fn an_old_root_that_goes_too_early_is_named_by_whoever_does_not_have_the_n
     assert_eq!(record.reason, Some(Reason::CertUntrusted), "{record:?}");
     assert!(record.detail.as_deref().unwrap_or_default().contains("test root"), "{record:?}");
     // As soon as the root arrives the next connection is made.
-    pair.server.publish_bundles(bundle(&[&old, &new], 2));
+    pair.server.update(bundle(&[&old, &new], 2));
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while let Err(status) = check(&pair.channel).await {
         assert!(tokio::time::Instant::now() < deadline, "{status:?} {:?}", pair.running.records.all().last());
@@ -205,7 +205,7 @@ async fn a_trust_domain_that_is_taken_out_or_emptied_lets_nobody_in_again() {
         let running = serve(server, ServerOptions::default()).await;
         let (_client_publisher, client) = ca.identity("/client");
         check(&channel(&client, &running)).await.expect("while it is trusted");
-        publisher.publish_bundles(left);
+        publisher.update(left);
         // A new connection; there is no session that an old one could have left.
         let status = check(&channel(&client, &running)).await.expect_err("it is trusted no more");
         assert_eq!(reason(&status), Some(Reason::HandshakeRefused), "{status:?}");

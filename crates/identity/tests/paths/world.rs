@@ -224,7 +224,7 @@ pub(crate) async fn judge(cases: &[Case]) {
             Err(error) => Verdict::no_bundle(case, &error.to_string()),
             Ok(bundle) => {
                 for publisher in [&server_publisher, &client_publisher] {
-                    publisher.publish_bundles([bundle.clone()].into_iter().collect::<BundleSet>());
+                    publisher.update([bundle.clone()].into_iter().collect::<BundleSet>());
                 }
                 let as_client = by_server(&running, &shown).await;
                 let as_server = by_client(&ca, &client, &shown, case).await;

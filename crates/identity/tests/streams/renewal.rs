@@ -69,7 +69,7 @@ async fn under_a_renewal_per_second_every_certificate_is_used_and_no_call_fails(
     let mut serials = HashSet::from([client.snapshot().svid.leaf().serial().to_owned()]);
     for _ in 0..6 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        publisher.publish_svid(ca.svid(&id("/client"), TTL));
+        publisher.update(ca.svid(&id("/client"), TTL));
         let serial = client.snapshot().svid.leaf().serial().to_owned();
         let shows = |it: &ConnectionRecord| it.peer_serial.as_deref() == Some(&serial);
         until("the move to the new certificate", || accepted(&running).iter().any(shows)).await;
@@ -101,7 +101,7 @@ async fn a_stream_goes_on_over_the_old_connection_is_told_and_new_calls_take_the
     watch.message().await.expect("the first state");
     assert!(!retirement.is_retired());
 
-    publisher.publish_svid(ca.svid(&id("/client"), TTL));
+    publisher.update(ca.svid(&id("/client"), TTL));
     tokio::time::timeout(MOVE * 3, retirement.retired()).await.expect("the channel has moved");
     assert_eq!(accepted(&running).len(), 2, "the new connection is open before the old one is left");
     check(&channel).await.expect("a call on the new one");
@@ -124,10 +124,10 @@ async fn a_channel_that_nobody_has_used_since_lets_go_and_connects_with_the_new_
     let running = serve(server, ServerOptions::default()).await;
     let channel = channel(&client, &running);
     check(&channel).await.expect("a call");
-    publisher.publish_svid(ca.svid(&id("/client"), TTL));
+    publisher.update(ca.svid(&id("/client"), TTL));
     until("the move of a channel in use", || accepted(&running).len() == 2).await;
     until("the end of the old connection", || running.records.closed() == 1).await;
-    publisher.publish_svid(ca.svid(&id("/client"), TTL));
+    publisher.update(ca.svid(&id("/client"), TTL));
     until("the end of the unused connection", || running.records.closed() == 2).await;
     assert_eq!(accepted(&running).len(), 2, "an unused channel connects to nobody");
     check(&channel).await.expect("a call");
@@ -147,8 +147,8 @@ async fn a_change_of_the_bundle_or_the_same_certificate_again_moves_nothing() {
     check(&channel).await.expect("a call");
     let roots = [ca.root.to_vec(), Ca::new().root.to_vec()];
     let bundle = Bundle::from_ders(domain(), &roots, 2).expect("a bundle");
-    publisher.publish_bundles([bundle].into_iter().collect::<BundleSet>());
-    publisher.publish_svid(svid);
+    publisher.update([bundle].into_iter().collect::<BundleSet>());
+    publisher.update(svid);
     // Twice as long as a move is put off at most.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(400) {
@@ -167,7 +167,7 @@ async fn while_the_new_certificate_is_not_taken_the_old_connection_serves_and_no
     let load = Load::on(&channel, 4);
     until("a connection", || accepted(&running).len() == 1).await;
     // The server has not heard of the root above the new certificate.
-    publisher.publish_svid(new.svid(&id("/client"), TTL));
+    publisher.update(new.svid(&id("/client"), TTL));
     let refusals = || running.records.all().len() - accepted(&running).len();
     until("refusals", || refusals() >= 4).await;
     assert_eq!(accepted(&running).len(), 1);
@@ -179,7 +179,7 @@ async fn while_the_new_certificate_is_not_taken_the_old_connection_serves_and_no
     // It hears of it.
     let roots = [ca.root.to_vec(), new.root.to_vec()];
     let bundle = Bundle::from_ders(domain(), &roots, 2).expect("a bundle");
-    server_publisher.publish_bundles([bundle].into_iter().collect::<BundleSet>());
+    server_publisher.update([bundle].into_iter().collect::<BundleSet>());
     until("the move", || accepted(&running).len() == 2).await;
     load.finish().await;
 }
@@ -192,7 +192,7 @@ async fn the_old_connection_is_opened_anew_on_demand_when_it_breaks_before_the_n
     let running = serve(server, ServerOptions::default()).await;
     let channel = channel(&client, &running);
     check(&channel).await.expect("a call");
-    publisher.publish_svid(new.svid(&id("/client"), TTL));
+    publisher.update(new.svid(&id("/client"), TTL));
     until("a refusal", || running.records.all().len() > accepted(&running).len()).await;
     check(&channel).await.expect("on the old connection");
     running.stop().await;

@@ -128,7 +128,7 @@ impl World {
     }
 
     pub(crate) fn renew_client(&self, ttl: Duration) {
-        self.client.0.publish_svid(self.ca.svid(&id("/client"), ttl));
+        self.client.0.update(self.ca.svid(&id("/client"), ttl));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::entries::{EntryRules, create_token};
 use crate::issuance::Issuance;
 use crate::status::StatusReporter;
 use crate::store::{CertificateFilter, Entry, StoreError};
+use avouch_api::admin::v1 as admin;
 use avouch_api::admin::v1::admin_server::Admin;
 use avouch_api::admin::v1::{
     CreateEntryRequest, CreateEntryResponse, CreateTokenRequest, CreateTokenResponse, DeleteEntryRequest,
@@ -176,5 +177,57 @@ impl Admin for AdminService {
         let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
         let records = self.status.records(&request.filter.unwrap_or_default(), limit);
         Ok(Response::new(ListRecordsResponse { records }))
+    }
+
+    async fn revoke(
+        &self,
+        _: Request<admin::RevokeRequest>,
+    ) -> Result<Response<admin::RevokeResponse>, Status> {
+        Err(Status::unimplemented("revoke"))
+    }
+
+    async fn undo_revocation(
+        &self,
+        _: Request<admin::UndoRevocationRequest>,
+    ) -> Result<Response<admin::UndoRevocationResponse>, Status> {
+        Err(Status::unimplemented("undo_revocation"))
+    }
+
+    async fn list_revocations(
+        &self,
+        _: Request<admin::ListRevocationsRequest>,
+    ) -> Result<Response<admin::ListRevocationsResponse>, Status> {
+        Err(Status::unimplemented("list_revocations"))
+    }
+
+    async fn list_forks(
+        &self,
+        _: Request<admin::ListForksRequest>,
+    ) -> Result<Response<admin::ListForksResponse>, Status> {
+        Err(Status::unimplemented("list_forks"))
+    }
+
+    async fn list_audit(
+        &self,
+        _: Request<admin::ListAuditRequest>,
+    ) -> Result<Response<admin::ListAuditResponse>, Status> {
+        Err(Status::unimplemented("list_audit"))
+    }
+
+    async fn get_crls(
+        &self,
+        _: Request<admin::GetCrlsRequest>,
+    ) -> Result<Response<admin::GetCrlsResponse>, Status> {
+        Err(Status::unimplemented("get_crls"))
+    }
+
+    type WatchAcknowledgementsStream =
+        tokio_stream::wrappers::ReceiverStream<Result<admin::WatchAcknowledgementsResponse, Status>>;
+
+    async fn watch_acknowledgements(
+        &self,
+        _: Request<admin::WatchAcknowledgementsRequest>,
+    ) -> Result<Response<Self::WatchAcknowledgementsStream>, Status> {
+        Err(Status::unimplemented("watch_acknowledgements"))
     }
 }

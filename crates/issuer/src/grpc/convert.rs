@@ -16,6 +16,7 @@ pub(super) fn svid(grant: &Grant) -> issuer::IssuedSvid {
         chain: grant.issued.chain().iter().map(|der| der.to_vec()).collect(),
         bundle: Some(bundle(&grant.bundle)),
         issuer_time: Some(grant.now.into()),
+        trust: Vec::new(),
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn entry(entry: Entry) -> admin::Entry {
         dns_names: entry.dns_names,
         recovery_window: proto(entry.recovery_window),
         created_at: Some(entry.created_at.into()),
+        ..admin::Entry::default()
     }
 }
 
@@ -75,6 +77,7 @@ pub(super) fn certificate(row: CertificateRecord) -> admin::Certificate {
         not_after: Some(row.not_after.into()),
         origin: row.origin.as_str().to_owned(),
         last_seen: row.last_seen.map(Into::into),
+        ..admin::Certificate::default()
     }
 }
 
@@ -84,6 +87,7 @@ pub(super) fn workload(ack: TrustAck) -> observe::Workload {
         addresses: ack.addresses,
         bundle_sequence: ack.sequence,
         seen_at: timestamp::rfc3339_millis(ack.seen_at),
+        ..observe::Workload::default()
     }
 }
 

@@ -139,7 +139,7 @@ impl Place {
         if let Some(foreign) = foreign {
             let mut bundles = bundles(&workshop);
             bundles.insert(bundle(foreign));
-            publisher.publish_bundles(bundles);
+            publisher.update(bundles);
         }
         let mut options = ServerOptions::default();
         change(&mut options);

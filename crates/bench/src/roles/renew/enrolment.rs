@@ -64,7 +64,7 @@ async fn join(issuer: &mut IssuerClient<Channel>, token: &JoinToken) -> Result<W
     let key = KeyPair::generate().map_err(|error| internal(&error))?;
     let csr = request(&key, Vec::new()).map_err(|error| internal(&error))?;
     let evidence = Some(Evidence::JoinToken(token.secret().to_owned()));
-    let answer = issuer.enroll(EnrollRequest { evidence, csr }).await?.into_inner();
+    let answer = issuer.enroll(EnrollRequest { evidence, csr, held: None }).await?.into_inner();
     let svid = answer.svid.ok_or_else(|| Status::internal("the answer has no certificate"))?;
     let roots = svid.bundle.map(|bundle| bundle.x509_authorities).unwrap_or_default();
     let bundle = Bundle::from_ders(domain(), &roots, 1).map_err(|error| internal(&error))?;

@@ -14,7 +14,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use avouch_spiffe::Bundle;
+use avouch_spiffe::{Bundle, BundleSet};
 
 use super::super::error::IdentityError;
 use super::super::vouching::{vouched_for, within_dates};
@@ -31,7 +31,7 @@ pub(super) struct Roots {
 
 impl Roots {
     pub(super) fn new(bundle: Bundle) -> Self {
-        let store = TrustStore::new([bundle.clone()].into_iter().collect());
+        let store = TrustStore::new(BundleSet::from_iter([bundle.clone()]));
         Self { bundle, store }
     }
 

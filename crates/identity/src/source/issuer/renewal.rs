@@ -106,9 +106,9 @@ fn publish(publisher: &Publisher, renewed: &Current) {
     let known = publisher.current();
     let known = known.trust.bundles().get(renewed.svid.spiffe_id().trust_domain());
     if known.is_some_and(|known| known.sequence() >= renewed.bundle.sequence()) {
-        return publisher.publish_svid(renewed.svid.clone());
+        return publisher.update(renewed.svid.clone());
     }
     let mut bundles = BundleSet::default();
     bundles.insert(renewed.bundle.clone());
-    publisher.publish(renewed.svid.clone(), bundles);
+    publisher.update((renewed.svid.clone(), bundles));
 }

@@ -61,7 +61,7 @@ async fn follow(
                 let Ok(room) = room else { return Ok(()) };
                 let state = convert::bundle(&bundle.borrow_and_update());
                 let issuer_time = Some(service.issuance.clock.now().into());
-                room.send(Ok(WatchTrustResponse { bundle: Some(state), issuer_time }));
+                room.send(Ok(WatchTrustResponse { bundle: Some(state), issuer_time, trust: Vec::new() }));
                 news = false;
             }
             changed = bundle.changed(), if !news => match changed {
