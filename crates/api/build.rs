@@ -7,6 +7,9 @@ fn main() -> Result<(), avouch_build::Error> {
         // The lines of record files and the content of dumps.
         .type_attribute(".avouch.observe.v1", "#[derive(serde::Serialize, serde::Deserialize)]")
         .type_attribute(".avouch.observe.v1", "#[serde(default)]")
+        // Encoded once and shared by all subscribers.
+        .bytes(".avouch.issuer.v1.WatchTrustResponse.trust")
+        .bytes(".avouch.issuer.v1.IssuedSvid.trust")
         .compile(
             &[
                 "../../proto/avouch/issuer/v1/issuer.proto",

@@ -59,6 +59,7 @@ pub fn configure() -> Builder {
         build_client: true,
         extern_paths: Vec::new(),
         type_attributes: Vec::new(),
+        bytes: Vec::new(),
         out_dir: None,
     }
 }
@@ -73,6 +74,7 @@ pub struct Builder {
     build_client: bool,
     extern_paths: Vec<(String, String)>,
     type_attributes: Vec<(String, String)>,
+    bytes: Vec<String>,
     out_dir: Option<PathBuf>,
 }
 
@@ -124,6 +126,12 @@ impl Builder {
     /// Puts an attribute (`#[derive(serde::Serialize)]`) on the types of a package or on one message (`.shop.v1`).
     pub fn type_attribute(&mut self, proto: impl Into<String>, attribute: impl Into<String>) -> &mut Self {
         self.type_attributes.push((proto.into(), attribute.into()));
+        self
+    }
+
+    /// Generates `Bytes`, which clones share, for a field (`.shop.v1.Answer.content`) that holds bytes.
+    pub fn bytes(&mut self, field: impl Into<String>) -> &mut Self {
+        self.bytes.push(field.into());
         self
     }
 
@@ -184,6 +192,9 @@ impl Builder {
         }
         for (proto, attribute) in &self.type_attributes {
             builder = builder.type_attribute(proto, attribute);
+        }
+        for field in &self.bytes {
+            builder = builder.bytes(field);
         }
         builder.compile_fds(compiled.for_code()).map_err(Error::Generate)
     }

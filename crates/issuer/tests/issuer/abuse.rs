@@ -64,7 +64,7 @@ async fn renewals(world: &World, held: &Held, window: Duration) -> u64 {
         renewing.spawn(async move {
             let mut renewed = 0;
             while Instant::now() < end {
-                client.renew(RenewRequest { csr: csr.clone() }).await.unwrap();
+                client.renew(RenewRequest { csr: csr.clone(), held: None }).await.unwrap();
                 renewed += 1;
             }
             renewed

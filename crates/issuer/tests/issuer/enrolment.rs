@@ -95,7 +95,7 @@ async fn unknown_and_expired_tokens_are_refused_without_saying_more() {
         assert_eq!(avouch_identity::reason(&status), Some(Reason::JoinTokenInvalid));
         assert!(status.message().contains("decision d-") && !status.message().contains("orders"));
     }
-    let none = raw.client.enroll(EnrollRequest { evidence: None, csr: csr(&key, &[]) }).await;
+    let none = raw.client.enroll(EnrollRequest { evidence: None, csr: csr(&key, &[]), held: None }).await;
     assert_eq!(reason(none), Some(Reason::NoMatchingEntry));
     world.until(world.clock.now() + Duration::from_secs(601)).await;
     assert_eq!(reason(world.enroll(&token).await), Some(Reason::JoinTokenExpired));

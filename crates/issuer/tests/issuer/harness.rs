@@ -284,12 +284,12 @@ impl Raw {
 
     pub(crate) async fn enroll(&mut self, secret: &str, csr: Vec<u8>) -> Result<IssuedSvid, Status> {
         let evidence = Some(Evidence::JoinToken(secret.to_owned()));
-        let response = self.client.enroll(EnrollRequest { evidence, csr }).await?;
+        let response = self.client.enroll(EnrollRequest { evidence, csr, held: None }).await?;
         Ok(response.into_inner().svid.unwrap())
     }
 
     pub(crate) async fn renew(&mut self, csr: Vec<u8>) -> Result<IssuedSvid, Status> {
-        Ok(self.client.renew(RenewRequest { csr }).await?.into_inner().svid.unwrap())
+        Ok(self.client.renew(RenewRequest { csr, held: None }).await?.into_inner().svid.unwrap())
     }
 
     pub(crate) async fn nonce(&mut self) -> Result<Vec<u8>, Status> {
@@ -300,7 +300,7 @@ impl Raw {
     pub(crate) fn recovery(&self, held: &Held, signer: &KeyPair, nonce: Vec<u8>) -> RecoverRequest {
         let csr = csr(&KeyPair::generate().unwrap(), &[]);
         let proof = signer.sign(&recovery_message(&self.exporter, &nonce, &csr)).unwrap();
-        RecoverRequest { expired_chain: held.chain.clone(), nonce, proof, csr }
+        RecoverRequest { expired_chain: held.chain.clone(), nonce, proof, csr, held: None }
     }
 
     pub(crate) async fn recover(&mut self, request: RecoverRequest) -> Result<IssuedSvid, Status> {

@@ -28,7 +28,11 @@ impl Watching {
     }
 
     async fn acknowledge(&self, sequence: u64, address: &str) {
-        let ack = WatchTrustRequest { acknowledged_sequence: sequence, addresses: vec![address.to_owned()] };
+        let ack = WatchTrustRequest {
+            acknowledged_sequence: sequence,
+            addresses: vec![address.to_owned()],
+            ..WatchTrustRequest::default()
+        };
         self.acks.send(ack).await.unwrap();
     }
 }

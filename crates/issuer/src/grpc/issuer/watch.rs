@@ -11,6 +11,7 @@ use crate::store::TrustAck;
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
 use avouch_spiffe::{Bundle, HostPort, HostPortError, PeerIdentity};
 use avouch_text::with_causes;
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -61,7 +62,7 @@ async fn follow(
                 let Ok(room) = room else { return Ok(()) };
                 let state = convert::bundle(&bundle.borrow_and_update());
                 let issuer_time = Some(service.issuance.clock.now().into());
-                room.send(Ok(WatchTrustResponse { bundle: Some(state), issuer_time, trust: Vec::new() }));
+                room.send(Ok(WatchTrustResponse { bundle: Some(state), issuer_time, trust: Bytes::new() }));
                 news = false;
             }
             changed = bundle.changed(), if !news => match changed {
