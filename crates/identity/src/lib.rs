@@ -57,8 +57,8 @@ pub use server::{
     Drained, Holder, RequestBody, Resource, Server, ServerError, ServerOptions, ShareExceeded, Shares, Usage,
 };
 pub use source::{
-    IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, RECOVERY_BINDING, SourceProblem,
-    recovery_message,
+    HeldTrust, IdentityError, IdentityEvent, IdentityObserver, IdentityStarter, RECOVERY_BINDING,
+    SourceProblem, TrustUpdateError, recovery_message,
 };
 pub use status::{code, reason, status};
 pub use svid::{Svid, SvidLoadError};

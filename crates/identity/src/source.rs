@@ -14,6 +14,7 @@ mod recover;
 mod recovery_proof;
 mod state;
 mod trust_stream;
+mod trust_update;
 mod vouching;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use self::error::IdentityError;
 pub use self::event::{IdentityEvent, IdentityObserver};
 pub use self::problem::SourceProblem;
 pub use self::recovery_proof::{RECOVERY_BINDING, recovery_message};
+pub use self::trust_update::{HeldTrust, TrustUpdateError};
 use crate::clock_skew::IssuerClock;
 use crate::config::IdentityConfig;
 use crate::identity::Identity;

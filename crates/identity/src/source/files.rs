@@ -18,7 +18,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use avouch_files::{BUNDLE_LIMIT, Content, Reader, SECRET_LIMIT, key_is_private};
-use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, SpiffeId, TrustDomain, TrustState};
 use tokio::sync::{Mutex, watch};
 
 use self::choice::{InUse, Places, Roots};
@@ -43,7 +43,7 @@ pub(super) async fn start(config: FilesConfig, context: SourceContext) -> Result
     check_domains(&config, config.spiffe_id.as_ref().map(SpiffeId::trust_domain))?;
     let mut files = Files::first(config, &context).await?;
     context.issued("files", &files.svid);
-    let snapshot = Snapshot::new(files.svid.clone(), files.bundles());
+    let snapshot = Snapshot::new(files.svid.clone(), files.trust());
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, context.clock.clone());
     files.report = Some(identity.problems());
     if files.problems().next().is_some() {
@@ -256,7 +256,7 @@ impl Files {
             context.issued("files", &self.svid);
         }
         if new_svid || new_roots || new_federated {
-            publisher.update((self.svid.clone(), self.bundles()));
+            publisher.update((self.svid.clone(), self.trust()));
         }
         if self.settle(choice.svid_fault, choice.roots_fault, now) {
             self.tell(context);
@@ -298,8 +298,11 @@ impl Files {
         any
     }
 
-    fn bundles(&self) -> BundleSet {
-        self.federated.iter().flatten().chain([&self.roots.bundle]).cloned().collect()
+    /// The trust state that the files make: of no issuer's generation.
+    fn trust(&self) -> TrustState {
+        let bundles: BundleSet =
+            self.federated.iter().flatten().chain([&self.roots.bundle]).cloned().collect();
+        TrustState::from(bundles)
     }
 
     /// Settles what is said of each unit. True if there is news.

@@ -65,7 +65,7 @@ fn bundle(ca: &Ca) -> Option<api::TrustBundle> {
 
 fn right(ca: &Ca, _: &Ca, csr: &[u8], life: std::ops::Range<SystemTime>) -> api::IssuedSvid {
     let chain = ca.answer(csr, leaf_params(id("/orders").as_str(), life));
-    api::IssuedSvid { chain, bundle: bundle(ca), issuer_time: None }
+    api::IssuedSvid { chain, bundle: bundle(ca), ..api::IssuedSvid::default() }
 }
 
 #[tonic::async_trait]
@@ -186,17 +186,17 @@ impl World {
 fn another_key(ca: &Ca, _: &Ca, _: &[u8], life: std::ops::Range<SystemTime>) -> api::IssuedSvid {
     let (chain, _) = ca.sign(&leaf_params(id("/orders").as_str(), life));
     let chain = chain.iter().map(|der| der.to_vec()).collect();
-    api::IssuedSvid { chain, bundle: bundle(ca), issuer_time: None }
+    api::IssuedSvid { chain, bundle: bundle(ca), ..api::IssuedSvid::default() }
 }
 
 fn another_identity(ca: &Ca, _: &Ca, csr: &[u8], life: std::ops::Range<SystemTime>) -> api::IssuedSvid {
     let chain = ca.answer(csr, leaf_params(id("/payments").as_str(), life));
-    api::IssuedSvid { chain, bundle: bundle(ca), issuer_time: None }
+    api::IssuedSvid { chain, bundle: bundle(ca), ..api::IssuedSvid::default() }
 }
 
 fn another_domain(ca: &Ca, _: &Ca, csr: &[u8], life: std::ops::Range<SystemTime>) -> api::IssuedSvid {
     let chain = ca.answer(csr, leaf_params("spiffe://evil.example/orders", life));
-    api::IssuedSvid { chain, bundle: bundle(ca), issuer_time: None }
+    api::IssuedSvid { chain, bundle: bundle(ca), ..api::IssuedSvid::default() }
 }
 
 fn another_domains_bundle(ca: &Ca, o: &Ca, csr: &[u8], life: std::ops::Range<SystemTime>) -> api::IssuedSvid {
@@ -236,7 +236,7 @@ fn a_certificate_that_may_sign(
 ) -> api::IssuedSvid {
     let mut params = leaf_params(id("/orders").as_str(), life);
     params.key_usages.push(rcgen::KeyUsagePurpose::KeyCertSign);
-    api::IssuedSvid { chain: ca.answer(csr, params), bundle: bundle(ca), issuer_time: None }
+    api::IssuedSvid { chain: ca.answer(csr, params), bundle: bundle(ca), ..api::IssuedSvid::default() }
 }
 
 fn nothing(ca: &Ca, o: &Ca, csr: &[u8], life: std::ops::Range<SystemTime>) -> api::IssuedSvid {
