@@ -25,6 +25,7 @@ mod race;
 mod reconnect;
 mod refusal;
 mod retirement;
+mod revocation_watch;
 mod shared;
 mod single_connection;
 mod steps;

@@ -4,11 +4,14 @@
 //! certificate that has expired. A call compares one atomic; the one task that drives the connection waits for the next
 //! stage and carries it out. Stages are only ever raised, so two causes cannot undo each other.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use avouch_spiffe::Reason;
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tonic::Status;
 
 /// The stages of a connection's shutdown.
@@ -51,12 +54,12 @@ pub(crate) struct Cause {
 pub(crate) struct ConnectionShutdown {
     stage: AtomicU8,
     cause: Mutex<Option<Cause>>,
-    raised: Notify,
+    raised: Arc<Notify>,
 }
 
 impl Default for ConnectionShutdown {
     fn default() -> Self {
-        Self { stage: AtomicU8::new(Stage::Open as u8), cause: Mutex::new(None), raised: Notify::new() }
+        Self { stage: AtomicU8::new(Stage::Open as u8), cause: Mutex::new(None), raised: Arc::default() }
     }
 }
 
@@ -119,6 +122,29 @@ impl ConnectionShutdown {
                 return;
             }
             raised.await;
+        }
+    }
+
+    /// Polls for `stage`, without a future that borrows or allocates: `wait` is the caller's, and begins as none.
+    pub(crate) fn poll_reached(
+        &self,
+        stage: Stage,
+        mut wait: Pin<&mut Option<OwnedNotified>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            if wait.is_none() {
+                // Made before the stage is read: a stage that is raised in between still wakes this task.
+                wait.set(Some(self.raised.clone().notified_owned()));
+            }
+            if self.stage() >= stage {
+                wait.set(None);
+                return Poll::Ready(());
+            }
+            if let Some(raised) = wait.as_mut().as_pin_mut() {
+                ready!(raised.poll(cx));
+            }
+            wait.set(None);
         }
     }
 

@@ -4,6 +4,7 @@
 //! certificate with an old bundle. What has been published stays in use until something newer is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use avouch_spiffe::{BundleSet, SpiffeId, TrustState};
 use avouch_time::clock::{self, SharedClock};
@@ -24,12 +25,27 @@ pub struct Snapshot {
     pub trust: Arc<TrustStore>,
     /// Grows by one with every publication.
     pub generation: u64,
+    /// The generation with which the SVID came.
+    pub(crate) svid_since: u64,
 }
 
 impl Snapshot {
     /// A first snapshot (generation 1).
     pub fn new(svid: Svid, trust: impl Into<TrustState>) -> Self {
-        Self { svid: Arc::new(svid), trust: Arc::new(TrustStore::new(trust)), generation: 1 }
+        Self { svid: Arc::new(svid), trust: Arc::new(TrustStore::new(trust)), generation: 1, svid_since: 1 }
+    }
+}
+
+impl Snapshot {
+    fn next(&self, svid: Option<Svid>, trust: Option<TrustUpdate>) -> Self {
+        let generation = self.generation + 1;
+        let svid_since = if svid.is_some() { generation } else { self.svid_since };
+        Self {
+            svid: svid.map_or_else(|| self.svid.clone(), Arc::new),
+            trust: trust.map_or_else(|| self.trust.clone(), |trust| Arc::new(trust.after(&self.trust))),
+            generation,
+            svid_since,
+        }
     }
 }
 
@@ -45,6 +61,8 @@ pub struct Identity {
     advertised: Arc<watch::Sender<Vec<String>>>,
     /// The problems of the identity's files: what of them is not in use.
     problems: Arc<watch::Sender<Vec<SourceProblem>>>,
+    /// The connections that were ended because their peer was revoked.
+    connections_ended: Arc<AtomicU64>,
 }
 
 impl Identity {
@@ -61,7 +79,18 @@ impl Identity {
         let advertised = Arc::new(watch::Sender::new(Vec::new()));
         let issuer_clock = IssuerClock::default();
         let problems = Arc::new(watch::Sender::new(Vec::new()));
-        (publisher, Self { state, clock, issuer_clock, source: None, advertised, problems })
+        (
+            publisher,
+            Self {
+                state,
+                clock,
+                issuer_clock,
+                source: None,
+                advertised,
+                problems,
+                connections_ended: Arc::default(),
+            },
+        )
     }
 
     /// Ties a background task to the life of this identity's handles.
@@ -104,6 +133,16 @@ impl Identity {
         self.problems.clone()
     }
 
+    /// The number of connections, accepted and opened with this identity, that were ended because their peer was revoked.
+    pub fn connections_ended(&self) -> u64 {
+        self.connections_ended.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection that was ended because its peer was revoked.
+    pub(crate) fn count_ended(&self) {
+        self.connections_ended.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The snapshot in use at this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.state.borrow().clone()
@@ -143,14 +182,7 @@ impl Publisher {
     /// Publishes an update: an SVID, bundles, a whole trust state, or an SVID with either. What it does not name stays.
     pub fn update(&self, update: impl Into<Update>) {
         let Update { svid, trust } = update.into();
-        self.sender.send_modify(|current| {
-            *current = Arc::new(Snapshot {
-                svid: svid.map_or_else(|| current.svid.clone(), Arc::new),
-                trust: trust
-                    .map_or_else(|| current.trust.clone(), |trust| Arc::new(trust.after(&current.trust))),
-                generation: current.generation + 1,
-            });
-        });
+        self.sender.send_modify(|current| *current = Arc::new(current.next(svid, trust)));
     }
 
     /// The snapshot that was published last.

@@ -24,6 +24,7 @@ mod identity;
 mod jitter;
 pub mod listen;
 mod method_set;
+mod move_delay;
 mod negotiated_tls;
 mod record;
 pub mod renewal_schedule;
@@ -46,7 +47,7 @@ pub use config::{FederatedBundle, FilesConfig, IdentityConfig, IdentityConfigErr
 pub use crypto::crypto_provider;
 pub use filter::IdentityFilter;
 pub use grpc_only::{GrpcOnly, GrpcOnlyFuture};
-pub use identity::{Identity, Publisher, Snapshot};
+pub use identity::{Identity, Publisher, Snapshot, Update};
 pub use record::{
     CallRefused, ConnectionClosed, ConnectionEnd, ConnectionExtensions, ConnectionId, ConnectionInfo,
     ConnectionObserver, ConnectionRecord, LogObserver, Presented, RequestRefused, UnknownConnectionId,

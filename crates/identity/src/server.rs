@@ -49,7 +49,7 @@ pub use shares::{Holder, Resource, ShareExceeded, Shares, Usage};
 use self::attempt_records::Attempt;
 use self::connection::AcceptedSocket;
 use self::gate::Gate;
-use self::shared::{Shared, Signals, watch_clock};
+use self::shared::{Shared, Signals, watch_clock, watch_identity};
 use crate::filter::IdentityFilter;
 use crate::http_rules::Serves;
 use crate::identity::Identity;
@@ -208,6 +208,8 @@ impl Server {
         let signals = watch::Sender::new(Signals::default());
         let watching = watch_clock(shared.identity.clock().clone(), signals.clone());
         let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
+        let following = watch_identity(shared.identity.subscribe(), signals.clone());
+        let _following = AbortOnDropHandle::new(tokio::spawn(following));
         let tasks = TaskTracker::new();
         tokio::pin!(shutdown);
         let outcome = loop {

@@ -14,7 +14,6 @@ pub use chain_verifier::ChainLimits;
 pub(crate) use chain_verifier::ChainVerifier;
 pub(crate) use handshake::handshake_reason;
 pub use rejection::Rejection;
-#[expect(unused_imports, reason = "asked by live connections, which follow")]
 pub(crate) use revocation::check_revoked;
 pub(crate) use rustls_verifier::{ConnectionVerifier, Trust, tls13_signatures};
 pub(crate) use webpki_input::Role;

@@ -20,6 +20,7 @@ use super::http2_connection::{Connected, Http2Connection, Keepalive};
 use super::lifetime::Lifetime;
 use super::progress::Step;
 use super::race::{Limit, RunningAttempt, race};
+use super::revocation_watch::RevocationWatch;
 use super::steps::{ConnectParameters, Opened, ServerCheck, open};
 use crate::clock_skew::ClockDifference;
 use crate::filter::IdentityFilter;
@@ -42,6 +43,8 @@ pub(crate) struct Dial<'a> {
     pub(crate) binding: Option<&'static str>,
     /// The addresses that failed lately.
     pub(crate) bad_addresses: &'a BadAddresses,
+    /// The trust states to come; none where there is no identity in use yet.
+    pub(crate) revocations: Option<RevocationWatch>,
 }
 
 impl Dial<'_> {
@@ -67,7 +70,7 @@ impl Dial<'_> {
             let attempt = Arc::new(ConnectAttempt::new(ours.clone(), Some(address)));
             RunningAttempt::new(attempt.clone(), self.attempt(attempt))
         });
-        Ok(Http2Connection::start(connected.await?, keepalive))
+        Ok(Http2Connection::start(connected.await?, keepalive, self.revocations.clone()))
     }
 
     fn ours(&self) -> OurSide {

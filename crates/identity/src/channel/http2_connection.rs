@@ -18,8 +18,10 @@ use super::http2::{Http2, Io};
 use super::lifetime::{Lifetime, Term};
 use super::outgoing::{Outgoing, Pump};
 use super::retirement::Retirement;
+use super::revocation_watch::RevocationWatch;
 use crate::clock_watch::ClockWatch;
 use crate::connection_shutdown::Stage;
+use crate::verify::Rejection;
 
 /// A connection the server has accepted.
 pub(crate) struct Connected {
@@ -47,7 +49,11 @@ impl Drop for Http2Connection {
 
 impl Http2Connection {
     /// Takes an accepted connection into use.
-    pub(crate) fn start(connected: Connected, keepalive: Keepalive) -> Self {
+    pub(crate) fn start(
+        connected: Connected,
+        keepalive: Keepalive,
+        revocations: Option<RevocationWatch>,
+    ) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(1);
         let Connected { http2: Http2 { sender, connection }, exporter, lifetime, attempt } = connected;
         let (closed_sender, closed) = watch::channel(false);
@@ -55,7 +61,9 @@ impl Http2Connection {
         let clock = ClockWatch::new(lifetime.clock().clone());
         let first = lifetime.term();
         let (term_sender, term) = watch::channel(first);
-        let driver = Driver { keepalive, clock, lifetime, term: term_sender, attempt: attempt.clone() };
+        let attempt_driven = attempt.clone();
+        let driver =
+            Driver { keepalive, clock, lifetime, term: term_sender, attempt: attempt_driven, revocations };
         tokio::spawn(async move {
             driver.drive(connection).await;
             // Last: by now the connection is closed, and every call on it has ended.
@@ -115,6 +123,7 @@ struct Driver {
     lifetime: Lifetime,
     term: watch::Sender<Term>,
     attempt: Arc<ConnectAttempt>,
+    revocations: Option<RevocationWatch>,
 }
 
 impl Driver {
@@ -141,6 +150,7 @@ impl Driver {
                     return;
                 }
                 () = tokio::time::sleep_until(end_at) => return self.over(),
+                rejection = revoked(&mut self.revocations, &self.attempt) => return self.revoked(&rejection),
                 () = self.clock.jumped() => {
                     if self.lifetime.is_over() {
                         return self.over();
@@ -169,6 +179,26 @@ impl Driver {
             "a connection has outlived its certificates"
         );
         self.attempt.shutdown.end(Reason::CertExpired, detail);
+    }
+
+    /// The server has been revoked: the calls under way are told, before the connection is dropped under them.
+    fn revoked(&self, rejection: &Rejection) {
+        let (reason, detail) = (rejection.reason(), rejection.detail());
+        tracing::info!(
+            target = self.attempt.ours.target.as_str(),
+            %reason,
+            detail,
+            "the server of a connection has been revoked"
+        );
+        self.attempt.shutdown.end(reason, detail);
+    }
+}
+
+/// Resolves when the server has been revoked.
+async fn revoked(revocations: &mut Option<RevocationWatch>, attempt: &ConnectAttempt) -> Rejection {
+    match (revocations, attempt.peer()) {
+        (Some(revocations), Some(peer)) => revocations.revoked(peer).await,
+        _ => std::future::pending().await,
     }
 }
 

@@ -15,9 +15,11 @@ use super::connect::Dial;
 use super::failure::ConnectFailure;
 use super::http2_connection::Http2Connection;
 use super::lifetime::Term;
+use super::revocation_watch::RevocationWatch;
 use super::shared::{Phase, Shared};
 use crate::identity::Snapshot;
 use crate::jitter;
+use crate::move_delay::move_delay;
 use crate::svid::Svid;
 use crate::verify::Trust;
 
@@ -32,12 +34,6 @@ const LONGEST_BACKOFF_WHILE_GOOD: Duration = Duration::from_secs(60);
 /// A connection that ended sooner than this counts as a failed attempt: a server that accepts and closes at
 /// once must not be connected to in a loop.
 const SHORT_LIFE: Duration = Duration::from_millis(10);
-/// The SVIDs of a fleet that was started together, or waited for its issuer together, are renewed together. The move to
-/// the new one is put off by up to a twentieth of what the old connection has left, so it is never late, and by ten
-/// seconds at most, so that a renewal is seen to arrive.
-const MOVE_SHARE: f64 = 0.05;
-const LONGEST_MOVE: Duration = Duration::from_secs(10);
-
 /// The task of a channel; runs as long as the channel has handles.
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = FIRST_BACKOFF;
@@ -194,7 +190,7 @@ impl<'a> ActiveConnection<'a> {
                 // After a jump of the clock. Its sender ends with the connection.
                 Ok(()) = self.term.changed() => {}
                 () = renewed(&mut self.snapshots, &self.opened.svid), if self.move_at.is_none() => {
-                    self.move_at = Some(Instant::now() + move_delay(term));
+                    self.move_at = Some(Instant::now() + move_delay(term.end_at.saturating_duration_since(Instant::now())));
                 }
             }
         }
@@ -239,14 +235,6 @@ async fn renewed(snapshots: &mut watch::Receiver<Arc<Snapshot>>, svid: &Svid) {
     }
 }
 
-/// The delay before the move to a new SVID.
-fn move_delay(term: Term) -> Duration {
-    let left = term.end_at.saturating_duration_since(Instant::now());
-    let longest = left.mul_f64(MOVE_SHARE).min(LONGEST_MOVE);
-    // Evenly spread from nothing to the longest.
-    jitter::around(longest / 2, 1.0)
-}
-
 async fn connect(shared: &Shared) -> Result<Opened, ConnectFailure> {
     let snapshot = shared.identity.snapshot();
     let dial = Dial {
@@ -261,6 +249,7 @@ async fn connect(shared: &Shared) -> Result<Opened, ConnectFailure> {
         timeout: shared.connect_timeout,
         binding: None,
         bad_addresses: &shared.bad_addresses,
+        revocations: Some(RevocationWatch::new(&shared.identity, &snapshot)),
     };
     let connection = Arc::new(dial.connect(shared.keepalive).await?);
     Ok(Opened { connection, svid: snapshot.svid.clone() })

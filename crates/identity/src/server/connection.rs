@@ -177,7 +177,7 @@ async fn serve<S, B>(
 {
     let Opened { established, shutdown, share, slot } = opened;
     let lifetime = Lifetime::of(shared, &established);
-    let Established { stream, peer, http1, .. } = established;
+    let Established { stream, peer, http1, judged_by, svid_since, .. } = established;
     let has_identity = peer.is_some();
     let late = (!http1).then(|| tokio::time::Instant::now() + shared.options.handshake_timeout);
     let allowance = (!has_identity).then_some(shared.options.max_unauthenticated_bytes);
@@ -192,7 +192,7 @@ async fn serve<S, B>(
     });
     let io = TokioIo::new(LimitedStream::new(stream, late, allowance, state.clone()));
     let service = ConnectionService::new(service, state.clone());
-    let driver = Driver { state: &state, slot, lifetime, signals };
+    let driver = Driver { state: &state, slot, lifetime, signals, judged_by, svid_since };
     if http1 {
         let mut builder = http1::Builder::new();
         builder

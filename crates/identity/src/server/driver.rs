@@ -15,7 +15,9 @@ use super::shared::Signals;
 use super::state::ConnectionState;
 use crate::connection_shutdown::{Cause, Stage};
 use crate::listen::Slot;
+use crate::move_delay::move_delay;
 use crate::record::{ConnectionClosed, ConnectionEnd, ConnectionId};
+use crate::verify::check_revoked;
 
 /// The time that a connection that has ended may take to flush the final statuses of its streams: one write, and one poll
 /// of each stream.
@@ -30,6 +32,10 @@ pub(super) struct Driver<'a> {
     pub(super) slot: Option<Slot<Network>>,
     pub(super) lifetime: Lifetime,
     pub(super) signals: watch::Receiver<Signals>,
+    /// The generation of the snapshot by which the peer was last judged.
+    pub(super) judged_by: u64,
+    /// The generation with which the own SVID came that the connection was made with.
+    pub(super) svid_since: u64,
 }
 
 impl Driver<'_> {
@@ -41,11 +47,13 @@ impl Driver<'_> {
     {
         let id = self.state.info.id;
         let mut stage = Stage::Open;
-        let mut due = self.lifetime.retire_at;
         let mut is_served = true;
         if self.signals.borrow_and_update().draining {
             self.state.shutdown.retire();
         }
+        // A snapshot that came during the handshake gives no signal any more.
+        self.follow_identity();
+        let mut due = self.lifetime.retire_at;
         loop {
             tokio::select! {
                 biased;
@@ -109,8 +117,9 @@ impl Driver<'_> {
         is_displaced && self.state.share.is_idle()
     }
 
-    /// Judges the certificates again by the wall clock, after a signal: the clock has jumped, or the server drains.
+    /// Judges the certificates again, after a signal: the clock has jumped, the identity has changed, or the server drains.
     fn judge_again(&mut self, stage: Stage, due: Instant) -> Instant {
+        self.follow_identity();
         match self.lifetime.after_jump(self.state.shared.identity.clock().now()) {
             Ok(()) if stage == Stage::Open => self.lifetime.retire_at,
             Ok(()) => due.min(self.lifetime.end_at),
@@ -118,6 +127,28 @@ impl Driver<'_> {
                 self.state.shutdown.end(reason, detail);
                 due
             }
+        }
+    }
+
+    /// Judges the peer by the identity's latest snapshot, and retires the connection soon if it was made with an older SVID.
+    fn follow_identity(&mut self) {
+        let identity = &self.state.shared.identity;
+        let snapshot = identity.snapshot();
+        if snapshot.generation == self.judged_by {
+            return;
+        }
+        self.judged_by = snapshot.generation;
+        if let Some(peer) = self.state.peer.as_deref()
+            && let Err(rejection) = check_revoked(&snapshot.trust, peer)
+        {
+            identity.count_ended();
+            return self.state.shutdown.end(rejection.reason(), rejection.detail());
+        }
+        if snapshot.svid_since != self.svid_since {
+            self.svid_since = snapshot.svid_since;
+            let now = Instant::now();
+            let left = self.lifetime.end_at.saturating_duration_since(now);
+            self.lifetime.retire_at = self.lifetime.retire_at.min(now + move_delay(left));
         }
     }
 

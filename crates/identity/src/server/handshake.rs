@@ -24,6 +24,10 @@ pub(super) struct Established {
     /// The end of the SVID that this connection was made with.
     pub(super) own_not_after: std::time::SystemTime,
     pub(super) own_not_before: std::time::SystemTime,
+    /// The generation of the snapshot by which the peer was judged.
+    pub(super) judged_by: u64,
+    /// The generation with which the SVID came that this connection was made with.
+    pub(super) svid_since: u64,
 }
 
 /// A rejected handshake; the socket is still open where an alert may be on its way.
@@ -105,6 +109,8 @@ async fn attempt(shared: &Shared, tcp: TcpStream) -> Result<Established, Rejecte
         http1,
         own_not_after: snapshot.svid.not_after(),
         own_not_before: snapshot.svid.leaf().not_before(),
+        judged_by: snapshot.generation,
+        svid_since: snapshot.svid_since,
     })
 }
 

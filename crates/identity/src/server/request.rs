@@ -17,6 +17,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tower_service::Service;
@@ -103,6 +104,8 @@ where
                     timer: None,
                     deadline: None,
                     guard: None,
+                    is_grpc,
+                    ended: None,
                 };
             }
         };
@@ -119,7 +122,7 @@ where
         }
         request.extensions_mut().insert(self.state.info.clone());
         let call = Call::Readying { service: self.inner.clone(), request: Some(request), deadline };
-        Answering { call, timer: None, deadline, guard: Some(guard) }
+        Answering { call, timer: None, deadline, guard: Some(guard), is_grpc, ended: None }
     }
 }
 
@@ -139,18 +142,24 @@ impl<S> ConnectionService<S> {
             EarlyAnswer::Ended => self.state.shutdown.status(),
             EarlyAnswer::Exceeded(status) => status,
         };
-        if is_grpc {
-            return status.into_http::<()>().map(|()| ResponseBody::of_text(None, None));
-        }
-        let text = Bytes::from(status.message().to_owned());
-        let mut response = http::Response::new(ResponseBody::of_text(Some(text), None));
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        response
+        refused(status, is_grpc, None)
     }
+}
+
+/// The answer to a request that is not served, or not to its end: a status for gRPC, 503 with a text for other HTTP.
+#[cold]
+fn refused<B>(status: Status, is_grpc: bool, guard: Option<CallGuard>) -> http::Response<ResponseBody<B>> {
+    if is_grpc {
+        return status.into_http::<()>().map(|()| ResponseBody::of_text(None, guard));
+    }
+    let text = Bytes::from(status.message().to_owned());
+    let mut response = http::Response::new(ResponseBody::of_text(Some(text), guard));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 pin_project! {
@@ -164,7 +173,9 @@ pin_project! {
 }
 
 pin_project! {
-    /// The answer of one call, or DEADLINE_EXCEEDED, or what is answered without the service.
+    /// The answer of one call, or DEADLINE_EXCEEDED, or the cause for which its connection ends, or what is answered without
+    /// the service.
+    #[project = AnsweringProj]
     pub(super) struct Answering<S, F, B> {
         #[pin]
         call: Call<S, F, B>,
@@ -174,6 +185,10 @@ pin_project! {
         deadline: Option<Instant>,
         // Until there is an answer: what is dropped before was abandoned.
         guard: Option<CallGuard>,
+        is_grpc: bool,
+        // Made only for a handler that makes us wait, and in place: a call allocates nothing for it.
+        #[pin]
+        ended: Option<OwnedNotified>,
     }
 }
 
@@ -204,6 +219,9 @@ where
                         return Poll::Ready(Ok(answered(response, *this.deadline, this.guard.take())));
                     }
                     Poll::Pending => {
+                        if let Some(status) = ended(this.guard.as_ref(), this.ended.as_mut(), cx) {
+                            return Poll::Ready(Ok(this.end(status)));
+                        }
                         if this.timer.is_none() {
                             this.timer.set(this.deadline.map(tokio::time::sleep_until));
                         }
@@ -213,10 +231,18 @@ where
                         return Poll::Ready(Ok(deadline_exceeded(this.guard.take())));
                     }
                 },
-                CallProj::Unbounded { future } => {
-                    let Ok(response) = ready!(future.poll(cx));
-                    return Poll::Ready(Ok(answered(response, None, this.guard.take())));
-                }
+                CallProj::Unbounded { future } => match future.poll(cx) {
+                    Poll::Ready(Ok(response)) => {
+                        return Poll::Ready(Ok(answered(response, None, this.guard.take())));
+                    }
+                    Poll::Pending => {
+                        let status = ready!(
+                            ended(this.guard.as_ref(), this.ended.as_mut(), cx)
+                                .map_or(Poll::Pending, Poll::Ready)
+                        );
+                        return Poll::Ready(Ok(this.end(status)));
+                    }
+                },
                 CallProj::Answered { response } => {
                     return response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
                 }
@@ -224,6 +250,29 @@ where
             this.call.set(next);
         }
     }
+}
+
+impl<S, B> AnsweringProj<'_, S, S::Future, B>
+where
+    S: Service<http::Request<RequestBody>>,
+{
+    /// Drops the handler, and answers in its place.
+    #[cold]
+    fn end(&mut self, status: Status) -> http::Response<ResponseBody<B>> {
+        crate::call_end::dropping(&status, || self.call.set(Call::Answered { response: None }));
+        refused(status, *self.is_grpc, self.guard.take())
+    }
+}
+
+/// The status of a call whose connection has ended before its answer.
+fn ended(
+    guard: Option<&CallGuard>,
+    wait: Pin<&mut Option<OwnedNotified>>,
+    cx: &mut Context<'_>,
+) -> Option<Status> {
+    let shutdown = &guard?.state.shutdown;
+    let is_ended = shutdown.poll_reached(Stage::Ended, wait, cx).is_ready();
+    is_ended.then(|| shutdown.status())
 }
 
 fn answered<B: Body>(

@@ -12,7 +12,7 @@ use super::shares::Shares;
 use crate::clock_watch::ClockWatch;
 use crate::filter::IdentityFilter;
 use crate::http_rules::Serves;
-use crate::identity::Identity;
+use crate::identity::{Identity, Snapshot};
 use crate::method_set::MethodSet;
 use crate::record::{
     CallRefused, ConnectionClosed, ConnectionEnd, ConnectionObserver, ConnectionRecord, RequestRefused,
@@ -94,6 +94,8 @@ pub(super) struct Signals {
     pub(super) draining: bool,
     /// The number of jumps of the wall clock.
     pub(super) clock_jumps: u64,
+    /// The number of snapshots that the identity has published.
+    pub(super) snapshots: u64,
 }
 
 /// Tells every connection when the wall clock has jumped.
@@ -102,5 +104,15 @@ pub(super) async fn watch_clock(clock: SharedClock, signals: watch::Sender<Signa
     loop {
         watch.jumped().await;
         signals.send_modify(|signals| signals.clock_jumps += 1);
+    }
+}
+
+/// Tells every connection when the identity has another SVID or trusts others.
+pub(super) async fn watch_identity(
+    mut published: watch::Receiver<Arc<Snapshot>>,
+    signals: watch::Sender<Signals>,
+) {
+    while published.changed().await.is_ok() {
+        signals.send_modify(|signals| signals.snapshots += 1);
     }
 }

@@ -64,6 +64,7 @@ pub(super) async fn connect(
         timeout: target.timeout,
         binding: Some(RECOVERY_BINDING),
         bad_addresses: &target.bad_addresses,
+        revocations: None,
     };
     let keepalive = Keepalive { interval: target.timeout, timeout: target.timeout };
     let connection = dial

@@ -70,7 +70,7 @@ impl Rejection {
             Reason::CertExpired => CertificateError::Expired,
             Reason::CertNotYetValid => CertificateError::NotValidYet,
             Reason::CertUntrusted | Reason::ChainIncomplete => CertificateError::UnknownIssuer,
-            Reason::CertRevoked => CertificateError::Revoked,
+            Reason::CertRevoked | Reason::IdentityRevoked => CertificateError::Revoked,
             Reason::RevocationStateUnknown => CertificateError::UnknownRevocationStatus,
             Reason::CertPurposeInvalid => CertificateError::InvalidPurpose,
             Reason::CertMalformed => CertificateError::BadEncoding,

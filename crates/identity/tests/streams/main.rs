@@ -8,4 +8,5 @@ mod certificates;
 mod deadlines;
 mod renewal;
 mod resumed;
+mod revocation;
 mod world;

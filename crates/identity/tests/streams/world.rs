@@ -88,7 +88,7 @@ pub(crate) struct World {
     pub(crate) ca: Ca,
     pub(crate) url: String,
     pub(crate) records: Arc<Records>,
-    _server: Publisher,
+    pub(crate) server: Publisher,
     pub(crate) client: (Publisher, Identity),
 }
 
@@ -118,7 +118,7 @@ impl World {
             .options(ServerOptions::default())
             .observer(records.clone());
         tokio::spawn(server.serve(listener, Test, std::future::pending()));
-        Self { ca, url, records, _server: publisher, client }
+        Self { ca, url, records, server: publisher, client }
     }
 
     /// A channel that knows the contract.

@@ -77,6 +77,7 @@ impl World {
             timeout,
             binding: None,
             bad_addresses: &self.bad,
+            revocations: None,
         };
         let limit = Limit { timeout, until: Instant::now() + timeout };
         dial.connect_to(addresses.to_vec(), &Arc::new(dial.ours()), limit, KEEPALIVE).await
