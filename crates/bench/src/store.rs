@@ -169,6 +169,7 @@ fn record(
         issued_at,
         origin: Origin::Renew,
         last_seen: None,
+        parent: None,
     }
 }
 

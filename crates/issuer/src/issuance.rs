@@ -13,20 +13,20 @@ use crate::error::IssueError;
 use crate::metrics::Metrics;
 use crate::recovery::{RecoveryError, RecoveryRequest, nonces, verify};
 use crate::store::{CertificateRecord, Commit, CommitOutcome, Entry, KeyHash, Origin, Store, TokenHash};
-use crate::trust::Trust;
+use crate::trust::{Published, Trust};
 use avouch_identity::ConnectionInfo;
 use avouch_issuance::{Csr, Issued, Request};
 use avouch_spiffe::x509::sha256;
-use avouch_spiffe::{Bundle, PeerIdentity, SpiffeId};
+use avouch_spiffe::{PeerIdentity, SpiffeId};
 use avouch_time::clock::SharedClock;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The certificate and bundle that a workload gets.
+/// The certificate and the trust state that a workload gets.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) issued: Issued,
-    pub(crate) bundle: Arc<Bundle>,
+    pub(crate) trust: Arc<Published>,
     pub(crate) now: SystemTime,
 }
 
@@ -51,6 +51,8 @@ struct Entitlement {
     origin: Origin,
     token: Option<TokenHash>,
     presented: Option<String>,
+    /// The serial number of the certificate that proved the right to it, on record or not.
+    parent: Option<String>,
 }
 
 impl Issuance {
@@ -65,6 +67,7 @@ impl Issuance {
             origin: Origin::Enroll,
             token: attested.token,
             presented: None,
+            parent: None,
         };
         self.issue(entitlement, &csr, key).await
     }
@@ -82,7 +85,9 @@ impl Issuance {
             // Neither on record nor in a recovery gap: the serial number is kept, so that the commit refuses it.
             _ => Some(peer.serial().to_owned()),
         };
-        self.issue(Entitlement { entry, origin: Origin::Renew, token: None, presented }, &csr, key).await
+        let parent = Some(peer.serial().to_owned());
+        self.issue(Entitlement { entry, origin: Origin::Renew, token: None, presented, parent }, &csr, key)
+            .await
     }
 
     /// Refuses a peer certificate outside its validity period. The handshake checked the period only when the
@@ -136,7 +141,9 @@ impl Issuance {
         if self.clock.now() > ended {
             return Err(RecoveryError::WindowOver { serial, ended }.into());
         }
-        self.issue(Entitlement { entry, origin: Origin::Recover, token: None, presented }, &csr, key).await
+        let parent = Some(serial);
+        self.issue(Entitlement { entry, origin: Origin::Recover, token: None, presented, parent }, &csr, key)
+            .await
     }
 
     /// Whether a certificate that is not on record may be one that the store has lost: it was signed by us, as its chain says,
@@ -175,11 +182,14 @@ impl Issuance {
             }
         };
         let issued = self.sign(request, now)?;
-        let certificate = record(&issued, Some(entry), key, entitlement.origin, now);
+        let certificate = CertificateRecord {
+            parent: entitlement.parent,
+            ..record(&issued, Some(entry), key, entitlement.origin, now)
+        };
         let serial = entitlement.presented.clone().unwrap_or_default();
         let commit = Commit { certificate, token: entitlement.token, presented: entitlement.presented };
         match self.commit(commit, &issued).await? {
-            CommitOutcome::Done => Ok(Grant { issued, bundle: self.trust.current(), now }),
+            CommitOutcome::Done => Ok(Grant { issued, trust: self.trust.published(), now }),
             CommitOutcome::EntryGone => Err(IssueError::NoEntry(entry.entry.spiffe_id.clone())),
             CommitOutcome::PresentedUnknown => {
                 let spiffe_id = entry.entry.spiffe_id.clone();
@@ -231,6 +241,7 @@ pub(crate) fn record(
         issued_at: now,
         origin,
         last_seen: None,
+        parent: None,
     }
 }
 

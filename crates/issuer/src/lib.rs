@@ -8,6 +8,7 @@
 //! authority, or before the record of the certificate is on disk; to start with keys that others can read, or beside
 //! another process on the same data. Logs no secret.
 
+mod acknowledgements;
 mod admin;
 pub mod admin_socket;
 pub mod attest;
@@ -30,10 +31,11 @@ mod status;
 pub mod store;
 mod trust;
 
+pub use acknowledgements::{Contact, WorkloadProcess};
 pub use authorities::AuthoritiesError;
 pub use avouch_limits::RateLimited;
 pub use recovery::{ChainError, NonceError, RecoveryError};
 pub use self_issue::SelfIssueError;
 pub use server::{Issuer, StartError};
 pub use status::Process;
-pub use trust::Trust;
+pub use trust::{ProofKeyError, Trust};

@@ -1,5 +1,5 @@
-//! The issuer's background tasks: they renew its own certificate and its signing authority in time, and delete old
-//! records.
+//! The issuer's background tasks: they renew its own certificate and its signing authority in time, publish that
+//! revocations have ended, and delete old records.
 //!
 //! [`RenewalSchedule`] says when a renewal is due and when a failed one is tried again. Until one succeeds, the
 //! current certificate or authority stays in use.
@@ -24,6 +24,8 @@ const RENEWAL: RenewalSchedule = RenewalSchedule {
     // No jitter: the issuer asks itself, so there is no fleet whose requests would coincide.
     jitter: 0.0,
 };
+/// How often revocations leave the trust state at most, since each time every workload gets an update.
+const ENDED_EVERY: Duration = Duration::from_secs(1);
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
 /// Keeps the issuer's own certificate fresh. Never ends.
@@ -77,6 +79,21 @@ pub(crate) async fn renew_signing(issuance: Arc<Issuance>) {
         failures += 1;
         let left = not_after.duration_since(issuance.clock.now()).unwrap_or_default();
         tracing::error!(error, seconds_left = left.as_secs(), "the signing authority is not renewed");
+    }
+}
+
+/// Publishes the trust state without the revocations that have ended by themselves. Never ends.
+pub(crate) async fn publish_ended(issuance: Arc<Issuance>) {
+    loop {
+        // Looks at the clock rather than sleeping until the next end: clocks are set. What ends in the same second leaves
+        // together.
+        tokio::time::sleep(ENDED_EVERY).await;
+        if issuance.trust.published().next_end.is_none_or(|end| end > issuance.clock.now()) {
+            continue;
+        }
+        if let Err(error) = issuance.trust.refresh().await {
+            tracing::warn!(error = %with_causes(&error), "revocations that have ended stay in the trust state");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::authorities::Authorities;
 use crate::error::IssueError;
 use crate::store::Origin;
+use crate::trust::TrustMetrics;
 use avouch_spiffe::x509::Authority;
 use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +18,8 @@ pub(crate) struct Metrics {
     refused: IntCounterVec,
     not_before: GaugeVec,
     not_after: GaugeVec,
+    /// The series of the trust state.
+    pub(crate) trust: TrustMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -54,6 +57,7 @@ impl Metrics {
                 ),
                 &["authority"],
             )?,
+            trust: TrustMetrics::new()?,
         };
         for origin in [Origin::Enroll, Origin::Renew, Origin::Recover, Origin::SelfIssued] {
             metrics.issued.get_metric_with_label_values(&[origin.as_str()])?;
@@ -66,7 +70,8 @@ impl Metrics {
         registry.register(Box::new(self.issued.clone()))?;
         registry.register(Box::new(self.refused.clone()))?;
         registry.register(Box::new(self.not_before.clone()))?;
-        registry.register(Box::new(self.not_after.clone()))
+        registry.register(Box::new(self.not_after.clone()))?;
+        self.trust.register(registry)
     }
 
     /// A certificate was issued and is on record.

@@ -3,6 +3,7 @@
 //! [`Issuer::start`] runs every step that can fail before the first request is served; [`Issuer::serve_workloads`] and
 //! [`Issuer::serve_admin`] run until they are told to drain.
 
+use crate::acknowledgements::{self, WorkloadProcess};
 use crate::admin_socket::BindError;
 use crate::attest::JoinTokenAttestor;
 use crate::audit::Refusals;
@@ -18,7 +19,7 @@ use crate::self_issue::{self, SelfIssueError};
 use crate::status::{Process, StatusReporter};
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{Store, StoreError};
-use crate::trust::Trust;
+use crate::trust::{ProofKeyError, Proofs, Trust};
 use crate::{admin, admin_socket, maintenance};
 use avouch_api::issuer::v1::issuer_server::IssuerServer;
 use avouch_authz::layer::{AuthzLayer, DecisionIds, DecisionObserver};
@@ -30,7 +31,7 @@ use avouch_identity::{
 };
 use avouch_issuance::{Profiles, SystemEntropy};
 use avouch_records::Recorder;
-use avouch_spiffe::{BundleSet, SpiffeId};
+use avouch_spiffe::{Generation, SpiffeId};
 use avouch_text::with_causes;
 use avouch_time::clock::SharedClock;
 use std::future::Future;
@@ -61,6 +62,9 @@ pub enum StartError {
     /// The root or the signing authority cannot be loaded or created.
     #[error("there are no authorities to issue with")]
     Authorities(#[from] AuthoritiesError),
+    /// The key of the revocations cannot be loaded or created.
+    #[error("there are no proofs of revocations")]
+    Proofs(#[from] ProofKeyError),
     /// The store's file cannot be opened.
     #[error("the store cannot be opened")]
     Open(#[from] OpenError),
@@ -102,7 +106,7 @@ struct Inner {
     policy: PolicyHandle,
     decisions: DecisionIds,
     admin_socket: PathBuf,
-    _maintenance: [AbortOnDropHandle<()>; 3],
+    _maintenance: [AbortOnDropHandle<()>; 4],
 }
 
 impl Issuer {
@@ -136,12 +140,21 @@ impl Issuer {
         let in_use = store_path.exists();
         let entropy = Arc::new(SystemEntropy);
         let now = clock.now();
+        let proofs = Proofs::open(&dir)?;
         let authorities = Authorities::open(dir, &config.trust_domain, profiles, entropy, now, in_use)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&store_path)?);
         store.record_startup(now).await?;
         let roots = vec![authorities.root().clone()];
-        let trust = Trust::start(Arc::clone(&store), &config.trust_domain, roots).await?;
         let metrics = Metrics::new()?;
+        let trust = Trust::start(
+            Arc::clone(&store),
+            proofs,
+            &config.trust_domain,
+            roots,
+            Arc::clone(&clock),
+            metrics.trust.clone(),
+        )
+        .await?;
         metrics.authorities(&authorities);
         let issuance = Arc::new(Issuance {
             authorities,
@@ -163,15 +176,16 @@ impl Issuer {
     ) -> Result<Self, StartError> {
         let id = config.trust_domain.issuer_id();
         let svid = self_issue::issue(&issuance, &id).await?;
-        let bundles: BundleSet = std::iter::once(issuance.trust.current()).collect();
-        let (publisher, identity) =
-            Identity::publisher_with_clock(Snapshot::new(svid, bundles), Arc::clone(&issuance.clock));
+        let first = Snapshot::new(svid, issuance.trust.state());
+        let (publisher, identity) = Identity::publisher_with_clock(first, Arc::clone(&issuance.clock));
         let publisher: Arc<Publisher> = Arc::new(publisher);
+        issuance.trust.enforce_by(Arc::clone(&publisher));
         let methods = Methods::new(&[&avouch_api::CONTRACT])?;
         let spawn = |task: tokio::task::JoinHandle<()>| AbortOnDropHandle::new(task);
         let maintenance = [
             spawn(tokio::spawn(maintenance::renew_own(Arc::clone(&issuance), id.clone(), publisher))),
             spawn(tokio::spawn(maintenance::renew_signing(Arc::clone(&issuance)))),
+            spawn(tokio::spawn(maintenance::publish_ended(Arc::clone(&issuance)))),
             spawn(tokio::spawn(maintenance::prune(Arc::clone(&issuance), config.retention))),
         ];
         let (data_dir, started_at) = (config.data_dir.clone(), issuance.clock.now());
@@ -205,6 +219,11 @@ impl Issuer {
     /// The bundle it publishes.
     pub fn trust(&self) -> &Trust {
         &self.inner.issuance.trust
+    }
+
+    /// Who does not use this generation of the trust state, or has not said so: the question of every gate.
+    pub async fn lagging(&self, generation: Generation) -> Result<Vec<WorkloadProcess>, StoreError> {
+        acknowledgements::lagging(&self.inner.issuance, generation).await
     }
 
     /// Its records.
@@ -257,12 +276,13 @@ impl Issuer {
         Routes::new(IssuerServer::new(service).max_decoding_message_size(MAX_REQUEST))
     }
 
-    pub(crate) fn admin_service(&self) -> AdminService {
+    pub(crate) fn admin_service(&self, drain: CancellationToken) -> AdminService {
         AdminService {
             issuance: Arc::clone(&self.inner.issuance),
             rules: self.inner.rules.clone(),
             issuer_id: self.inner.id.clone(),
             status: Arc::clone(&self.status),
+            drain,
         }
     }
 
@@ -310,8 +330,14 @@ impl Issuer {
         listener: UnixListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let authz = self.authz(Arc::new(()));
-        let served = admin::serve(self.admin_service(), authz, listener, shutdown).await;
+        let (authz, drain) = (self.authz(Arc::new(())), CancellationToken::new());
+        let service = self.admin_service(drain.clone());
+        // Streams end with the shutdown, which otherwise waits for them.
+        let shutdown = async move {
+            shutdown.await;
+            drain.cancel();
+        };
+        let served = admin::serve(service, authz, listener, shutdown).await;
         let _ = std::fs::remove_file(&self.inner.admin_socket); // gone already is as good
         served
     }

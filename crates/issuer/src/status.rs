@@ -71,6 +71,7 @@ impl StatusReporter {
             };
         let (mut process, own_disk) = self.of_the_system(now).await;
         process.bundle = Some(bundle(issuance));
+        let trust = issuance.trust.state();
         process.disks.retain(|disk| disk.path != own_disk.path);
         process.disks.insert(0, own_disk);
         observe::Issuer {
@@ -80,6 +81,10 @@ impl StatusReporter {
             store_problem,
             entries: counts.entries,
             certificates: counts.certificates,
+            epoch: trust.generation.epoch,
+            counter: trust.generation.counter,
+            revocations: u64::try_from(trust.revocations.len()).unwrap_or(u64::MAX),
+            lost_changes: issuance.trust.lost_changes(),
             ..observe::Issuer::default()
         }
     }

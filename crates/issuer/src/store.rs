@@ -8,14 +8,18 @@
 pub mod sqlite;
 
 mod queries;
+mod revocations;
 mod schema;
+mod trust_queries;
 
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
-use avouch_spiffe::SpiffeId;
+pub use revocations::{Epoch, NewRevocation, RevokeOutcome, RevokedKey, StoredRevocation, TrustRevocations};
+
+use avouch_spiffe::{Generation, Revocation, SpiffeId};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -64,8 +68,28 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Records which trust state a workload uses.
     fn acknowledge(&self, ack: TrustAck) -> StoreFuture<'_, ()>;
-    /// The latest acknowledgement of each workload, by SPIFFE ID and addresses.
-    fn acknowledgements(&self, page: Page<(SpiffeId, Vec<String>)>) -> StoreFuture<'_, Vec<TrustAck>>;
+    /// The latest acknowledgement of each process, by SPIFFE ID and [`TrustAck::replica`].
+    fn acknowledgements(&self, page: Page<(SpiffeId, String)>) -> StoreFuture<'_, Vec<TrustAck>>;
+
+    /// Begins the epoch of this start. Its generation is on record before anybody is told of it.
+    fn begin_epoch(&self, now: SystemTime) -> StoreFuture<'_, Epoch>;
+    /// Raises the counter, for a change of the trust state that is none of the revocations on record: another bundle, or the
+    /// end of what was revoked.
+    fn advance_generation(&self) -> StoreFuture<'_, Generation>;
+    /// The generation and the revocations in force, of one moment.
+    fn trust_revocations(&self, now: SystemTime) -> StoreFuture<'_, TrustRevocations>;
+    /// Makes a revocation, and raises the counter.
+    fn revoke(&self, revocation: NewRevocation) -> StoreFuture<'_, RevokeOutcome>;
+    /// Undoes a revocation, and raises the counter. `None`: there is none with this id that has not been undone.
+    fn undo_revocation(&self, id: i64, actor: &str, at: SystemTime) -> StoreFuture<'_, Option<Generation>>;
+    /// Takes revocations that a workload has returned and of whose keys nothing is on record. They keep the generation that
+    /// brought them; the counter is raised. Returns their number.
+    fn return_revocations(
+        &self,
+        from: &SpiffeId,
+        revocations: Vec<Revocation>,
+        at: SystemTime,
+    ) -> StoreFuture<'_, usize>;
 
     /// The sequence number of a bundle content: the same content keeps its number, another one gets the next.
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64>;
@@ -228,6 +252,8 @@ pub struct CertificateRecord {
     pub origin: Origin,
     /// The last time at which a connection presented it.
     pub last_seen: Option<SystemTime>,
+    /// The serial number of the certificate that it was renewed or recovered from.
+    pub parent: Option<String>,
 }
 
 /// The changes that have to become durable, together, before a certificate leaves the issuer.
@@ -295,12 +321,28 @@ pub struct Counts {
 pub struct TrustAck {
     /// The identity.
     pub spiffe_id: SpiffeId,
-    /// The addresses at which it says it can be reached; tells replicas of one identity apart.
+    /// The addresses at which it says it can be reached.
     pub addresses: Vec<String>,
     /// The bundle sequence number it uses.
     pub sequence: u64,
     /// The time at which it said so.
     pub seen_at: SystemTime,
+    /// The id of its process; `None`: it names none.
+    pub instance: Option<[u8; 16]>,
+    /// The serial number of the certificate that it presented; empty in rows of earlier versions.
+    pub serial: String,
+    /// The generation that it uses; [`Generation::NONE`]: it knows none.
+    pub generation: Generation,
+}
+
+impl TrustAck {
+    /// What tells the replicas of one identity apart: the id of the process, else the addresses.
+    pub fn replica(&self) -> String {
+        match &self.instance {
+            Some(instance) => avouch_text::hex::encode(instance),
+            None => serde_json::Value::from(self.addresses.as_slice()).to_string(),
+        }
+    }
 }
 
 /// The most acknowledgements that are kept of one identity's replicas; those not renewed for longest are deleted first.

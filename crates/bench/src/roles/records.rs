@@ -258,6 +258,7 @@ impl load::Caller for Writer {
             issued_at: now,
             origin: Origin::Renew,
             last_seen: None,
+            parent: None,
         };
         let presented = last.replace(serial);
         match self.store.commit(Commit { certificate, token: None, presented }).await {

@@ -1,5 +1,7 @@
 //! The administrator's service, over the local socket only.
 
+mod acknowledgements;
+
 use super::convert;
 use super::pages::{Key, Pages};
 use crate::audit;
@@ -18,6 +20,7 @@ use avouch_api::admin::v1::{
 };
 use avouch_spiffe::{Reason, SpiffeId};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// The service; clones share everything.
@@ -27,6 +30,8 @@ pub(crate) struct AdminService {
     pub(crate) rules: EntryRules,
     pub(crate) issuer_id: SpiffeId,
     pub(crate) status: Arc<StatusReporter>,
+    /// Ends the streams when the process drains.
+    pub(crate) drain: CancellationToken,
 }
 
 impl AdminService {
@@ -157,14 +162,12 @@ impl Admin for AdminService {
         let request = request.into_inner();
         let pages = Pages::new("workloads", &self.issuer_id, &[], request.page_size)?;
         let page = pages.page(&request.page_token, |key| match key.split_first() {
-            Some((id, addresses)) => Some((id.parse().ok()?, addresses.to_vec())),
-            None => None,
+            Some((id, [replica])) => Some((id.parse().ok()?, replica.clone())),
+            _ => None,
         })?;
         let mut acks =
             self.issuance.store.acknowledgements(page).await.map_err(|error| unavailable(&error))?;
-        let next_page_token = pages.cut(&mut acks, |last| {
-            std::iter::once(last.spiffe_id.to_string()).chain(last.addresses.iter().cloned()).collect()
-        });
+        let next_page_token = pages.cut(&mut acks, |last| vec![last.spiffe_id.to_string(), last.replica()]);
         let workloads = acks.into_iter().map(convert::workload).collect();
         Ok(Response::new(ListWorkloadsResponse { workloads, next_page_token }))
     }
@@ -221,13 +224,13 @@ impl Admin for AdminService {
         Err(Status::unimplemented("get_crls"))
     }
 
-    type WatchAcknowledgementsStream =
-        tokio_stream::wrappers::ReceiverStream<Result<admin::WatchAcknowledgementsResponse, Status>>;
+    type WatchAcknowledgementsStream = acknowledgements::AcknowledgementStream;
 
     async fn watch_acknowledgements(
         &self,
-        _: Request<admin::WatchAcknowledgementsRequest>,
+        request: Request<admin::WatchAcknowledgementsRequest>,
     ) -> Result<Response<Self::WatchAcknowledgementsStream>, Status> {
-        Err(Status::unimplemented("watch_acknowledgements"))
+        let (issuance, drain) = (Arc::clone(&self.issuance), self.drain.clone());
+        Ok(Response::new(acknowledgements::watch(issuance, drain, request.into_inner())))
     }
 }

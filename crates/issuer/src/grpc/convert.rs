@@ -3,29 +3,25 @@
 use crate::entries::EntryError;
 use crate::issuance::Grant;
 use crate::store::{CertificateRecord, Entry, NewEntry, TrustAck};
+use crate::trust;
 use avouch_api::admin::v1 as admin;
 use avouch_api::issuer::v1 as issuer;
 use avouch_api::observe::v1 as observe;
-use avouch_spiffe::{Bundle, Reason, SpiffeId};
+use avouch_spiffe::{Generation, Reason, SpiffeId};
 use avouch_time::timestamp;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
 use tonic::Status;
 
-pub(super) fn svid(grant: &Grant) -> issuer::IssuedSvid {
+/// The answer to a workload that says which trust state it holds; `None`: it knows no trust states.
+pub(super) fn svid(grant: &Grant, held: Option<issuer::Generation>) -> issuer::IssuedSvid {
+    let held = held.map(|held| Generation { epoch: held.epoch, counter: held.counter });
+    let newer = held.is_some_and(|held| grant.trust.generation() > held);
     issuer::IssuedSvid {
         chain: grant.issued.chain().iter().map(|der| der.to_vec()).collect(),
-        bundle: Some(bundle(&grant.bundle)),
+        bundle: Some(trust::bundle(&grant.trust.bundle)),
         issuer_time: Some(grant.now.into()),
-        trust: Bytes::new(),
-    }
-}
-
-pub(super) fn bundle(bundle: &Bundle) -> issuer::TrustBundle {
-    issuer::TrustBundle {
-        trust_domain: bundle.trust_domain().to_string(),
-        x509_authorities: bundle.authorities().iter().map(|root| root.der().to_vec()).collect(),
-        sequence: bundle.sequence(),
+        trust: if newer { grant.trust.whole() } else { Bytes::new() },
     }
 }
 
@@ -78,6 +74,7 @@ pub(super) fn certificate(row: CertificateRecord) -> admin::Certificate {
         not_after: Some(row.not_after.into()),
         origin: row.origin.as_str().to_owned(),
         last_seen: row.last_seen.map(Into::into),
+        parent: row.parent.unwrap_or_default(),
         ..admin::Certificate::default()
     }
 }
@@ -88,7 +85,10 @@ pub(super) fn workload(ack: TrustAck) -> observe::Workload {
         addresses: ack.addresses,
         bundle_sequence: ack.sequence,
         seen_at: timestamp::rfc3339_millis(ack.seen_at),
-        ..observe::Workload::default()
+        epoch: ack.generation.epoch,
+        counter: ack.generation.counter,
+        instance: ack.instance.map(|instance| avouch_text::hex::encode(&instance)).unwrap_or_default(),
+        serial: ack.serial,
     }
 }
 

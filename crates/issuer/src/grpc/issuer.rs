@@ -103,16 +103,20 @@ impl IssuerService {
 impl Issuer for IssuerService {
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        match self.try_enroll(&caller, request.into_inner()).await {
-            Ok(grant) => Ok(Response::new(EnrollResponse { svid: Some(convert::svid(&grant)) })),
+        let request = request.into_inner();
+        let held = request.held;
+        match self.try_enroll(&caller, request).await {
+            Ok(grant) => Ok(Response::new(EnrollResponse { svid: Some(convert::svid(&grant, held)) })),
             Err(error) => Err(self.refuse("enroll", &caller, &error)),
         }
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        match self.try_renew(&caller, request.into_inner()).await {
-            Ok(grant) => Ok(Response::new(RenewResponse { svid: Some(convert::svid(&grant)) })),
+        let request = request.into_inner();
+        let held = request.held;
+        match self.try_renew(&caller, request).await {
+            Ok(grant) => Ok(Response::new(RenewResponse { svid: Some(convert::svid(&grant, held)) })),
             Err(error) => Err(self.refuse("renew", &caller, &error)),
         }
     }
@@ -131,8 +135,10 @@ impl Issuer for IssuerService {
 
     async fn recover(&self, request: Request<RecoverRequest>) -> Result<Response<RecoverResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        match self.try_recover(&caller, request.into_inner()).await {
-            Ok(grant) => Ok(Response::new(RecoverResponse { svid: Some(convert::svid(&grant)) })),
+        let request = request.into_inner();
+        let held = request.held;
+        match self.try_recover(&caller, request).await {
+            Ok(grant) => Ok(Response::new(RecoverResponse { svid: Some(convert::svid(&grant, held)) })),
             Err(error) => Err(self.refuse("recover", &caller, &error)),
         }
     }

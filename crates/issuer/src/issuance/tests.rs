@@ -28,7 +28,7 @@ async fn bench() -> Bench {
         Authorities::open(dir, &domain, profiles, Arc::new(SystemEntropy), clock.now(), false).unwrap();
     let store = Arc::new(MemoryStore::default());
     let roots = vec![authorities.root().clone()];
-    let trust = Trust::start(store.clone(), &domain, roots).await.unwrap();
+    let trust = crate::trust::tests::start(store.clone(), roots, clock.shared()).await;
     let issuance = Issuance {
         authorities,
         attestor: Arc::new(JoinTokenAttestor::new(store.clone())),

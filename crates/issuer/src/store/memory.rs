@@ -1,10 +1,13 @@
 //! The store without a disk, for tests: the same answers, and a switch that makes it fail.
 
+mod trust;
+
 use super::{
     ACKS_PER_IDENTITY, CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId,
-    KeyHash, NewEntry, NewToken, Page, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck,
+    Epoch, KeyHash, NewEntry, NewRevocation, NewToken, Page, RevokeOutcome, Store, StoreError, StoreFuture,
+    TokenHash, TokenState, TrustAck, TrustRevocations,
 };
-use avouch_spiffe::SpiffeId;
+use avouch_spiffe::{Generation, Revocation, SpiffeId};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +27,8 @@ struct State {
     tokens: HashMap<TokenHash, (NewToken, Option<KeyHash>)>,
     issuances: BTreeMap<String, CertificateRecord>,
     gaps: Vec<(SystemTime, SystemTime)>,
-    acks: BTreeMap<(String, Vec<String>), TrustAck>,
+    acks: BTreeMap<(String, String), TrustAck>,
+    trust: trust::TrustTable,
     bundle: Option<([u8; 32], u64)>,
 }
 
@@ -190,7 +194,7 @@ impl Store for MemoryStore {
     fn acknowledge(&self, ack: TrustAck) -> StoreFuture<'_, ()> {
         self.with(|state| {
             let identity = ack.spiffe_id.as_str().to_owned();
-            state.acks.insert((identity.clone(), ack.addresses.clone()), ack);
+            state.acks.insert((identity.clone(), ack.replica()), ack);
             let mut own: Vec<_> = state
                 .acks
                 .iter()
@@ -204,14 +208,42 @@ impl Store for MemoryStore {
         })
     }
 
-    fn acknowledgements(&self, page: Page<(SpiffeId, Vec<String>)>) -> StoreFuture<'_, Vec<TrustAck>> {
+    fn acknowledgements(&self, page: Page<(SpiffeId, String)>) -> StoreFuture<'_, Vec<TrustAck>> {
         self.with(|state| {
-            let after = page.after.map(|(id, addresses)| (id.as_str().to_owned(), addresses));
-            let follows = |(key, _): &(&(String, Vec<String>), &TrustAck)| {
-                after.as_ref().is_none_or(|after| *key > after)
-            };
+            let after = page.after.map(|(id, replica)| (id.as_str().to_owned(), replica));
+            let follows =
+                |(key, _): &(&(String, String), &TrustAck)| after.as_ref().is_none_or(|after| *key > after);
             state.acks.iter().filter(follows).take(page.limit).map(|(_, ack)| ack.clone()).collect()
         })
+    }
+
+    fn begin_epoch(&self, now: SystemTime) -> StoreFuture<'_, Epoch> {
+        self.with(|state| state.trust.begin_epoch(now))
+    }
+
+    fn advance_generation(&self) -> StoreFuture<'_, Generation> {
+        self.with(|state| state.trust.advance())
+    }
+
+    fn trust_revocations(&self, now: SystemTime) -> StoreFuture<'_, TrustRevocations> {
+        self.with(|state| state.trust.in_force(now))
+    }
+
+    fn revoke(&self, revocation: NewRevocation) -> StoreFuture<'_, RevokeOutcome> {
+        self.with(|state| state.trust.revoke(revocation))
+    }
+
+    fn undo_revocation(&self, id: i64, _: &str, _: SystemTime) -> StoreFuture<'_, Option<Generation>> {
+        self.with(|state| state.trust.undo(id))
+    }
+
+    fn return_revocations(
+        &self,
+        from: &SpiffeId,
+        revocations: Vec<Revocation>,
+        at: SystemTime,
+    ) -> StoreFuture<'_, usize> {
+        self.with(|state| state.trust.take(from, revocations, at))
     }
 
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64> {

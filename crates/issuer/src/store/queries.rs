@@ -4,8 +4,8 @@
 //! back the batch it shares with others.
 
 use super::{
-    ACKS_PER_IDENTITY, CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId,
-    KeyHash, NewEntry, NewToken, Origin, Page, TokenHash, TokenState, TrustAck,
+    CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, KeyHash, NewEntry,
+    NewToken, Origin, Page, TokenHash, TokenState,
 };
 use avouch_spiffe::SpiffeId;
 use avouch_sqlite::rusqlite;
@@ -129,8 +129,8 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> 
     }
     db.prepare_cached(
         "INSERT INTO issuances
-           (serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin)
-         VALUES (:serial, :entry, :spiffe_id, :key, :not_before, :not_after, :issued_at, :origin)",
+           (serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, parent)
+         VALUES (:serial, :entry, :spiffe_id, :key, :not_before, :not_after, :issued_at, :origin, :parent)",
     )?
     .execute(named_params! {
         ":serial": certificate.serial,
@@ -141,12 +141,12 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> 
         ":not_after": unix_millis(certificate.not_after),
         ":issued_at": unix_millis(certificate.issued_at),
         ":origin": certificate.origin.as_str(),
+        ":parent": certificate.parent,
     })?;
     Ok(CommitOutcome::Done)
 }
 
-const CERTIFICATE_COLUMNS: &str =
-    "serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, last_seen_ms";
+const CERTIFICATE_COLUMNS: &str = "serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, last_seen_ms, parent";
 
 pub(super) fn certificate(db: &Connection, serial: &str) -> Result<Option<CertificateRecord>> {
     db.prepare_cached(&format!("SELECT {CERTIFICATE_COLUMNS} FROM issuances WHERE serial = ?1"))?
@@ -200,50 +200,6 @@ pub(super) fn seen(db: &Connection, serial: &str, at: SystemTime) -> Result<()> 
     Ok(())
 }
 
-pub(super) fn acknowledge(db: &Connection, ack: &TrustAck) -> Result<()> {
-    db.prepare_cached(
-        "INSERT INTO trust_acks (spiffe_id, addresses, sequence, seen_at_ms) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (spiffe_id, addresses)
-         DO UPDATE SET sequence = excluded.sequence, seen_at_ms = excluded.seen_at_ms",
-    )?
-    .execute(params![
-        ack.spiffe_id.as_str(),
-        strings_to_json(&ack.addresses),
-        i64::try_from(ack.sequence).unwrap_or(i64::MAX),
-        unix_millis(ack.seen_at)
-    ])?;
-    db.prepare_cached(
-        "DELETE FROM trust_acks WHERE spiffe_id = ?1 AND addresses IN (
-           SELECT addresses FROM trust_acks WHERE spiffe_id = ?1
-            ORDER BY seen_at_ms DESC, addresses LIMIT -1 OFFSET ?2)",
-    )?
-    .execute(params![ack.spiffe_id.as_str(), i64::try_from(ACKS_PER_IDENTITY).unwrap_or(i64::MAX)])?;
-    Ok(())
-}
-
-pub(super) fn acknowledgements(
-    db: &Connection,
-    page: &Page<(SpiffeId, Vec<String>)>,
-) -> Result<Vec<TrustAck>> {
-    let (spiffe_id, addresses) = match &page.after {
-        Some((spiffe_id, addresses)) => (spiffe_id.as_str(), strings_to_json(addresses)),
-        None => ("", String::new()),
-    };
-    db.prepare_cached(
-        "SELECT spiffe_id, addresses, sequence, seen_at_ms FROM trust_acks
-          WHERE (spiffe_id, addresses) > (?1, ?2) ORDER BY spiffe_id, addresses LIMIT ?3",
-    )?
-    .query_map(params![spiffe_id, addresses, limit(page.limit)], |row| {
-        Ok(TrustAck {
-            spiffe_id: read_spiffe_id(row, 0)?,
-            addresses: read_strings(row, 1)?,
-            sequence: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
-            seen_at: from_unix_millis(row.get(3)?),
-        })
-    })?
-    .collect()
-}
-
 pub(super) fn bundle_sequence(db: &Connection, content: [u8; 32]) -> Result<u64> {
     let sequence: i64 = db
         .prepare_cached(
@@ -262,7 +218,8 @@ pub(super) fn probe(db: &Connection, now: SystemTime) -> Result<()> {
     const NOBODY: &str = ""; // no SPIFFE ID
     let filler = "x".repeat(8_192);
     db.prepare_cached(
-        "INSERT INTO trust_acks (spiffe_id, addresses, sequence, seen_at_ms) VALUES (?1, ?2, 0, ?3)",
+        "INSERT INTO trust_acks (spiffe_id, replica, addresses, sequence, seen_at_ms, serial, epoch, counter)
+         VALUES (?1, '', ?2, 0, ?3, '', 0, 0)",
     )?
     .execute(params![NOBODY, filler, unix_millis(now)])?;
     db.prepare_cached("DELETE FROM trust_acks WHERE spiffe_id = ?1")?.execute([NOBODY])?;
@@ -284,7 +241,6 @@ pub(super) fn prune(db: &Connection, now: SystemTime, before: SystemTime) -> Res
     for (statement, limit) in [
         ("DELETE FROM tokens WHERE expires_at_ms <= ?1", now),
         ("DELETE FROM issuances WHERE not_after_ms < ?1", before),
-        ("DELETE FROM trust_acks WHERE seen_at_ms < ?1", before),
         ("DELETE FROM gaps WHERE to_ms < ?1", before),
     ] {
         gone += db.prepare_cached(statement)?.execute([unix_millis(limit)])?;
@@ -317,28 +273,29 @@ fn read_certificate(row: &Row<'_>) -> Result<CertificateRecord> {
         issued_at: from_unix_millis(row.get(6)?),
         origin: Origin::parse(&origin).ok_or_else(|| unreadable(7, format!("unknown origin {origin:?}")))?,
         last_seen: row.get::<_, Option<i64>>(8)?.map(from_unix_millis),
+        parent: row.get(9)?,
     })
 }
 
-fn read_spiffe_id(row: &Row<'_>, column: usize) -> Result<SpiffeId> {
+pub(super) fn read_spiffe_id(row: &Row<'_>, column: usize) -> Result<SpiffeId> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| unreadable(column, format!("{error}")))
 }
 
-fn read_strings(row: &Row<'_>, column: usize) -> Result<Vec<String>> {
+pub(super) fn read_strings(row: &Row<'_>, column: usize) -> Result<Vec<String>> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text).map_err(|error| unreadable(column, error.to_string()))
 }
 
-fn strings_to_json(strings: &[String]) -> String {
+pub(super) fn strings_to_json(strings: &[String]) -> String {
     serde_json::Value::from(strings).to_string()
 }
 
-fn unreadable(column: usize, why: String) -> rusqlite::Error {
+pub(super) fn unreadable(column: usize, why: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
 }
 
-fn limit(rows: usize) -> i64 {
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 

@@ -49,6 +49,51 @@ pub(super) const MIGRATIONS: &[&str] = &["
         from_ms INTEGER NOT NULL,
         to_ms INTEGER NOT NULL
     ) STRICT;
+", "
+    CREATE TABLE trust_generation (             -- of the trust state
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        epoch INTEGER NOT NULL,
+        counter INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE revocations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subject TEXT NOT NULL,                  -- spiffe://… or serial:…; empty: not known
+        spiffe_id TEXT NOT NULL,                -- that the subject belongs to; empty: not known
+        reason TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER,
+        undone_at_ms INTEGER,
+        undone_by TEXT,
+        epoch INTEGER NOT NULL,                 -- the generation that brought it
+        counter INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE revoked_keys (
+        revocation_id INTEGER NOT NULL REFERENCES revocations (id) ON DELETE CASCADE,
+        key BLOB NOT NULL,                      -- as the trust state has it
+        serial TEXT,                            -- of a certificate
+        ends_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (revocation_id, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX revoked_keys_by_key ON revoked_keys (key);
+    CREATE INDEX revoked_keys_by_end ON revoked_keys (ends_at_ms);
+    ALTER TABLE issuances ADD COLUMN parent TEXT;  -- serial number of the certificate that it was got with
+    ALTER TABLE trust_acks RENAME TO old_trust_acks;
+    CREATE TABLE trust_acks (
+        spiffe_id TEXT NOT NULL,
+        replica TEXT NOT NULL,                  -- the instance in hexadecimal; without one the addresses, JSON
+        addresses TEXT NOT NULL,                -- JSON array
+        sequence INTEGER NOT NULL,
+        seen_at_ms INTEGER NOT NULL,
+        instance BLOB,                          -- NULL: the process names none
+        serial TEXT NOT NULL,                   -- of the certificate that it presented; empty: not on record
+        epoch INTEGER NOT NULL,                 -- the generation that it uses
+        counter INTEGER NOT NULL,
+        PRIMARY KEY (spiffe_id, replica)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO trust_acks SELECT spiffe_id, addresses, addresses, sequence, seen_at_ms, NULL, '', 0, 0
+      FROM old_trust_acks;
+    DROP TABLE old_trust_acks;
 "];
 
 #[cfg(test)]
@@ -62,7 +107,8 @@ mod tests {
         let mut db = Connection::open(temp.path().join("store.db")).unwrap();
         avouch_sqlite::prepare_writer(&mut db, std::time::Duration::ZERO, APPLICATION_ID, MIGRATIONS)
             .unwrap();
-        for table in ["entries", "tokens", "issuances", "trust_acks", "bundle"] {
+        for table in ["entries", "tokens", "issuances", "trust_acks", "bundle", "revocations", "revoked_keys"]
+        {
             db.prepare(&format!("SELECT * FROM {table}")).unwrap();
         }
     }

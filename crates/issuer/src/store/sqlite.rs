@@ -6,11 +6,12 @@
 
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::{
-    CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, KeyHash, NewEntry,
-    NewToken, Page, Store, StoreError, StoreFuture, TokenHash, TokenState, TrustAck, queries,
+    CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, Epoch, KeyHash,
+    NewEntry, NewRevocation, NewToken, Page, RevokeOutcome, Store, StoreError, StoreFuture, TokenHash,
+    TokenState, TrustAck, TrustRevocations, queries, trust_queries,
 };
 use avouch_files::{PrivateDirError, check_private_file, create_private_file};
-use avouch_spiffe::SpiffeId;
+use avouch_spiffe::{Generation, Revocation, SpiffeId};
 use avouch_sqlite::{Mode, prepare_reader, prepare_writer, rusqlite};
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
@@ -187,11 +188,46 @@ impl Store for SqliteStore {
     }
 
     fn acknowledge(&self, ack: TrustAck) -> StoreFuture<'_, ()> {
-        self.write(move |db| queries::acknowledge(db, &ack))
+        self.write(move |db| trust_queries::acknowledge(db, &ack))
     }
 
-    fn acknowledgements(&self, page: Page<(SpiffeId, Vec<String>)>) -> StoreFuture<'_, Vec<TrustAck>> {
-        self.read(move |db| queries::acknowledgements(db, &page))
+    fn acknowledgements(&self, page: Page<(SpiffeId, String)>) -> StoreFuture<'_, Vec<TrustAck>> {
+        self.read(move |db| trust_queries::acknowledgements(db, &page))
+    }
+
+    fn begin_epoch(&self, now: SystemTime) -> StoreFuture<'_, Epoch> {
+        self.write(move |db| trust_queries::begin_epoch(db, now))
+    }
+
+    fn advance_generation(&self) -> StoreFuture<'_, Generation> {
+        self.write(trust_queries::advance_generation)
+    }
+
+    fn trust_revocations(&self, now: SystemTime) -> StoreFuture<'_, TrustRevocations> {
+        self.read(move |db| {
+            // Two statements of one moment.
+            let moment = db.unchecked_transaction()?;
+            trust_queries::trust_revocations(&moment, now)
+        })
+    }
+
+    fn revoke(&self, revocation: NewRevocation) -> StoreFuture<'_, RevokeOutcome> {
+        self.write(move |db| trust_queries::revoke(db, &revocation))
+    }
+
+    fn undo_revocation(&self, id: i64, actor: &str, at: SystemTime) -> StoreFuture<'_, Option<Generation>> {
+        let actor = actor.to_owned();
+        self.write(move |db| trust_queries::undo_revocation(db, id, &actor, at))
+    }
+
+    fn return_revocations(
+        &self,
+        from: &SpiffeId,
+        revocations: Vec<Revocation>,
+        at: SystemTime,
+    ) -> StoreFuture<'_, usize> {
+        let from = from.clone();
+        self.write(move |db| trust_queries::return_revocations(db, &from, &revocations, at))
     }
 
     fn bundle_sequence(&self, content: [u8; 32]) -> StoreFuture<'_, u64> {
@@ -207,7 +243,10 @@ impl Store for SqliteStore {
     }
 
     fn prune(&self, now: SystemTime, before: SystemTime) -> StoreFuture<'_, u64> {
-        self.write(move |db| queries::prune(db, now, before))
+        self.write(move |db| {
+            let trust = u64::try_from(trust_queries::prune(db, before)?).unwrap_or(u64::MAX);
+            Ok(queries::prune(db, now, before)? + trust)
+        })
     }
 }
 

@@ -39,6 +39,19 @@ fn certificate(serial: &str, entry: &Entry, key: KeyHash) -> CertificateRecord {
         issued_at: at(5),
         origin: Origin::Enroll,
         last_seen: None,
+        parent: None,
+    }
+}
+
+fn ack(path: &str, addresses: Vec<String>, sequence: u64, seen_at: u64) -> TrustAck {
+    TrustAck {
+        spiffe_id: id(path),
+        addresses,
+        sequence,
+        seen_at: at(seen_at),
+        instance: None,
+        serial: "01".to_owned(),
+        generation: Generation::NONE,
     }
 }
 
@@ -114,7 +127,7 @@ async fn pages_of_a_list_make_the_list(store: &dyn Store) {
         store.commit(commit(certificate(&format!("{n:04x}"), &entry, key(1)))).await.unwrap();
         for replica in ["a:1", "b:1"] {
             let addresses = vec![replica.to_owned(), format!("c:{n}")];
-            let ack = TrustAck { spiffe_id: id(&format!("/{n:02}")), addresses, sequence: 1, seen_at: at(1) };
+            let ack = ack(&format!("/{n:02}"), addresses, 1, 1);
             store.acknowledge(ack).await.unwrap();
         }
     }
@@ -137,7 +150,7 @@ async fn pages_of_a_list_make_the_list(store: &dyn Store) {
         assert_eq!(paged.await, certificates, "{limit}");
         let paged = in_pages(
             limit,
-            |row: &TrustAck| (row.spiffe_id.clone(), row.addresses.clone()),
+            |row: &TrustAck| (row.spiffe_id.clone(), row.replica()),
             async |page| store.acknowledgements(page).await.unwrap(),
         );
         assert_eq!(paged.await, acks, "{limit}");
@@ -339,12 +352,7 @@ async fn last_seen_never_goes_back(store: &dyn Store) {
 }
 
 async fn acknowledgements_are_kept_per_replica_and_bounded(store: &dyn Store) {
-    let ack = |path: &str, n: u64, sequence| TrustAck {
-        spiffe_id: id(path),
-        addresses: vec![format!("10.0.0.1:{n}")],
-        sequence,
-        seen_at: at(n),
-    };
+    let ack = |path: &str, n: u64, sequence| ack(path, vec![format!("10.0.0.1:{n}")], sequence, n);
     store.acknowledge(ack("/a", 1, 1)).await.unwrap();
     store.acknowledge(ack("/a", 1, 2)).await.unwrap();
     store.acknowledge(ack("/b", 1, 1)).await.unwrap();

@@ -1,28 +1,34 @@
-//! The trust stream: the whole bundle at once and after every change; acknowledgements on the way back.
+//! The trust stream: the trust state whole at first, then what changed; acknowledgements on the way back.
 //!
-//! The stream ends with OK when the process drains, so that the workload reconnects, here or elsewhere; it also ends
-//! when the client leaves. For a workload that stops reading, one message is buffered and no queue builds up: it gets
-//! the newest state when it reads again.
+//! A workload of the first version, which knows no generations, gets the whole bundle at once and after every change. The
+//! stream ends with OK when the process drains, so that the workload reconnects, here or elsewhere; it also ends when the
+//! client leaves. For a workload that stops reading, one message is buffered and no queue builds up: it gets the newest
+//! state when it reads again.
+
+mod addresses;
+mod follower;
 
 use super::{Caller, IssuerService};
 use crate::error::IssueError;
-use crate::grpc::convert;
 use crate::store::TrustAck;
+use crate::trust::{Published, Seat, Sent, Subscriber, instance};
 use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
-use avouch_spiffe::{Bundle, HostPort, HostPortError, PeerIdentity};
+use avouch_spiffe::{Generation, PeerIdentity};
 use avouch_text::with_causes;
-use bytes::Bytes;
+use follower::{Follower, Next};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
 pub(crate) type TrustStream = ReceiverStream<Result<WatchTrustResponse, Status>>;
 
-/// The most addresses kept of one workload: more than any has.
-const MAX_ADDRESSES: usize = 16;
-/// The most characters of an invalid address that a log line quotes.
-const SHOWN: usize = 64;
+/// How long a large update that is not acknowledged keeps others waiting: longer than one takes to arrive anywhere.
+const TURN: Duration = Duration::from_secs(2);
 
 /// Opens the stream of one workload.
 pub(super) fn open(
@@ -32,9 +38,9 @@ pub(super) fn open(
 ) -> TrustStream {
     let (messages, stream) = mpsc::channel(1);
     // Subscribed before the first message is sent, so that no change in between is missed.
-    let bundle = service.issuance.trust.subscribe();
+    let published = service.issuance.trust.subscribe();
     tokio::spawn(async move {
-        if let Err(error) = follow(&service, &caller, bundle, acks, &messages).await {
+        if let Err(error) = follow(&service, &caller, published, acks, &messages).await {
             let status = service.refuse("watch-trust", &caller, &error);
             let _ = messages.send(Err(status)).await; // the client may be gone
         }
@@ -45,140 +51,206 @@ pub(super) fn open(
 async fn follow(
     service: &IssuerService,
     caller: &Caller,
-    mut bundle: watch::Receiver<Arc<Bundle>>,
+    mut published: watch::Receiver<Arc<Published>>,
     mut acks: Streaming<WatchTrustRequest>,
     messages: &mpsc::Sender<Result<WatchTrustResponse, Status>>,
 ) -> Result<(), IssueError> {
     let peer = caller.peer()?;
-    // The state at the start counts as news.
-    let (mut news, mut listening) = (true, true);
+    let subscriber = Subscriber::new(peer, service.issuance.clock.now());
+    let seat = service.issuance.trust.subscribers().join(subscriber);
+    let mut stream = Stream { service, caller, peer, seat, follower: Follower::new(Instant::now()) };
+    let mut room: Option<mpsc::Permit<'_, _>> = None;
+    let (mut turn, mut listening) = (Turn::None, true);
     loop {
+        let state = Arc::clone(&published.borrow_and_update());
+        let next = stream.follower.next(&state);
+        let (news, large) = (next != Next::Nothing, next.is_large());
+        turn = turn.for_next(large && room.is_some(), service);
+        if news
+            && (!large || turn.has_come())
+            && let Some(room) = room.take()
+        {
+            room.send(Ok(stream.message(next, &state)));
+            turn = turn.used();
+            continue;
+        }
+        let deadline = stream.follower.deadline();
         // Unbiased: of the arms that are ready one is taken at random, so that no stream of acknowledgements keeps a change
         // of trust or the end of the stream waiting.
         tokio::select! {
             () = service.drain.cancelled() => return Ok(()),
             () = messages.closed() => return Ok(()),
-            room = messages.reserve(), if news => {
-                let Ok(room) = room else { return Ok(()) };
-                let state = convert::bundle(&bundle.borrow_and_update());
-                let issuer_time = Some(service.issuance.clock.now().into());
-                room.send(Ok(WatchTrustResponse { bundle: Some(state), issuer_time, trust: Bytes::new() }));
-                news = false;
-            }
-            changed = bundle.changed(), if !news => match changed {
-                Ok(()) => news = true,
-                Err(_) => return Ok(()), // the issuer is gone
+            // Room first, then the turn: whoever does not read takes no turn from others.
+            reserved = messages.reserve(), if news && room.is_none() => match reserved {
+                Ok(reserved) => room = Some(reserved),
+                Err(_) => return Ok(()),
             },
+            () = turn.come(), if turn.is_awaited() => {}
+            changed = published.changed() => if changed.is_err() {
+                return Ok(()); // the issuer is gone
+            },
+            () = at(deadline), if deadline.is_some() => stream.follower.overdue(),
             ack = acks.message(), if listening => match ack {
-                Ok(Some(ack)) => {
-                    service.limit_by_identity(caller)?;
-                    note(service, peer, ack).await;
+                Ok(Some(ack)) => stream.heard(ack).await?,
+                Ok(None) => {
+                    listening = false;
+                    stream.follower.falls_silent();
                 }
-                Ok(None) => listening = false,
                 Err(_) => return Ok(()), // the connection is gone, or the client is no client
             },
         }
+        turn = turn.after(stream.follower.awaits_answer());
     }
 }
 
-async fn note(service: &IssuerService, peer: &PeerIdentity, ack: WatchTrustRequest) {
-    let now = service.issuance.clock.now();
-    let (addresses, problem) = addresses(&ack.addresses);
-    // A workload depends on its bundle updates, so an invalid address does not end its stream.
-    if let Some(problem) = problem {
-        service.refusals.addresses(peer.spiffe_id(), &problem);
-    }
-    let ack = TrustAck {
-        spiffe_id: peer.spiffe_id().clone(),
-        addresses,
-        // A workload cannot use a sequence number that has not been published.
-        sequence: ack.acknowledged_sequence.min(service.issuance.trust.current().sequence()),
-        seen_at: now,
-    };
-    let store = &service.issuance.store;
-    let noted = async {
-        store.seen(peer.serial(), now).await?;
-        store.acknowledge(ack).await
-    };
-    if let Err(error) = noted.await {
-        tracing::warn!(error = %with_causes(&error), peer = %peer.spiffe_id(), "an acknowledgement is not recorded");
+/// Waits until `deadline`; without one, for ever.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 
-/// The usable addresses among those that a workload advertises, and the error of the first unusable one.
-fn addresses(advertised: &[String]) -> (Vec<String>, Option<String>) {
-    let mut problem = None;
-    let mut usable = Vec::new();
-    for (position, text) in advertised.iter().enumerate() {
-        let judged = match text.parse::<HostPort>() {
-            _ if position >= MAX_ADDRESSES => Err(format!("more than {MAX_ADDRESSES} addresses")),
-            Ok(address) => address.usable().map(|()| address).map_err(|error| shown(text, &error)),
-            Err(error) => Err(shown(text, &error)),
-        };
-        match judged {
-            // Written from the parsed value, so that no text of the peer's own is passed on to clients and operators.
-            Ok(address) => usable.push(address.to_string()),
-            Err(wrong) => {
-                problem.get_or_insert(wrong);
+/// The turn of a stream to send a large update.
+enum Turn {
+    /// Not asked for.
+    None,
+    /// Asked for. The wait is kept across the arms of the loop, and with it the place in the queue.
+    Awaited(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
+    /// It has come.
+    Come(Option<OwnedSemaphorePermit>),
+    /// The update is on its way. The permit is given back when it is acknowledged, or after [`TURN`].
+    Used(
+        #[expect(dead_code, reason = "held to give the permit back when it is dropped")] AbortOnDropHandle<()>,
+    ),
+}
+
+impl Turn {
+    /// Asks for the turn where it is needed, and gives it back where it is not.
+    fn for_next(self, needed: bool, service: &IssuerService) -> Self {
+        match self {
+            Self::None if needed => {
+                let turns = Arc::clone(service.issuance.trust.large_sends());
+                // Nobody closes the semaphore.
+                Self::Awaited(Box::pin(async move { turns.acquire_owned().await.ok() }))
             }
+            Self::Awaited(_) | Self::Come(_) if !needed => Self::None,
+            turn => turn,
         }
     }
-    (usable, problem)
-}
 
-/// The address and its error for a log line; the address is escaped, so that a peer cannot inject text into the log.
-fn shown(text: &str, error: &HostPortError) -> String {
-    let start: String = text.chars().take(SHOWN).collect();
-    format!("{start:?}: {error}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(advertised: &[&str]) -> (Vec<String>, Option<String>) {
-        addresses(&advertised.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    fn is_awaited(&self) -> bool {
+        matches!(self, Self::Awaited(_))
     }
 
-    #[test]
-    fn an_address_where_somebody_could_connect_is_kept() {
-        let good = ["127.0.0.1:7001", "orders.market.example:443", "[::1]:80", "market_orders_1:7001"];
-        assert_eq!(judged(&good), (good.map(str::to_owned).to_vec(), None));
+    fn has_come(&self) -> bool {
+        matches!(self, Self::Come(_))
     }
 
-    #[test]
-    fn any_other_is_left_out_and_told() {
-        for bad in [
-            "",
-            "orders",
-            ":80",
-            "a:0",
-            "a:99999",
-            "a b:80",
-            "a:80\n",
-            "<script>:80",
-            "::1:7001",
-            "0.0.0.0:80",
-            "[::]:80",
-            "224.0.0.1:80",
-            "user@a:80",
-        ] {
-            let (kept, problem) = judged(&[bad, "orders:1"]);
-            assert_eq!(kept, ["orders:1"], "{bad:?}");
-            let problem = problem.expect(bad);
-            assert!(problem.starts_with(&format!("{bad:?}: ")) && !problem.contains('\n'), "{problem}");
+    /// Waits for the turn.
+    async fn come(&mut self) {
+        if let Self::Awaited(turn) = self {
+            *self = Self::Come(turn.await);
         }
-        let (_, problem) = judged(&["::1:7001"]);
-        assert!(problem.is_some_and(|problem| problem.contains("write [::1]:7001")));
     }
 
-    #[test]
-    fn too_many_or_too_long_ones_are_left_out_and_told() {
-        let many: Vec<String> = (1..100).map(|port| format!("a:{port}")).collect();
-        let (kept, problem) = addresses(&many);
-        assert_eq!((kept.len(), problem.is_some()), (MAX_ADDRESSES, true));
-        let long = format!("{}:1", "a".repeat(100_000));
-        let (kept, problem) = addresses(&[long]);
-        assert!(kept.is_empty() && problem.is_some_and(|problem| problem.len() < 300));
+    /// Something has been sent: a large update, if the turn had come.
+    fn used(self) -> Self {
+        let Self::Come(permit) = self else { return self };
+        let hold = async move {
+            tokio::time::sleep(TURN).await;
+            drop(permit);
+        };
+        Self::Used(AbortOnDropHandle::new(tokio::spawn(hold)))
+    }
+
+    /// Ends the turn once nothing is on its way any more.
+    fn after(self, awaits_answer: bool) -> Self {
+        if matches!(self, Self::Used(_)) && !awaits_answer { Self::None } else { self }
+    }
+}
+
+/// One stream.
+struct Stream<'a> {
+    service: &'a IssuerService,
+    caller: &'a Caller,
+    peer: &'a PeerIdentity,
+    seat: Seat,
+    follower: Follower,
+}
+
+impl Stream<'_> {
+    /// The message that is sent next.
+    fn message(&mut self, next: Next, published: &Published) -> WatchTrustResponse {
+        let issuance = &self.service.issuance;
+        match next {
+            Next::Nothing => {}
+            Next::Bundle => issuance.trust.metrics().sent(Sent::Bundle),
+            Next::Delta(_) => issuance.trust.metrics().sent(Sent::Delta),
+            Next::Whole(_) => issuance.trust.metrics().sent(Sent::Whole),
+        }
+        let message = self.follower.send(next, published, Instant::now());
+        WatchTrustResponse { issuer_time: Some(issuance.clock.now().into()), ..message }
+    }
+
+    /// Takes a message of the workload.
+    async fn heard(&mut self, ack: WatchTrustRequest) -> Result<(), IssueError> {
+        let generation = ack.acknowledged.map(|it| Generation { epoch: it.epoch, counter: it.counter });
+        // An update allows one acknowledgement; everything else that a workload says counts. Otherwise a thousand replicas
+        // of one identity could not acknowledge a change.
+        if !self.follower.acknowledged(generation) {
+            self.service.limit_by_identity(self.caller)?;
+        }
+        let returned = ack.returned.clone();
+        self.note(ack, generation).await;
+        if returned.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.service.issuance.trust.take_returned(self.peer, &returned).await {
+            let (error, peer) = (with_causes(&error), self.peer.spiffe_id());
+            tracing::warn!(%error, %peer, "returned revocations are not recorded");
+        }
+        Ok(())
+    }
+
+    /// Records which state the workload uses.
+    async fn note(&self, ack: WatchTrustRequest, generation: Option<Generation>) {
+        let (issuance, peer) = (&self.service.issuance, self.peer);
+        let now = issuance.clock.now();
+        let (addresses, problem) = addresses::usable(&ack.addresses);
+        // A workload depends on its updates, so an invalid address does not end its stream.
+        if let Some(problem) = problem {
+            self.service.refusals.addresses(peer.spiffe_id(), &problem);
+        }
+        if let Some(held) = generation {
+            issuance.trust.acknowledged(peer, held);
+        }
+        let published = issuance.trust.published();
+        // A workload cannot use what has not been published.
+        let held = generation.map(|held| if held > published.generation() { Generation::NONE } else { held });
+        let instance = instance(&ack.instance);
+        self.seat.update(|subscriber| {
+            subscriber.addresses.clone_from(&addresses);
+            subscriber.instance = instance;
+            subscriber.generation = held;
+            subscriber.acknowledged_at = now;
+            subscriber.connections_ended = ack.connections_ended;
+        });
+        let ack = TrustAck {
+            spiffe_id: peer.spiffe_id().clone(),
+            addresses,
+            sequence: ack.acknowledged_sequence.min(published.bundle.sequence()),
+            seen_at: now,
+            instance,
+            serial: peer.serial().to_owned(),
+            generation: held.unwrap_or(Generation::NONE),
+        };
+        let noted = async {
+            issuance.store.seen(peer.serial(), now).await?;
+            issuance.store.acknowledge(ack).await
+        };
+        if let Err(error) = noted.await {
+            tracing::warn!(error = %with_causes(&error), peer = %peer.spiffe_id(), "an acknowledgement is not recorded");
+        }
     }
 }
