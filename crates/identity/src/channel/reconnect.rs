@@ -107,7 +107,9 @@ async fn hold(shared: &Shared, opened: Opened, backoff: &mut Duration) -> Option
     match end {
         End::Replaced(next) => return Some(next),
         End::Gone if short => {
-            let failure = ConnectFailure::closed_at_once(&connection.attempt);
+            // What this side ended itself, as for a revocation, says so.
+            let ended = connection.attempt.ended();
+            let failure = ended.unwrap_or_else(|| ConnectFailure::closed_at_once(&connection.attempt));
             shared.bad_addresses.remember(&failure);
             failed(shared, failure, backoff).await;
         }
