@@ -13,6 +13,7 @@ pub(crate) mod problem;
 mod recover;
 mod recovery_proof;
 mod state;
+mod trust_holder;
 mod trust_stream;
 mod trust_update;
 mod vouching;

@@ -51,6 +51,10 @@ impl SourceContext {
             IdentityEvent::Files { problems } => tracing::debug!(problems = problems.len(), "identity files"),
             // Breaks off with every connection that retires.
             IdentityEvent::TrustStream { up } => tracing::debug!(up, "trust stream"),
+            // Each problem has been logged where it was found.
+            IdentityEvent::TrustState { generation, revocations, .. } => {
+                tracing::debug!(%generation, revocations, "trust state");
+            }
             IdentityEvent::Clock { difference } if difference.size() >= SKEW => {
                 tracing::warn!(
                     ahead_millis = difference.ahead_millis,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use avouch_api::issuer::v1::enroll_request::Evidence;
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
-use avouch_api::issuer::v1::{EnrollRequest, IssuedSvid};
+use avouch_api::issuer::v1::{EnrollRequest, Generation, IssuedSvid};
 use avouch_files::{Reader, SECRET_LIMIT};
 use avouch_spiffe::JoinToken;
 use avouch_text::with_causes;
@@ -30,12 +30,14 @@ pub(super) async fn read_token(path: &Path) -> Result<JoinToken, IdentityError> 
     })
 }
 
-/// Enrolls `key` with the token. The issuer is verified against the roots the token pins.
+/// Enrolls `key` with the token. The issuer is verified against the roots the token pins, and told which trust state is
+/// held.
 pub(super) async fn enroll(
     target: &Target,
     context: &SourceContext,
     token: &JoinToken,
     key: &SvidKey,
+    held: Generation,
 ) -> Result<IssuedSvid, IdentityError> {
     let trust = Trust::Pins(token.root_pins().into());
     let connection =
@@ -44,7 +46,7 @@ pub(super) async fn enroll(
     let request = EnrollRequest {
         evidence: Some(Evidence::JoinToken(token.secret().to_owned())),
         csr: key.request()?,
-        held: None,
+        held: Some(held),
     };
     let response = IssuerClient::new(connection)
         .enroll(context.request(request))

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use avouch_spiffe::SpiffeId;
+use avouch_spiffe::{Generation, SpiffeId};
 
 use super::problem::SourceProblem;
 use crate::clock_skew::ClockDifference;
@@ -35,10 +35,21 @@ pub enum IdentityEvent {
         /// The files that are not in use, and why; none: all of them are.
         problems: Vec<SourceProblem>,
     },
-    /// The stream of trust bundles from the issuer came up or broke off; the bundle in use stays.
+    /// The trust stream from the issuer came up or broke off; the trust state in use stays.
     TrustStream {
         /// Whether the stream is up.
         up: bool,
+    },
+    /// A trust state came into use, or there is news of it: the issuer's update is refused, the file cannot be written.
+    TrustState {
+        /// The generation in use.
+        generation: Generation,
+        /// The number of revocations in force.
+        revocations: usize,
+        /// The time at which the state last changed.
+        since: SystemTime,
+        /// The problem with the state, if there is one: what cannot be used, or cannot be kept.
+        problem: Option<String>,
     },
     /// The issuer said what its clock shows: with an SVID, or on the trust stream.
     Clock {

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
 use avouch_api::issuer::v1::{IssuedSvid, RenewRequest};
-use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain};
+use avouch_spiffe::{Bundle, BundleSet, JoinToken, SpiffeId, TrustDomain, TrustState};
 use avouch_text::with_causes;
+use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 
 use super::context::SourceContext;
@@ -22,7 +23,9 @@ use super::event::IdentityEvent;
 use super::issuer_connection::{Target, parse_bundle};
 use super::key::SvidKey;
 use super::recover::recover;
-use super::state::{State, Stored};
+use super::state::{State, Stored, StoredTrust};
+use super::trust_holder::TrustHolder;
+use super::trust_update::HeldTrust;
 use super::vouching::vouched_for;
 use crate::channel::Channel;
 use crate::config::IssuerConfig;
@@ -39,7 +42,8 @@ const RENEWAL: RenewalSchedule = RenewalSchedule {
     longest_retry: Duration::from_secs(30),
     longest_retry_expired: Duration::from_secs(5),
     shortest_retry: Duration::from_millis(200),
-    jitter: 0.1,
+    // Wide: a fleet that has lost its issuer, or has been started without one, comes back spread.
+    jitter: 0.5,
 };
 
 /// An SVID in use, with what renewing it needs.
@@ -50,17 +54,23 @@ struct Current {
     bundle: Bundle,
 }
 
+/// An SVID that the issuer has answered with, and has been checked.
+struct Issued {
+    current: Current,
+    /// The trust state that came with it, encoded; empty: there is no newer one, or the issuer knows none.
+    trust: Bytes,
+}
+
 /// Gets the first SVID and starts keeping it fresh.
 pub(super) async fn start(config: IssuerConfig, context: SourceContext) -> Result<Identity, IdentityError> {
     let target = Target::parse(&config)?;
     let state = Arc::new(State::open(config.state_dir.clone())?);
-    let source = Source { target, config, state, context };
+    let trust = TrustHolder::new(HeldTrust::default(), state.clone(), context.clone());
+    let source = Source { target, config, state, trust, instance: instance()?, context };
     // While the first SVID is waited for there is no trust stream either.
     source.context.tell(&IdentityEvent::TrustStream { up: false });
     let current = source.first().await?;
-    let mut bundles = BundleSet::default();
-    bundles.insert(current.bundle.clone());
-    let snapshot = Snapshot::new(current.svid.clone(), bundles);
+    let snapshot = Snapshot::new(current.svid.clone(), source.trust.in_force());
     let clock = source.context.clock.clone();
     let (publisher, identity) = Identity::publisher_with_clock(snapshot, clock);
     let identity = identity.with_issuer_clock(source.context.issuer_clock.clone());
@@ -74,6 +84,14 @@ pub(super) async fn start(config: IssuerConfig, context: SourceContext) -> Resul
     let task = context
         .keep_running(move || source.clone().run_renewal(current.clone(), publisher.clone(), own.clone()));
     Ok(identity.with_source(task))
+}
+
+/// What tells this process from every other one of its identity.
+fn instance() -> Result<[u8; 16], IdentityError> {
+    let mut instance = [0; 16];
+    aws_lc_rs::rand::fill(&mut instance)
+        .map_err(|_| IdentityError::Crypto("there is no randomness".to_owned()))?;
+    Ok(instance)
 }
 
 /// The identity that an answer of the issuer has to be for: a workload that enrols learns its identity, and keeps it from
@@ -101,6 +119,8 @@ struct Source {
     target: Target,
     config: IssuerConfig,
     state: Arc<State>,
+    trust: TrustHolder,
+    instance: [u8; 16],
     context: SourceContext,
 }
 
@@ -109,6 +129,7 @@ impl Source {
     async fn first(&self) -> Result<Current, IdentityError> {
         let mut failures = 0;
         let mut stored = self.state.load()?;
+        self.hold_stored(&mut stored);
         let begun = tokio::time::Instant::now();
         loop {
             let now = self.context.clock.now();
@@ -117,7 +138,7 @@ impl Source {
                 return Ok(current);
             }
             match self.acquire(&mut stored).await {
-                Ok(current) => return Ok(current),
+                Ok((how, issued)) => return self.begin(how, issued).await,
                 Err(error) if error.is_retryable() => {
                     failures += 1;
                     let delay = RENEWAL.delay(failures, now, now);
@@ -141,13 +162,45 @@ impl Source {
         }
     }
 
+    /// Holds the stored trust state, with the later of the own bundles: a version that knew no trust states may have stored
+    /// one since.
+    fn hold_stored(&self, stored: &mut Stored) {
+        let domain = stored.svid.as_ref().map(|(svid, _)| svid.spiffe_id().trust_domain().clone());
+        let mut held = match &stored.trust {
+            StoredTrust::Held(own, held) if domain.as_ref().is_none_or(|domain| domain == own) => {
+                held.clone()
+            }
+            _ => HeldTrust::default(),
+        };
+        if let Some(later) = stored.bundle.as_ref().and_then(|bundle| held.with_bundle(bundle.clone())) {
+            held = later;
+        }
+        let own = domain.and_then(|domain| held.state().bundles.get(&domain).cloned());
+        stored.bundle = own.map(|bundle| bundle.as_ref().clone());
+        self.trust.replace(held);
+    }
+
+    /// Takes the first SVID into use. Its trust state is on disk before it is, so that no restart has the SVID and not the
+    /// revocations.
+    async fn begin(&self, how: &'static str, issued: Issued) -> Result<Current, IdentityError> {
+        let Issued { current, trust } = issued;
+        let own = current.svid.spiffe_id().trust_domain();
+        self.trust
+            .take(own, &trust, Some(current.bundle.clone()), |_| ())
+            .map_err(|error| IdentityError::Answer(format!("its trust state: {}", with_causes(&error))))?;
+        self.trust.write(own).await;
+        self.store(&current).await;
+        self.context.issued(how, &current.svid);
+        Ok(current)
+    }
+
     /// Recovers an identity; enrolls where there is none, or where recovery is refused and there is a token.
-    async fn acquire(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
+    async fn acquire(&self, stored: &mut Stored) -> Result<(&'static str, Issued), IdentityError> {
         if let Some((svid, key)) = &stored.svid
             && let Some(trust) = self.trust_without_identity(stored.bundle.as_ref(), svid).await
         {
             match self.recover(svid, key, trust).await {
-                Ok(current) => return Ok(current),
+                Ok(issued) => return Ok(("recover", issued)),
                 Err(error) if error.is_retryable() || !self.has_token() => {
                     return Err(error);
                 }
@@ -157,14 +210,14 @@ impl Source {
                 }
             }
         }
-        self.enroll(stored).await
+        Ok(("enroll", self.enroll(stored).await?))
     }
 
     /// The trust anchors for the issuer without an identity in use: the stored bundle, or, where that is lost, the
     /// roots that the join token pins. A used token still contains them.
     async fn trust_without_identity(&self, bundle: Option<&Bundle>, svid: &Svid) -> Option<Trust> {
-        if let Some(bundle) = bundle {
-            return Some(trust_in(bundle));
+        if bundle.is_some() {
+            return Some(trust_in(self.trust.in_force()));
         }
         let token = self.token().await?.ok()?;
         let is_ours = token.trust_domain() == svid.spiffe_id().trust_domain();
@@ -184,11 +237,17 @@ impl Source {
         Some(enroll::read_token(path).await.map(Arc::new))
     }
 
-    async fn enroll(&self, stored: &mut Stored) -> Result<Current, IdentityError> {
+    async fn enroll(&self, stored: &mut Stored) -> Result<Issued, IdentityError> {
         let Some(token) = self.token().await else {
             return Err(IdentityError::NoToken { state: self.state.place() });
         };
         let token = token?;
+        if let StoredTrust::Held(own, _) = &stored.trust
+            && own != token.trust_domain()
+        {
+            // Of an earlier use of the directory.
+            self.trust.replace(HeldTrust::default());
+        }
         let key = match stored.pending.take() {
             Some(key) => key,
             None => {
@@ -197,7 +256,8 @@ impl Source {
                 key
             }
         };
-        let outcome = enroll::enroll(&self.target, &self.context, &token, &key).await;
+        let outcome =
+            enroll::enroll(&self.target, &self.context, &token, &key, self.trust.generation()).await;
         let issued = match outcome {
             Ok(issued) => issued,
             Err(error) => {
@@ -206,18 +266,20 @@ impl Source {
                 return Err(error);
             }
         };
-        self.accept("enroll", issued, key, ExpectedIdentity::Anybody(token.trust_domain())).await
+        self.accept(issued, key, ExpectedIdentity::Anybody(token.trust_domain()))
     }
 
-    async fn recover(&self, svid: &Svid, key: &SvidKey, trust: Trust) -> Result<Current, IdentityError> {
+    async fn recover(&self, svid: &Svid, key: &SvidKey, trust: Trust) -> Result<Issued, IdentityError> {
         let next = self.next_key()?;
-        let issued = recover(&self.target, &self.context, trust, (svid, key), &next).await?;
-        self.accept("recover", issued, next, ExpectedIdentity::Identity(svid.spiffe_id())).await
+        let held = self.trust.generation();
+        let issued = recover(&self.target, &self.context, trust, (svid, key), &next, held).await?;
+        self.accept(issued, next, ExpectedIdentity::Identity(svid.spiffe_id()))
     }
 
-    async fn renew(&self, channel: &Channel, current: &Current) -> Result<Current, IdentityError> {
+    async fn renew(&self, channel: &Channel, current: &Current) -> Result<Issued, IdentityError> {
         let key = self.next_key()?;
-        let mut request = self.context.request(RenewRequest { csr: key.request()?, held: None });
+        let held = Some(self.trust.generation());
+        let mut request = self.context.request(RenewRequest { csr: key.request()?, held });
         request.set_timeout(self.config.bounded_timeout());
         let response = IssuerClient::new(channel.clone())
             .renew(request)
@@ -227,7 +289,7 @@ impl Source {
             .into_inner()
             .svid
             .ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))?;
-        self.accept("renew", issued, key, ExpectedIdentity::Identity(current.svid.spiffe_id())).await
+        self.accept(issued, key, ExpectedIdentity::Identity(current.svid.spiffe_id()))
     }
 
     /// A key for the successor of an SVID. On disk before it is used; but a full disk must not end an identity that
@@ -240,14 +302,13 @@ impl Source {
         Ok(key)
     }
 
-    /// Checks the issuer's answer, stores it and tells the observer.
-    async fn accept(
+    /// Checks the issuer's answer.
+    fn accept(
         &self,
-        how: &'static str,
         issued: IssuedSvid,
         key: SvidKey,
         expected: ExpectedIdentity<'_>,
-    ) -> Result<Current, IdentityError> {
+    ) -> Result<Issued, IdentityError> {
         let issuer_time = issued.issuer_time.and_then(|time| time.try_into().ok());
         self.context.issuer_time(issuer_time);
         let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
@@ -262,28 +323,20 @@ impl Source {
         vouched_for(&svid, &store_of(&bundle), self.context.clock.now()).map_err(|rejection| {
             IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}"))
         })?;
-        let (svid, key, bundle) = self.store(svid, key, bundle).await;
-        self.context.issued(how, &svid);
-        Ok(Current { svid, key: Arc::new(key), bundle })
+        Ok(Issued { current: Current { svid, key: Arc::new(key), bundle }, trust: issued.trust })
     }
 
     /// Puts an SVID to disk. When that fails the SVID is used all the same, from memory.
-    async fn store(&self, svid: Svid, key: SvidKey, bundle: Bundle) -> (Svid, SvidKey, Bundle) {
-        let state = self.state.clone();
+    async fn store(&self, current: &Current) {
+        let (state, current) = (self.state.clone(), current.clone());
         let stored = tokio::task::spawn_blocking(move || {
-            let outcome = state.store_svid(&svid, &key, &bundle);
-            (outcome, svid, key, bundle)
+            state.store_svid(&current.svid, &current.key, &current.bundle)
         });
         match stored.await {
-            Ok((outcome, svid, key, bundle)) => {
-                if let Err(error) = outcome {
-                    let error = with_causes(&error);
-                    tracing::error!(
-                        %error,
-                        "the SVID is in use but not on disk; a restart will have to recover"
-                    );
-                }
-                (svid, key, bundle)
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = with_causes(&error);
+                tracing::error!(%error, "the SVID is in use but not on disk; a restart will have to recover");
             }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -297,15 +350,17 @@ impl Source {
 /// The stored identity, if it can still be used.
 fn live(stored: &mut Stored, now: std::time::SystemTime) -> Option<Current> {
     let is_live = stored.svid.as_ref().is_some_and(|(svid, _)| now < svid.not_after());
-    if !is_live || stored.bundle.is_none() {
+    // Without its revocations it would let in whoever has been shut out.
+    let is_damaged = matches!(stored.trust, StoredTrust::Damaged);
+    if !is_live || is_damaged || stored.bundle.is_none() {
         return None;
     }
     let (svid, key) = stored.svid.take()?;
     Some(Current { svid, key: Arc::new(key), bundle: stored.bundle.take()? })
 }
 
-fn trust_in(bundle: &Bundle) -> Trust {
-    Trust::Store(Arc::new(store_of(bundle)))
+fn trust_in(state: TrustState) -> Trust {
+    Trust::Store(Arc::new(TrustStore::new(state)))
 }
 
 fn store_of(bundle: &Bundle) -> TrustStore {

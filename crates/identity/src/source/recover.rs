@@ -4,7 +4,7 @@
 //! connection and the new request proves it, and cannot be replayed elsewhere.
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
-use avouch_api::issuer::v1::{BeginRecoveryRequest, IssuedSvid, RecoverRequest};
+use avouch_api::issuer::v1::{BeginRecoveryRequest, Generation, IssuedSvid, RecoverRequest};
 
 use super::context::SourceContext;
 use super::error::IdentityError;
@@ -14,13 +14,15 @@ use super::recovery_proof::recovery_message;
 use crate::svid::Svid;
 use crate::verify::Trust;
 
-/// Recovers the identity of the `expired` SVID for the new `key`. The issuer is verified by `trust`.
+/// Recovers the identity of the `expired` SVID for the new `key`. The issuer is verified by `trust`,
+/// and told which trust state is held.
 pub(super) async fn recover(
     target: &Target,
     context: &SourceContext,
     trust: Trust,
     expired: (&Svid, &SvidKey),
     key: &SvidKey,
+    held: Generation,
 ) -> Result<IssuedSvid, IdentityError> {
     let (svid, expired_key) = expired;
     let domain = svid.spiffe_id().trust_domain().clone();
@@ -43,7 +45,7 @@ pub(super) async fn recover(
         proof: expired_key.sign(&recovery_message(&exporter, &nonce, &csr))?,
         nonce,
         csr,
-        held: None,
+        held: Some(held),
     };
     let response = client.recover(context.request(request)).await.map_err(refused)?;
     response.into_inner().svid.ok_or_else(|| IdentityError::Answer("it carries no SVID".to_owned()))

@@ -1,4 +1,5 @@
-//! The state that a workload keeps between runs: its SVID with key, the key of a pending request, its bundle.
+//! The state that a workload keeps between runs: its SVID with key, the key of a pending request, its bundle, and its trust
+//! state.
 //!
 //! Every file is replaced whole and is its owner's alone. SVID and key are one file, so one is never replaced without
 //! the other. A key is on disk before it is used: a crash between request and answer loses nothing, since the same
@@ -6,11 +7,15 @@
 //!
 //! The files are trusted: whoever could put a key there would have it certified as ours, whoever could put a bundle
 //! there would be trusted. So a file of another owner, or one that others can reach, ends the start; it is not ignored.
+//!
+//! A trust state that cannot be read is not ignored either: its revocations may be all that keeps somebody out. Whoever
+//! loads it has to ask the issuer first.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use avouch_files::{PrivateDir, PrivateDirError, pem as text};
-use avouch_spiffe::Bundle;
+use avouch_spiffe::{Bundle, TrustDomain};
 use avouch_text::with_causes;
 use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
@@ -18,16 +23,19 @@ use zeroize::Zeroizing;
 use super::error::IdentityError;
 use super::key::SvidKey;
 use super::pem;
+use super::trust_update::HeldTrust;
 use crate::svid::Svid;
 
 const SVID: &str = "svid.pem";
 const PENDING_KEY: &str = "pending-key.pem";
 const BUNDLE: &str = "bundle.json";
+const TRUST: &str = "trust-state.bin";
 const LOCK: &str = "lock";
 
 /// The temporary files that a process leaves when it is killed while it writes, under the names of this version and of
 /// older ones. They may hold a key that nothing uses any more.
-const UNFINISHED: [&str; 6] = [
+const UNFINISHED: [&str; 7] = [
+    ".trust-state.bin.new",
     ".svid.pem.new",
     ".pending-key.pem.new",
     ".bundle.json.new",
@@ -40,6 +48,8 @@ const UNFINISHED: [&str; 6] = [
 pub(super) struct State {
     /// The directory, whose lock keeps a second process away; `None`: memory only.
     dir: Option<PrivateDir>,
+    /// The trust state on disk, and the trust domain that it is of.
+    on_disk: Mutex<Option<(TrustDomain, HeldTrust)>>,
 }
 
 /// The state that an earlier run left.
@@ -48,12 +58,25 @@ pub(super) struct Stored {
     pub(super) svid: Option<(Svid, SvidKey)>,
     pub(super) bundle: Option<Bundle>,
     pub(super) pending: Option<SvidKey>,
+    pub(super) trust: StoredTrust,
+}
+
+/// The trust state that an earlier run left.
+#[derive(Default)]
+pub(super) enum StoredTrust {
+    /// None: this is the first run, or the last one was of a version that knew none.
+    #[default]
+    Absent,
+    /// A trust state, and the own trust domain that it is of.
+    Held(TrustDomain, HeldTrust),
+    /// One that cannot be read: the SVID must not be used before the issuer has answered.
+    Damaged,
 }
 
 impl State {
     pub(super) fn open(dir: Option<PathBuf>) -> Result<Self, IdentityError> {
-        let Some(dir) = dir else { return Ok(Self { dir: None }) };
-        let state = Self { dir: Some(PrivateDir::open(&dir, LOCK)?) };
+        let Some(dir) = dir else { return Ok(Self { dir: None, on_disk: Mutex::default() }) };
+        let state = Self { dir: Some(PrivateDir::open(&dir, LOCK)?), on_disk: Mutex::default() };
         UNFINISHED.iter().for_each(|name| state.remove(name));
         Ok(state)
     }
@@ -82,7 +105,12 @@ impl State {
         let pending = usable(dir, PENDING_KEY, PrivateDir::read_secret, |path, bytes| {
             SvidKey::from_der(&pem::private_key(path, bytes)?)
         })?;
-        Ok(Stored { svid, bundle, pending })
+        let trust = load_trust(dir)?;
+        if let StoredTrust::Held(own, held) = &trust {
+            let on_disk = Some((own.clone(), held.clone()));
+            *self.on_disk.lock().unwrap_or_else(PoisonError::into_inner) = on_disk;
+        }
+        Ok(Stored { svid, bundle, pending, trust })
     }
 
     /// Puts the key of a request to disk before it is used.
@@ -106,6 +134,23 @@ impl State {
         contents.push_str(&chain);
         self.write(SVID, contents.as_bytes())?;
         self.remove(PENDING_KEY);
+        Ok(())
+    }
+
+    /// Puts a trust state to disk, and the own bundle of it. A state that is older than the one on disk is not written.
+    pub(super) fn store_trust(&self, held: &HeldTrust, own: &TrustDomain) -> Result<(), IdentityError> {
+        let mut on_disk = self.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = on_disk.as_ref().filter(|(domain, _)| domain == own).map(|(_, held)| held);
+        if before.is_some_and(|before| before == held || before.generation() > held.generation()) {
+            return Ok(());
+        }
+        let bundle = held.state().bundles.get(own);
+        // The bundle first: at the start the later of the two own bundles is used, so a crash in between loses nothing.
+        if let Some(bundle) = bundle.filter(|_| before.and_then(|it| it.state().bundles.get(own)) != bundle) {
+            self.store_bundle(bundle)?;
+        }
+        self.write(TRUST, &held.to_bytes(own))?;
+        *on_disk = Some((own.clone(), held.clone()));
         Ok(())
     }
 
@@ -148,6 +193,28 @@ fn usable<B, T>(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn load_trust(dir: &PrivateDir) -> Result<StoredTrust, IdentityError> {
+    let read = match dir.read_public(TRUST) {
+        Ok(Some(bytes)) => HeldTrust::from_bytes(&bytes).map_err(|error| {
+            pem::content(&dir.file(TRUST), "a trust state", with_causes(&error).to_string())
+        }),
+        Ok(None) => return Ok(StoredTrust::Absent),
+        Err(error @ PrivateDirError::Io { .. }) => Err(error.into()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match read {
+        Ok((own, held)) => StoredTrust::Held(own, held),
+        Err(error) => {
+            tracing::error!(
+                error = %with_causes(&error),
+                "the stored trust state cannot be read, and with it the revocations are lost: the stored SVID is not used \
+                 until the issuer has sent the whole state"
+            );
+            StoredTrust::Damaged
+        }
+    })
 }
 
 fn load_svid(path: &std::path::Path, bytes: &Zeroizing<Vec<u8>>) -> Result<(Svid, SvidKey), IdentityError> {

@@ -222,9 +222,32 @@ async fn a_lost_bundle_is_made_good_by_the_roots_that_the_used_token_pins() {
     let identity = world.workload().start().await.expect("an identity");
     let first = serial(&identity);
     drop(identity);
+    // The own bundle is in both.
     world.spoil("bundle.json").await;
+    world.spoil("trust-state.bin").await;
     let identity = world.start_again().await.expect("recovered with the used token's pins");
     assert_eq!(identity.spiffe_id(), id("/orders"));
+    assert_ne!(serial(&identity), first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_bundle_is_that_of_the_stored_trust_state() {
+    let world = World::with_a_token().await;
+    let identity = world.workload().start().await.expect("an identity");
+    let first = serial(&identity);
+    drop(identity);
+    world.spoil("bundle.json").await;
+    assert_eq!(serial(&world.start_again_without_token().await.expect("from disk")), first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_trust_state_keeps_the_stored_svid_out_of_use_until_the_issuer_has_answered() {
+    let world = World::with_a_token().await;
+    let identity = world.workload().start().await.expect("an identity");
+    let first = serial(&identity);
+    drop(identity);
+    world.spoil("trust-state.bin").await;
+    let identity = world.start_again_without_token().await.expect("recovered");
     assert_ne!(serial(&identity), first);
 }
 

@@ -5,15 +5,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use avouch_spiffe::{Bundle, BundleSet};
 use avouch_text::with_causes;
 
 use super::super::error::IdentityError;
 use super::super::trust_stream;
-use super::{Current, RENEWAL, Source, trust_in};
+use super::{Current, Issued, RENEWAL, Source};
 use crate::channel::Channel;
 use crate::identity::{Identity, Publisher};
 use crate::svid::Svid;
+use crate::verify::Trust;
 
 impl Source {
     /// Renews for ever, and follows the trust stream beside it.
@@ -32,12 +32,19 @@ impl Source {
         };
         let stream = trust_stream::TrustStream {
             channel: &channel,
+            identity: &identity,
             addresses: identity.advertised(),
             publisher: &publisher,
-            state: &self.state,
+            trust: &self.trust,
+            instance: self.instance,
             context: &self.context,
         };
-        tokio::join!(stream.follow(), self.renew_for_ever(&channel, &in_use, &publisher));
+        let own = identity.spiffe_id().trust_domain().clone();
+        tokio::join!(
+            stream.follow(),
+            self.trust.keep(&own, &publisher),
+            self.renew_for_ever(&channel, &in_use, &publisher)
+        );
     }
 
     async fn renew_for_ever(&self, channel: &Channel, in_use: &Mutex<Current>, publisher: &Publisher) {
@@ -48,8 +55,8 @@ impl Source {
             RENEWAL.wait(failures, current.svid.not_after(), clock).await;
             let (how, outcome) = self.next(channel, &current, publisher).await;
             let failure = match outcome {
-                Ok(renewed) => {
-                    publish(publisher, &renewed);
+                Ok(issued) => {
+                    let renewed = self.take(how, issued, publisher).await;
                     in_use.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&renewed);
                     current = renewed;
                     // The clocks may differ by more than a certificate's life: counts as a failure, so that the next
@@ -74,7 +81,7 @@ impl Source {
         channel: &Channel,
         current: &Current,
         publisher: &Publisher,
-    ) -> (&'static str, Result<Current, IdentityError>) {
+    ) -> (&'static str, Result<Issued, IdentityError>) {
         if self.context.clock.now() < current.svid.not_after() {
             match self.renew(channel, current).await {
                 // The clocks differ. Waiting until the SVID has expired by ours too would leave us without a
@@ -85,30 +92,31 @@ impl Source {
                 outcome => return ("renew", outcome),
             }
         }
-        let trust = trust_in(&newest_bundle(publisher, current));
+        let trust = Trust::Store(publisher.current().trust.clone());
         ("recover", self.recover(&current.svid, &current.key, trust).await)
     }
-}
 
-fn newest_bundle(publisher: &Publisher, current: &Current) -> Bundle {
-    let domain = current.svid.spiffe_id().trust_domain();
-    let published = publisher.current().trust.bundles().get(domain).map(|bundle| bundle.as_ref().clone());
-    published.unwrap_or_else(|| current.bundle.clone())
+    /// Stores a fresh SVID and publishes it, in one snapshot with the trust state that came with it.
+    async fn take(&self, how: &'static str, issued: Issued, publisher: &Publisher) -> Current {
+        let Issued { current, trust } = issued;
+        self.store(&current).await;
+        self.context.issued(how, &current.svid);
+        let (svid, own) = (current.svid.clone(), current.svid.spiffe_id().trust_domain());
+        let taken = self.trust.take(own, &trust, Some(current.bundle.clone()), |state| match state {
+            Some(state) => publisher.update((svid, state)),
+            None => publisher.update(svid),
+        });
+        if let Err(error) = taken {
+            tracing::warn!(
+                error = %with_causes(&error),
+                "the trust state that came with the SVID is not taken; the state in use stays"
+            );
+        }
+        current
+    }
 }
 
 fn expired_on_arrival(svid: &Svid) -> IdentityError {
     let id = svid.spiffe_id();
     IdentityError::Answer(format!("by this machine's clock the fresh SVID of {id} has expired already"))
-}
-
-/// Publishes a renewed SVID, with its bundle unless the trust stream has brought a newer one.
-fn publish(publisher: &Publisher, renewed: &Current) {
-    let known = publisher.current();
-    let known = known.trust.bundles().get(renewed.svid.spiffe_id().trust_domain());
-    if known.is_some_and(|known| known.sequence() >= renewed.bundle.sequence()) {
-        return publisher.update(renewed.svid.clone());
-    }
-    let mut bundles = BundleSet::default();
-    bundles.insert(renewed.bundle.clone());
-    publisher.update((renewed.svid.clone(), bundles));
 }
