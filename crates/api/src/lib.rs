@@ -43,7 +43,7 @@ mod tests {
     fn the_administration_is_open_to_the_local_admin_alone() {
         let admin: Vec<_> =
             CONTRACT.methods.iter().filter(|m| m.path.starts_with("/avouch.admin.v1.Admin/")).collect();
-        assert_eq!(admin.len(), 10);
+        assert_eq!(admin.len(), 17);
         assert!(admin.iter().all(|method| matches!(method.rule, Rule::LocalAdmin)));
     }
 
