@@ -7,6 +7,7 @@
 
 mod addresses;
 mod follower;
+mod turn;
 
 use super::{Caller, IssuerService};
 use crate::error::IssueError;
@@ -16,19 +17,14 @@ use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
 use avouch_spiffe::{Generation, PeerIdentity};
 use avouch_text::with_causes;
 use follower::{Follower, Next};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
+use turn::Turn;
 
 pub(crate) type TrustStream = ReceiverStream<Result<WatchTrustResponse, Status>>;
-
-/// How long a large update that is not acknowledged keeps others waiting: longer than one takes to arrive anywhere.
-const TURN: Duration = Duration::from_secs(2);
 
 /// Opens the stream of one workload.
 pub(super) fn open(
@@ -65,7 +61,7 @@ async fn follow(
         let state = Arc::clone(&published.borrow_and_update());
         let next = stream.follower.next(&state);
         let (news, large) = (next != Next::Nothing, next.is_large());
-        turn = turn.for_next(large && room.is_some(), service);
+        turn = turn.for_next(large && room.is_some(), service.issuance.trust.large_sends());
         if news
             && (!large || turn.has_come())
             && let Some(room) = room.take()
@@ -108,65 +104,6 @@ async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The turn of a stream to send a large update.
-enum Turn {
-    /// Not asked for.
-    None,
-    /// Asked for. The wait is kept across the arms of the loop, and with it the place in the queue.
-    Awaited(Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>),
-    /// It has come.
-    Come(Option<OwnedSemaphorePermit>),
-    /// The update is on its way. The permit is given back when it is acknowledged, or after [`TURN`].
-    Used(
-        #[expect(dead_code, reason = "held to give the permit back when it is dropped")] AbortOnDropHandle<()>,
-    ),
-}
-
-impl Turn {
-    /// Asks for the turn where it is needed, and gives it back where it is not.
-    fn for_next(self, needed: bool, service: &IssuerService) -> Self {
-        match self {
-            Self::None if needed => {
-                let turns = Arc::clone(service.issuance.trust.large_sends());
-                // Nobody closes the semaphore.
-                Self::Awaited(Box::pin(async move { turns.acquire_owned().await.ok() }))
-            }
-            Self::Awaited(_) | Self::Come(_) if !needed => Self::None,
-            turn => turn,
-        }
-    }
-
-    fn is_awaited(&self) -> bool {
-        matches!(self, Self::Awaited(_))
-    }
-
-    fn has_come(&self) -> bool {
-        matches!(self, Self::Come(_))
-    }
-
-    /// Waits for the turn.
-    async fn come(&mut self) {
-        if let Self::Awaited(turn) = self {
-            *self = Self::Come(turn.await);
-        }
-    }
-
-    /// Something has been sent: a large update, if the turn had come.
-    fn used(self) -> Self {
-        let Self::Come(permit) = self else { return self };
-        let hold = async move {
-            tokio::time::sleep(TURN).await;
-            drop(permit);
-        };
-        Self::Used(AbortOnDropHandle::new(tokio::spawn(hold)))
-    }
-
-    /// Ends the turn once nothing is on its way any more.
-    fn after(self, awaits_answer: bool) -> Self {
-        if matches!(self, Self::Used(_)) && !awaits_answer { Self::None } else { self }
     }
 }
 
