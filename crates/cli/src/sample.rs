@@ -61,6 +61,7 @@ pub(crate) fn member(id: &str, address: &str) -> Member {
             addresses: vec![address.to_owned()],
             bundle_sequence: 7,
             seen_at: NOW.to_owned(),
+            ..Workload::default()
         },
         address: address.to_owned(),
         status: Some(status(id, address)),

@@ -33,8 +33,8 @@ fn entry() -> Entry {
         spiffe_id: ORDERS.to_owned(),
         svid_ttl: Some(Duration::from_secs(20).try_into().unwrap()),
         dns_names: vec!["localhost".to_owned()],
-        recovery_window: None,
         created_at: Some((SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)).into()),
+        ..Entry::default()
     }
 }
 
@@ -137,7 +137,7 @@ impl Admin for StandIn {
             not_before: Some(SystemTime::UNIX_EPOCH.into()),
             not_after: Some((SystemTime::UNIX_EPOCH + Duration::from_secs(9_000_000_000)).into()),
             origin: "enroll".to_owned(),
-            last_seen: None,
+            ..Certificate::default()
         };
         let count = match &request {
             ListCertificatesRequest { spiffe_id, .. } if spiffe_id == STORM => MANY,
@@ -154,6 +154,45 @@ impl Admin for StandIn {
             certificates[0].origin = POISON.to_owned();
         }
         Ok(Response::new(ListCertificatesResponse { certificates, next_page_token }))
+    }
+
+    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn undo_revocation(
+        &self,
+        _: Request<UndoRevocationRequest>,
+    ) -> Result<Response<UndoRevocationResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn list_revocations(
+        &self,
+        _: Request<ListRevocationsRequest>,
+    ) -> Result<Response<ListRevocationsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn list_forks(&self, _: Request<ListForksRequest>) -> Result<Response<ListForksResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn list_audit(&self, _: Request<ListAuditRequest>) -> Result<Response<ListAuditResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn get_crls(&self, _: Request<GetCrlsRequest>) -> Result<Response<GetCrlsResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    type WatchAcknowledgementsStream = tokio_stream::Empty<Result<WatchAcknowledgementsResponse, Status>>;
+
+    async fn watch_acknowledgements(
+        &self,
+        _: Request<WatchAcknowledgementsRequest>,
+    ) -> Result<Response<Self::WatchAcknowledgementsStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 }
 

@@ -21,6 +21,10 @@ fn member(path: &str, address: &str) -> Member {
             addresses: vec![address.to_owned()],
             bundle_sequence: 1,
             seen_at: at(0),
+            epoch: 1_800_000_000,
+            counter: 2,
+            instance: "5f".repeat(16),
+            serial: format!("5e{path}"),
         },
         address: address.to_owned(),
         status: Some(Status {
