@@ -313,6 +313,95 @@ fn http2() {
     write("handshake", "ok-rubbish-instead-of-http2", [&[3], &b"GET / HTTP/1.1\r\n\r\n"[..]].concat());
 }
 
+/// One revocation, by the octet that fills its key.
+fn revocation(key: u8, epoch: u32, counter: u32, ends_at: u64) -> Vec<u8> {
+    [&[key; 16][..], &epoch.to_be_bytes(), &counter.to_be_bytes(), &ends_at.to_be_bytes(), &[key; 16]]
+        .concat()
+}
+
+fn trust_states() {
+    const LATER: u64 = 1_800_003_600;
+    let [one, two] = [1, 2].map(|key| revocation(key, 5, u32::from(key), LATER));
+    let set =
+        |name: &str, parts: &[&[u8]]| write("trust-state", name, [&[0], parts.concat().as_slice()].concat());
+    set("ok-nothing", &[]);
+    set("ok-two", &[&one, &two]);
+    set("ok-one-has-ended", &[&revocation(1, 1, 1, 1), &two]);
+    set("truncated", &[&one, &two[..47]]);
+    set("twice", &[&one, &one]);
+    set("out-of-order", &[&two, &one]);
+    set("end-of-all-time", &[&revocation(1, 5, 1, u64::MAX)]);
+    let changes = |name: &str, additions: u8, parts: &[&[u8]]| {
+        write("trust-state", name, [&[1, additions], parts.concat().as_slice()].concat());
+    };
+    changes("ok-no-change", 0, &[]);
+    changes("ok-changes", 2, &[&two, &one, &[3; 16]]);
+    changes("ok-added-and-removed", 1, &[&one, &[1; 16]]);
+    changes("removed-truncated", 1, &[&one, &[3; 15]]);
+    changes("added-truncated", 2, &[&one, &two[..40]]);
+    write("trust-state", "neither", [2, 0]);
+}
+
+fn trust_updates(ca: &Ca) {
+    use avouch_fuzz::protobuf::{message, number};
+    const LATER: u64 = 1_800_003_600;
+    let generation = |epoch, counter| [number(1, epoch), number(2, counter)].concat();
+    let bundle =
+        |domain: &str| [message(&[(1, domain.as_bytes()), (2, &ca.root_der)]), number(3, 2)].concat();
+    let own = bundle("market.example");
+    let sha256 =
+        |octets: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, octets).as_ref().to_vec();
+    let [one, two, three, four] = [(1, 5, 1), (2, 5, 2), (3, 5, 1), (4, 5, 3)]
+        .map(|(key, epoch, counter)| revocation(key, epoch, counter, LATER));
+    let ended = revocation(3, 5, 1, 0);
+    let update = |name: &str, held: u8, fields: &[(u64, &[u8])]| {
+        write("trust-update", name, [&[held], message(fields).as_slice()].concat());
+    };
+    let none = sha256(&[]);
+    update("ok-first", 0, &[(1, &generation(6, 0)), (3, &own), (7, &none)]);
+    let revoked = [one.clone(), two.clone()].concat();
+    let digest = sha256(&revoked);
+    update("ok-first-with-revocations", 0, &[(1, &generation(6, 1)), (3, &own), (5, &revoked), (7, &digest)]);
+    update(
+        "ok-first-federated",
+        0,
+        &[(1, &generation(6, 1)), (3, &own), (3, &bundle("other.example")), (7, &none)],
+    );
+    update("wrong-digest", 0, &[(1, &generation(6, 1)), (3, &own), (5, &revoked), (7, &none)]);
+    update(
+        "another-domain-first",
+        0,
+        &[(1, &generation(6, 1)), (3, &bundle("other.example")), (3, &own), (7, &none)],
+    );
+    update("no-bundle", 0, &[(1, &generation(6, 1)), (7, &none)]);
+    update("no-generation", 0, &[(3, &own), (7, &none)]);
+    update("change-of-nothing-held", 0, &[(1, &generation(5, 3)), (2, &generation(5, 2)), (7, &none)]);
+
+    let added = sha256(&[one.clone(), two.clone(), ended.clone(), four.clone()].concat());
+    let base = generation(5, 2);
+    update("ok-addition", 1, &[(1, &generation(5, 3)), (2, &base), (5, &four), (7, &added)]);
+    let left = sha256(&[one.clone(), ended.clone()].concat());
+    update("ok-undone", 1, &[(1, &generation(5, 3)), (2, &base), (6, &[2; 16]), (7, &left)]);
+    update("wrong-base", 1, &[(1, &generation(5, 3)), (2, &generation(5, 1)), (5, &four), (7, &added)]);
+    update("rolled-back", 1, &[(1, &generation(5, 1)), (3, &own), (7, &none)]);
+    update("the-same", 1, &[(1, &base), (3, &own), (7, &none)]);
+    update("own-bundle-gone", 1, &[(1, &generation(5, 3)), (2, &base), (4, b"market.example"), (7, &added)]);
+    update("revocations-truncated", 1, &[(1, &generation(5, 3)), (2, &base), (5, &four[..47]), (7, &added)]);
+    // A restored issuer whose backup has the first revocation alone: the second is kept, and returned.
+    update(
+        "ok-restored",
+        1,
+        &[(1, &generation(6, 0)), (3, &own), (5, &one), (7, &sha256(&one)), (8, &generation(5, 1))],
+    );
+    update(
+        "ok-restored-and-undone",
+        1,
+        &[(1, &generation(6, 0)), (3, &own), (6, &[2; 16]), (7, &none), (8, &generation(5, 1))],
+    );
+    update("ok-replaced", 1, &[(1, &generation(5, 9)), (3, &own), (5, &three), (7, &sha256(&three))]);
+    write("trust-update", "rubbish", [1, 0xff, 0xff, 0xff]);
+}
+
 fn main() {
     let ca = Ca::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/root.der");
@@ -321,6 +410,8 @@ fn main() {
     requests();
     bundles(&ca);
     handshakes();
+    trust_states();
+    trust_updates(&ca);
     // What rcgen has no words for.
     let unsigned = der::sequence(&[&der::sequence(&[]), &ecdsa_sha256(), &der::tlv(der::BIT_STRING, &[0])]);
     write("chain", "empty-content", unsigned);

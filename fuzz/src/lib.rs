@@ -12,6 +12,7 @@
 pub mod der;
 pub mod mutate;
 pub mod oracle;
+pub mod protobuf;
 mod targets;
 pub mod world;
 

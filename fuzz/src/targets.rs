@@ -8,6 +8,8 @@ mod handshake;
 mod join_token;
 mod policy;
 mod spiffe_id;
+mod trust_state;
+mod trust_update;
 
 /// What the code under test said of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,4 +65,6 @@ pub const TARGETS: &[Target] = &[
         rounds: 10_000,
     },
     Target { name: "handshake", run: handshake::run, shape: Shape::Tagged, rounds: 500 },
+    Target { name: "trust-state", run: trust_state::run, shape: Shape::Tagged, rounds: 10_000 },
+    Target { name: "trust-update", run: trust_update::run, shape: Shape::Tagged, rounds: 5_000 },
 ];

@@ -88,6 +88,8 @@ targets! {
     a_bundle_survives_being_written_and_holds_authorities_only: "bundle",
     a_grpc_timeout_is_what_the_protocol_says: "grpc-timeout",
     a_listener_records_every_attempt_once_and_admits_only_proven_identities: "handshake",
+    revocations_are_read_as_a_naive_reading_finds_them_and_encode_to_the_same_octets: "trust-state",
+    a_trust_update_is_taken_whole_or_not_at_all_and_drops_no_revocation_silently: "trust-update",
 }
 
 #[test]
