@@ -108,6 +108,11 @@ counts *OPTIONS:
 fuzz *OPTIONS:
     @'{{ justfile_directory() }}/deploy/dev/fuzz' "$@"
 
+# The issuer of an older revision with today's services, and the other way round: who renews, what fails. Options: REV
+[group('verify')]
+skew REV: build
+    @'{{ justfile_directory() }}/deploy/dev/skew' "$@"
+
 # Formats the whole workspace
 [group('verify')]
 fmt:

@@ -6,9 +6,9 @@ use std::time::Duration;
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::admin::v1::{
     Certificate, CreateEntryRequest, CreateTokenRequest, Entry, GetBundleRequest, GetStatusRequest,
-    ListCertificatesRequest, ListRecordsRequest,
+    ListCertificatesRequest, ListRecordsRequest, ListWorkloadsRequest, RevokeRequest,
 };
-use avouch_api::observe::v1::{Record, Status};
+use avouch_api::observe::v1::{Record, Status, Workload};
 use avouch_spiffe::{Bundle, TrustDomain};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -107,5 +107,23 @@ impl Admin {
         let request =
             ListCertificatesRequest { include_expired: true, spiffe_id: String::new(), ..Default::default() };
         Ok(self.client.clone().list_certificates(request).await?.into_inner().certificates)
+    }
+
+    /// The workloads that follow the trust stream.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn workloads(&self) -> Result<Vec<Workload>, tonic::Status> {
+        Ok(self.client.clone().list_workloads(ListWorkloadsRequest::default()).await?.into_inner().workloads)
+    }
+
+    /// Revokes an identity or a certificate.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn revoke(&self, subject: &str, reason: &str) -> Result<(), tonic::Status> {
+        let request =
+            RevokeRequest { subject: subject.to_owned(), reason: reason.to_owned(), ..Default::default() };
+        self.client.clone().revoke(request).await.map(drop)
     }
 }

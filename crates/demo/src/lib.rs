@@ -27,6 +27,7 @@ pub mod run;
 pub mod sample;
 pub mod setup;
 pub mod signals;
+pub mod skew;
 pub mod stopwatch;
 pub mod traces;
 pub mod up;

@@ -10,7 +10,7 @@ use avouch_demo::paths::{Paths, TRUST_DOMAIN};
 use avouch_demo::processes::PidFile;
 use avouch_demo::run::RunOptions;
 use avouch_demo::setup::SetupError;
-use avouch_demo::{report, run, up, waterfall};
+use avouch_demo::{report, run, skew, up, waterfall};
 use clap::{Parser, Subcommand};
 
 /// Printed lines of the waterfall, so that all of it stays within one screen.
@@ -47,6 +47,12 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Runs the market with the issuer of one build and the services of another, both ways round. Called by ./just skew.
+    Skew {
+        /// The repository of the older build, with its programs in target/debug.
+        #[arg(long, value_name = "DIR")]
+        older: PathBuf,
+    },
     /// Ends what an earlier demo left running, and removes target/demo and certs/dev.
     Clean,
     /// Becomes PROGRAM, and ends with the demo.
@@ -81,6 +87,10 @@ async fn act(command: Command, console: &Console) -> Result<bool, SetupError> {
             };
             up::up(paths, orders, console).await?;
             Ok(true)
+        }
+        Command::Skew { older } => {
+            let older = std::path::absolute(older).map_err(system("find the older build"))?;
+            skew::skew(&paths, older, console).await
         }
         Command::Clean => clean(&paths, console).map_err(system("clear away")),
         Command::Launch(_) => Ok(false),

@@ -31,6 +31,15 @@ pub fn id(name: &str) -> String {
     }
 }
 
+/// A checked-out revision and its programs.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The repository's files.
+    pub root: PathBuf,
+    /// Where the binaries are.
+    pub bin: PathBuf,
+}
+
 /// The directories of one demo.
 #[derive(Debug, Clone)]
 pub struct Paths {
@@ -44,6 +53,8 @@ pub struct Paths {
     pub bin: PathBuf,
     /// A short directory for the administration socket, whose path may not be long.
     pub runtime: PathBuf,
+    /// Where the issuer and its configuration come from, if not from `root` and `bin`.
+    pub issuer: Option<Tree>,
 }
 
 impl Paths {
@@ -64,7 +75,14 @@ impl Paths {
         let runtime = runtime
             .unwrap_or_else(std::env::temp_dir)
             .join(format!("{RUNTIME_PREFIX}{}", std::process::id()));
-        Ok(Self { dir: root.join("target/demo"), certs: root.join("certs/dev"), bin, runtime, root })
+        Ok(Self {
+            dir: root.join("target/demo"),
+            certs: root.join("certs/dev"),
+            bin,
+            runtime,
+            root,
+            issuer: None,
+        })
     }
 
     /// The same repository, with everything that a run writes below `dir`: it can run beside another.
@@ -123,15 +141,24 @@ impl Paths {
             Some(dir) => vec![dir.join(file)],
             None => {
                 let place = if name == "issuer" { "issuer.toml" } else { "services.toml" };
-                vec![self.root.join("deploy/config").join(file), self.shipped(place)]
+                let deploy = self.root_of(name).join("deploy");
+                vec![deploy.join("config").join(file), deploy.join("demo").join(place)]
             }
         }
+    }
+
+    /// The repository that a process comes from.
+    #[must_use]
+    pub fn root_of(&self, name: &str) -> &Path {
+        let own = self.issuer.as_ref().filter(|_| name == "issuer");
+        own.map_or(&self.root, |tree| &tree.root)
     }
 
     /// The binary of a process.
     #[must_use]
     pub fn binary(&self, name: &str) -> PathBuf {
-        self.bin.join(match name {
+        let own = self.issuer.as_ref().filter(|_| name == "issuer");
+        own.map_or(&self.bin, |tree| &tree.bin).join(match name {
             "issuer" => "avouch-issuer".to_owned(),
             name if self.own_service(name).is_some() => name.to_owned(),
             name => format!("market-{name}"),

@@ -16,7 +16,7 @@ impl Market {
             ("AVOUCH_ISSUER__TRUST_DOMAIN", crate::paths::TRUST_DOMAIN.into()),
             ("AVOUCH_ISSUER__DATA_DIR", dir.join("data").into()),
             ("AVOUCH_ISSUER__ADMIN_SOCKET", self.paths.socket().into()),
-            ("AVOUCH_ISSUER__PROFILES", self.paths.root.join("certs").into()),
+            ("AVOUCH_ISSUER__PROFILES", self.paths.root_of("issuer").join("certs").into()),
         ]));
         env
     }
