@@ -4,7 +4,9 @@ use crate::dialling::Admission;
 use crate::fleet::Member;
 use crate::problem;
 use avouch_api::observe::v1::observe_client::ObserveClient;
-use avouch_api::observe::v1::{GetPolicyRequest, GetStatusRequest, ListEdgesRequest, ListRecordsRequest};
+use avouch_api::observe::v1::{
+    Filter, GetPolicyRequest, GetStatusRequest, ListEdgesRequest, ListRecordsRequest,
+};
 use avouch_identity::{Channel, Identity};
 use avouch_spiffe::{HostPort, SpiffeId};
 use avouch_time::duration::rounded;
@@ -73,9 +75,14 @@ impl Dialler {
 }
 
 /// Fills in what the workload says, or why it does not.
-pub(crate) async fn ask(identity: Identity, admission: Admission, mut member: Member) -> Member {
+pub(crate) async fn ask(
+    identity: Identity,
+    admission: Admission,
+    mut member: Member,
+    filter: Option<Filter>,
+) -> Member {
     let dialler = Dialler::new(&identity, admission, &member);
-    match tokio::time::timeout(TIMEOUT, ask_first(&dialler, &mut member)).await {
+    match tokio::time::timeout(TIMEOUT, ask_first(&dialler, &mut member, filter)).await {
         Ok(Ok(Ok(()))) => {}
         Ok(Ok(Err(status))) => {
             let found = problem::of_workload(&status, identity.spiffe_id().as_str());
@@ -88,10 +95,14 @@ pub(crate) async fn ask(identity: Identity, admission: Admission, mut member: Me
 }
 
 /// Asks at the first of the workload's addresses that answers; else what the last one's problem is.
-async fn ask_first(dialler: &Dialler, member: &mut Member) -> Result<Result<(), Status>, String> {
+async fn ask_first(
+    dialler: &Dialler,
+    member: &mut Member,
+    filter: Option<Filter>,
+) -> Result<Result<(), Status>, String> {
     let mut outcome = Err(Status::unavailable("it has no address"));
     for client in dialler.clients().await? {
-        outcome = ask_all(client, member).await;
+        outcome = ask_all(client, member, filter.clone()).await;
         // An address that has answered is the workload's, so no other is tried.
         if outcome.is_ok() || member.status.is_some() {
             break;
@@ -100,11 +111,15 @@ async fn ask_first(dialler: &Dialler, member: &mut Member) -> Result<Result<(), 
     Ok(outcome)
 }
 
-async fn ask_all(mut client: ObserveClient<Channel>, member: &mut Member) -> Result<(), Status> {
+async fn ask_all(
+    mut client: ObserveClient<Channel>,
+    member: &mut Member,
+    filter: Option<Filter>,
+) -> Result<(), Status> {
     // The first answer says whether the others are worth asking for.
     member.status = client.get_status(GetStatusRequest {}).await?.into_inner().status;
     let (mut first, mut second) = (client.clone(), client.clone());
-    let all = ListRecordsRequest { filter: None, limit: 0 };
+    let all = ListRecordsRequest { filter, limit: 0 };
     let (policy, edges, records) = tokio::join!(
         client.get_policy(GetPolicyRequest {}),
         first.list_edges(ListEdgesRequest {}),

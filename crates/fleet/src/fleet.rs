@@ -28,6 +28,10 @@ pub struct Fleet {
     pub certificates: Vec<IssuedCertificate>,
     /// The workloads that were to be asked.
     pub members: Vec<Member>,
+    /// The revocations on record, newest first, also those that have ended or were undone.
+    pub revocations: Vec<RevocationRecord>,
+    /// The forks that nobody has answered, newest first.
+    pub forks: Vec<ForkRecord>,
 }
 
 /// A workload at one of its addresses: each one that it advertises is a member of its own.
@@ -99,6 +103,10 @@ pub struct RegisteredEntry {
     pub dns_names: Vec<String>,
     /// The time of its registration; RFC 3339.
     pub created_at: String,
+    /// What happens when one of its certificates is renewed with two keys: "alert" (also if empty) or "revoke".
+    pub on_fork: String,
+    /// How often one registration may recover; absent: as often as it needs to.
+    pub recovery_limit: Option<u32>,
 }
 
 /// A certificate that the issuer has on record. Times are RFC 3339.
@@ -117,4 +125,64 @@ pub struct IssuedCertificate {
     pub origin: String,
     /// The time at which its owner was last seen with it; empty: never.
     pub last_seen: String,
+    /// The serial number of the certificate that it was renewed or recovered from; empty: none.
+    pub parent: String,
+    /// The id of the revocation in force against it; 0: none.
+    pub revocation_id: i64,
+}
+
+/// A revocation that the issuer has on record. Times are RFC 3339, empty where there is none.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RevocationRecord {
+    /// The number by which it is undone.
+    pub id: i64,
+    /// `spiffe://…` or `serial:…`; empty: not known, after a restore.
+    pub subject: String,
+    /// The SPIFFE ID that the subject belongs to; empty: not known.
+    pub spiffe_id: String,
+    /// The operator's own words.
+    pub reason: String,
+    /// Whoever did it.
+    pub actor: String,
+    /// The time at which it was made.
+    pub created_at: String,
+    /// The end of its effect at the latest; empty: until it is undone.
+    pub expires_at: String,
+    /// The time at which it was undone.
+    pub undone_at: String,
+    /// Whoever undid it.
+    pub undone_by: String,
+    /// The epoch of the generation that brought it.
+    pub epoch: u32,
+    /// The counter of the generation that brought it.
+    pub counter: u32,
+    /// The serial numbers of the live certificates that it hit.
+    pub serials: Vec<String>,
+}
+
+/// A certificate that was renewed or recovered with different keys.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForkRecord {
+    /// The owner's SPIFFE ID.
+    pub spiffe_id: String,
+    /// The serial number of the certificate whose key is in two hands.
+    pub serial: String,
+    /// The time at which it was noticed; RFC 3339.
+    pub noticed_at: String,
+    /// The id of the revocation that answered it; 0: none.
+    pub revocation_id: i64,
+    /// The certificates issued from it.
+    pub branches: Vec<ForkBranch>,
+}
+
+/// One of the certificates that were issued from a forked one.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForkBranch {
+    /// The certificate.
+    pub certificate: IssuedCertificate,
+    /// The address that the request came from; empty: not known.
+    pub peer_address: String,
 }

@@ -2,14 +2,14 @@
 
 use crate::admin::AdminClient;
 use crate::error::FleetError;
-use crate::fleet::{Fleet, IssuedCertificate, RegisteredEntry};
+use crate::fleet::{Fleet, ForkBranch, ForkRecord, IssuedCertificate, RegisteredEntry, RevocationRecord};
 use crate::{lists, problem};
 use avouch_api::admin::v1 as admin;
 use avouch_api::observe::v1::Workload;
 use avouch_time::duration::rounded;
 use avouch_time::rfc3339;
 use std::time::{Duration, SystemTime};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// The timeout for all of the issuer's answers. A healthy issuer answers at once; one that does not is reported rather
 /// than waited for.
@@ -17,6 +17,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most certificates that are kept, the newest: a dump is to be sent to people.
 const MOST_CERTIFICATES: usize = 20_000;
+
+/// The most revocations that are kept, the newest.
+const MOST_REVOCATIONS: usize = 20_000;
 
 /// Fills in what the issuer says, and returns the workloads it knows. What it does not say is a problem of the fleet.
 pub(crate) async fn ask(client: &mut AdminClient, fleet: &mut Fleet) -> Vec<Workload> {
@@ -50,6 +53,19 @@ async fn ask_all(
     let all = admin::ListCertificatesRequest { include_expired: true, ..Default::default() };
     let certificates = lists::list_certificates(client, all, MOST_CERTIFICATES).await?;
     fleet.certificates = certificates.into_iter().map(certificate).collect();
+    match ask_revocations(client, fleet).await {
+        // An issuer of an older version knows neither revocations nor forks.
+        Err(status) if status.code() == Code::Unimplemented => Ok(()),
+        asked => asked,
+    }
+}
+
+async fn ask_revocations(client: &mut AdminClient, fleet: &mut Fleet) -> Result<(), Status> {
+    let all = admin::ListRevocationsRequest { include_ended: true, ..Default::default() };
+    let (revocations, _lost) = lists::list_revocations(client, all, MOST_REVOCATIONS).await?;
+    fleet.revocations = revocations.into_iter().map(revocation).collect();
+    let forks = client.list_forks(admin::ListForksRequest { include_ended: false }).await?.into_inner().forks;
+    fleet.forks = forks.into_iter().map(fork).collect();
     Ok(())
 }
 
@@ -80,6 +96,8 @@ fn entry(entry: admin::Entry) -> RegisteredEntry {
         recovery_window_seconds: seconds(entry.recovery_window),
         dns_names: entry.dns_names,
         created_at: time(entry.created_at),
+        on_fork: entry.on_fork,
+        recovery_limit: entry.recovery_limit,
     }
 }
 
@@ -91,6 +109,41 @@ fn certificate(certificate: admin::Certificate) -> IssuedCertificate {
         not_after: time(certificate.not_after),
         origin: certificate.origin,
         last_seen: time(certificate.last_seen),
+        parent: certificate.parent,
+        revocation_id: certificate.revocation_id,
+    }
+}
+
+/// A revocation as a fleet has it.
+#[must_use]
+pub fn revocation(revocation: admin::Revocation) -> RevocationRecord {
+    RevocationRecord {
+        id: revocation.id,
+        subject: revocation.subject,
+        spiffe_id: revocation.spiffe_id,
+        reason: revocation.reason,
+        actor: revocation.actor,
+        created_at: time(revocation.created_at),
+        expires_at: time(revocation.expires_at),
+        undone_at: time(revocation.undone_at),
+        undone_by: revocation.undone_by,
+        epoch: revocation.epoch,
+        counter: revocation.counter,
+        serials: revocation.serials,
+    }
+}
+
+fn fork(fork: admin::Fork) -> ForkRecord {
+    let addresses = fork.peer_addresses.into_iter().chain(std::iter::repeat(String::new()));
+    let branches = fork.children.into_iter().zip(addresses);
+    ForkRecord {
+        spiffe_id: fork.spiffe_id,
+        serial: fork.serial,
+        noticed_at: time(fork.noticed_at),
+        revocation_id: fork.revocation_id,
+        branches: branches
+            .map(|(child, peer_address)| ForkBranch { certificate: certificate(child), peer_address })
+            .collect(),
     }
 }
 

@@ -34,8 +34,11 @@ pub use ask::{AskAs, AskOptions, WorkloadTarget, WorkloadTargetError};
 pub use dialler::Dialler;
 pub use dump::{pack as pack_dump, read as read_dump};
 pub use error::FleetError;
-pub use fleet::{Fleet, IssuedCertificate, Member, RegisteredEntry};
-pub use lists::{list_certificates, list_entries, list_workloads};
+pub use fleet::{
+    Fleet, ForkBranch, ForkRecord, IssuedCertificate, Member, RegisteredEntry, RevocationRecord,
+};
+pub use issuer::revocation as read_revocation;
+pub use lists::{list_audit, list_certificates, list_entries, list_revocations, list_workloads};
 pub use live::{Live, reach};
 pub use observed::{ASKING, Observed, Recorded, is_at, is_serial};
 pub use problem::explain;

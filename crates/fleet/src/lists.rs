@@ -2,7 +2,8 @@
 
 use crate::admin::AdminClient;
 use avouch_api::admin::v1::{
-    Certificate, Entry, ListCertificatesRequest, ListEntriesRequest, ListWorkloadsRequest,
+    AuditRecord, Certificate, Entry, ListAuditRequest, ListCertificatesRequest, ListEntriesRequest,
+    ListRevocationsRequest, ListWorkloadsRequest, Revocation,
 };
 use avouch_api::observe::v1::Workload;
 use tonic::Status;
@@ -49,6 +50,43 @@ pub async fn list_workloads(client: &mut AdminClient) -> Result<Vec<Workload>, S
         let request = ListWorkloadsRequest { page_size: PAGE_SIZE, page_token };
         let page = client.list_workloads(request).await?.into_inner();
         Ok((page.workloads, page.next_page_token))
+    })
+    .await
+}
+
+/// The newest revocations that the request asks for, `most` of them at most, and how many changes of the trust state were
+/// lost with a restore.
+///
+/// # Errors
+/// The issuer's.
+pub async fn list_revocations(
+    client: &mut AdminClient,
+    request: ListRevocationsRequest,
+    most: usize,
+) -> Result<(Vec<Revocation>, u64), Status> {
+    let mut lost = 0;
+    let found = every_page(most, async |page_token| {
+        let request = ListRevocationsRequest { page_size: PAGE_SIZE, page_token, ..request.clone() };
+        let page = client.list_revocations(request).await?.into_inner();
+        lost = page.lost_changes;
+        Ok((page.revocations, page.next_page_token))
+    })
+    .await?;
+    Ok((found, lost))
+}
+
+/// The audit records that the request asks for, newest first.
+///
+/// # Errors
+/// The issuer's.
+pub async fn list_audit(
+    client: &mut AdminClient,
+    request: ListAuditRequest,
+) -> Result<Vec<AuditRecord>, Status> {
+    every_page(usize::MAX, async |page_token| {
+        let request = ListAuditRequest { page_size: PAGE_SIZE, page_token, ..request.clone() };
+        let page = client.list_audit(request).await?.into_inner();
+        Ok((page.records, page.next_page_token))
     })
     .await
 }

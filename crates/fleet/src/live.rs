@@ -7,6 +7,7 @@ use crate::dialling::Admission;
 use crate::error::FleetError;
 use crate::fleet::{Fleet, Member};
 use crate::{issuer, lists, members, operator, problem};
+use avouch_api::observe::v1::Filter;
 use avouch_identity::Identity;
 use avouch_time::clock::{Clock, SystemClock};
 use avouch_time::duration::rounded;
@@ -100,10 +101,19 @@ async fn identity(
 
 impl Live {
     /// Asks everybody, and waits for the last.
-    pub async fn ask(mut self) -> Fleet {
+    pub async fn ask(self) -> Fleet {
+        self.ask_filtered(None).await
+    }
+
+    /// Asks everybody, of the workloads' records only for those about `what`, and waits for the last.
+    pub async fn ask_about(self, what: &str) -> Fleet {
+        self.ask_filtered(Some(Filter { refused_only: false, about: what.to_owned() })).await
+    }
+
+    async fn ask_filtered(mut self, filter: Option<Filter>) -> Fleet {
         let Some(identity) = self.identity else { return self.fleet };
         let admission = self.admission;
-        let ask = |member| dialler::ask(identity.clone(), admission, member);
+        let ask = |member| dialler::ask(identity.clone(), admission, member, filter.clone());
         self.fleet.members = ask_each(std::mem::take(&mut self.fleet.members), ask).await;
         self.fleet
     }

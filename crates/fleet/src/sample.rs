@@ -1,7 +1,9 @@
 //! A small fleet, for tests of what is made of one: a dump of it is literal, with every kind of thing once.
 
 use avouch_api::observe::v1::{Connection, Decision, Edge, Issuer, Record, Status, Svid, Workload};
-use avouch_fleet::{Fleet, IssuedCertificate, Member, RegisteredEntry};
+use avouch_fleet::{
+    Fleet, ForkBranch, ForkRecord, IssuedCertificate, Member, RegisteredEntry, RevocationRecord,
+};
 
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -178,8 +180,32 @@ pub(crate) fn fleet() -> Fleet {
             not_after: at(900),
             origin: "enroll".to_owned(),
             last_seen: String::new(),
+            parent: "0a1a".to_owned(),
+            revocation_id: 0,
         }],
         members: vec![silent, ledger(), orders()],
+        revocations: vec![RevocationRecord {
+            id: 7,
+            subject: "serial:ff00".to_owned(),
+            spiffe_id: id("late"),
+            reason: "laptop stolen".to_owned(),
+            actor: "uid 1000".to_owned(),
+            created_at: at(4),
+            epoch: 1_800_000_000,
+            counter: 2,
+            serials: vec!["ff00".to_owned()],
+            ..RevocationRecord::default()
+        }],
+        forks: vec![ForkRecord {
+            spiffe_id: id("dev"),
+            serial: "0a1a".to_owned(),
+            noticed_at: at(3),
+            revocation_id: 0,
+            branches: vec![ForkBranch {
+                certificate: IssuedCertificate { serial: "0a1b".to_owned(), ..IssuedCertificate::default() },
+                peer_address: "192.0.2.7:50001".to_owned(),
+            }],
+        }],
         ..Fleet::default()
     }
 }

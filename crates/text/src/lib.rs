@@ -8,6 +8,7 @@
 mod causes;
 pub mod hex;
 mod printable;
+mod remark;
 mod secrets;
 mod suggest;
 
@@ -16,5 +17,6 @@ pub use printable::{
     LONGEST_SHOWN, LONGEST_TEXT, clean, clean_lines, escape, escape_json, is_printable, shorten,
     shorten_path, shorten_to,
 };
+pub use remark::{LONGEST_REMARK, RemarkError, check_remark};
 pub use secrets::{HIDDEN, hide_secrets, looks_secret};
 pub use suggest::{suggest, suggest_within};
