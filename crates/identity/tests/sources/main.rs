@@ -1,4 +1,5 @@
-//! Identities from files: what comes into use, in which order, and what stays out and is said.
+//! Identities from files: what comes into use, in which order, and what stays out and is said. The trust states of an
+//! issuer.
 #![allow(
     missing_docs,
     clippy::expect_used,
@@ -15,4 +16,5 @@ mod moments;
 mod partners;
 mod rotation;
 mod start;
+mod trust;
 mod unusable;

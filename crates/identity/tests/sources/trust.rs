@@ -1,0 +1,4 @@
+//! The trust states that come from an issuer.
+
+mod issuer;
+mod states;
