@@ -61,8 +61,8 @@ pub struct Identity {
     advertised: Arc<watch::Sender<Vec<String>>>,
     /// The problems of the identity's files: what of them is not in use.
     problems: Arc<watch::Sender<Vec<SourceProblem>>>,
-    /// The connections that were ended because their peer was revoked.
-    connections_ended: Arc<AtomicU64>,
+    /// The connections that were ended because their peer was revoked: accepted ones, and opened ones.
+    connections_ended: Arc<[AtomicU64; 2]>,
 }
 
 impl Identity {
@@ -135,12 +135,26 @@ impl Identity {
 
     /// The number of connections, accepted and opened with this identity, that were ended because their peer was revoked.
     pub fn connections_ended(&self) -> u64 {
-        self.connections_ended.load(Ordering::Relaxed)
+        let [accepted, opened] = self.connections_ended_by_side();
+        accepted + opened
     }
 
-    /// Counts a connection that was ended because its peer was revoked.
-    pub(crate) fn count_ended(&self) {
-        self.connections_ended.fetch_add(1, Ordering::Relaxed);
+    /// The two parts of [`Identity::connections_ended`]: the accepted connections, and those that were opened.
+    pub fn connections_ended_by_side(&self) -> [u64; 2] {
+        let [accepted, opened] = &*self.connections_ended;
+        [accepted, opened].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Counts an accepted connection that was ended because its peer was revoked.
+    pub(crate) fn count_accepted_ended(&self) {
+        let [accepted, _] = &*self.connections_ended;
+        accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an opened connection that was ended because its peer was revoked.
+    pub(crate) fn count_opened_ended(&self) {
+        let [_, opened] = &*self.connections_ended;
+        opened.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The snapshot in use at this moment.

@@ -8,7 +8,7 @@ use avouch_authz::{Methods, Policy, PolicyHandle};
 use avouch_identity::{Identity, IdentityConfig};
 use avouch_records::Recorder;
 use avouch_spiffe::contract::Contract;
-use avouch_telemetry::Telemetry;
+use avouch_telemetry::{Metrics, Telemetry};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::launch_options::{LaunchOptions, VERSION};
 use crate::lifecycle::Lifecycle;
 use crate::observe::Observer;
 use crate::parts::AppParts;
-use crate::{signals, socket_activation};
+use crate::{signals, socket_activation, status};
 
 /// A process on its way to an identity.
 #[derive(Debug)]
@@ -154,6 +154,7 @@ impl Boot {
         parts.lifecycle.svid(identity.snapshot().svid.not_after());
         parts.lifecycle.problems(identity.source_problems().borrow().clone());
         let metrics = parts.telemetry.metrics().clone();
+        show_trust(&parts, &identity, &metrics);
         tokio::spawn(parts.lifecycle.clone().follow(identity.clone(), metrics, parts.stop.clone()));
         if parts.policy.path().is_some() {
             let watch = parts.policy.clone().watch(parts.config.authz.watch_interval);
@@ -161,6 +162,17 @@ impl Boot {
             tokio::spawn(async move { stop.run_until_cancelled(watch).await });
         }
         Ok(App::new(parts, identity))
+    }
+}
+
+/// Adds the trust state in use to the process's metrics.
+fn show_trust(parts: &AppParts, identity: &Identity, metrics: &Metrics) {
+    let (identity, observer) = (identity.clone(), parts.observer.clone());
+    let clock = parts.config.service.clock.clone();
+    let read = move || status::trust_reading(&identity, &observer, clock.now());
+    if let Err(error) = metrics.watch_trust(read) {
+        // Registration fails only in a program that starts twice.
+        tracing::debug!(%error, "the trust state is not among the metrics");
     }
 }
 

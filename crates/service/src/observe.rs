@@ -4,7 +4,7 @@
 //! in a queue.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use avouch_authz::Permit;
 use avouch_authz::layer::{DecisionObserver, DeniedCall};
@@ -34,6 +34,23 @@ pub(crate) struct LatestEvents {
     pub(crate) renewal: Option<Renewal>,
     /// Whether the trust stream is up, where there is one.
     pub(crate) trust_stream: Option<bool>,
+    /// When the issuer last said anything, or a stream to it was up.
+    pub(crate) issuer_heard_at: Option<SystemTime>,
+    /// When the trust state last changed.
+    pub(crate) trust_since: Option<SystemTime>,
+    /// The problem with the trust state, if there is one.
+    pub(crate) trust_problem: Option<String>,
+}
+
+impl LatestEvents {
+    /// The time since the issuer last said anything: none while the stream to it is up. `None`: there is no issuer, or it has
+    /// never answered.
+    pub(crate) fn issuer_silence(&self, now: SystemTime) -> Option<Duration> {
+        match self.trust_stream {
+            Some(true) => Some(Duration::ZERO),
+            Some(false) | None => Some(now.duration_since(self.issuer_heard_at?).unwrap_or_default()),
+        }
+    }
 }
 
 /// An attempt to get another SVID.
@@ -89,7 +106,18 @@ impl Observer {
                     _ => {}
                 }
             }
-            IdentityEvent::TrustStream { up } => news.trust_stream = Some(*up),
+            IdentityEvent::TrustStream { up } => {
+                // One that breaks off was up until now.
+                if *up || news.trust_stream == Some(true) {
+                    news.issuer_heard_at = Some(at);
+                }
+                news.trust_stream = Some(*up);
+            }
+            IdentityEvent::TrustState { since, problem, .. } => {
+                news.trust_since = Some(*since);
+                news.trust_problem.clone_from(problem);
+            }
+            IdentityEvent::Clock { .. } => news.issuer_heard_at = Some(at),
             _ => {}
         }
     }
@@ -183,7 +211,8 @@ mod tests {
 
     use avouch_authz::Methods;
     use avouch_records::RecordsConfig;
-    use avouch_time::clock;
+    use avouch_spiffe::Generation;
+    use avouch_time::clock::{self, Clock as _, ManualClock};
 
     use super::*;
 
@@ -210,6 +239,43 @@ mod tests {
         let news = observer.news();
         assert_eq!(news.renewal.map(|renewal| (renewal.how, renewal.error)), Some(("renew", None)));
         assert_eq!(news.trust_stream, None);
+    }
+
+    #[test]
+    fn the_issuer_is_silent_since_its_last_word_and_not_while_its_stream_is_up() {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+        let recorder =
+            Recorder::builder(RecordsConfig::default(), Methods::new(&[]).unwrap()).start().unwrap();
+        let observer = Observer::new(Metrics::new("orders", "1.2.3").unwrap(), recorder, clock.shared());
+        let silence = || observer.news().issuer_silence(clock.now());
+        let minute = Duration::from_secs(60);
+        assert_eq!(silence(), None);
+        observer.event(&IdentityEvent::TrustStream { up: false });
+        assert_eq!(silence(), None, "it has never answered");
+        observer.event(&IdentityEvent::TrustStream { up: true });
+        clock.advance(minute);
+        assert_eq!(silence(), Some(Duration::ZERO));
+        observer.event(&IdentityEvent::TrustStream { up: false });
+        clock.advance(minute);
+        assert_eq!(silence(), Some(minute));
+        observer.event(&IdentityEvent::TrustStream { up: false });
+        assert_eq!(silence(), Some(minute), "an attempt that fails is no word");
+    }
+
+    #[test]
+    fn a_problem_of_the_trust_state_is_told_until_it_is_over() {
+        let observer = observer();
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
+        for problem in [Some("not on disk".to_owned()), None] {
+            observer.event(&IdentityEvent::TrustState {
+                generation: Generation { epoch: 7, counter: 1 },
+                revocations: 2,
+                since,
+                problem: problem.clone(),
+            });
+            let news = observer.news();
+            assert_eq!((news.trust_since, news.trust_problem), (Some(since), problem));
+        }
     }
 
     #[test]

@@ -3,22 +3,23 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use avouch_api::observe::v1::{
     Authority, Disk, GetPolicyResponse, Listener, Policy, PolicyState, Renewal, Share, ShareHolder,
-    SourceProblem, Status, Svid, TrustBundle, Upstream,
+    SourceProblem, Status, Svid, TrustBundle, TrustState, Upstream,
 };
 use avouch_authz::{ActivePolicy, Methods, PolicyHandle};
 use avouch_identity::{Holder, Identity, Server, Shares, Usage};
 use avouch_records::Source;
 use avouch_spiffe::x509::{self, CertificateInfo};
+use avouch_telemetry::TrustReading;
 use avouch_time::clock::SharedClock;
 use avouch_time::timestamp;
 
 use crate::launch_options::{REVISION, VERSION};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::observe::Observer;
+use crate::observe::{LatestEvents, Observer};
 use crate::parts::AppParts;
 
 /// The parts of a process that its status is made of.
@@ -122,6 +123,21 @@ impl ProcessStatus {
         })
     }
 
+    fn trust(&self, news: &LatestEvents) -> TrustState {
+        let snapshot = self.identity.snapshot();
+        let state = snapshot.trust.state();
+        TrustState {
+            epoch: state.generation.epoch,
+            counter: state.generation.counter,
+            revocations: state.revocations.len().try_into().unwrap_or(u64::MAX),
+            // A state that was there at the start, as of files that have not changed.
+            since: timestamp::rfc3339_millis(news.trust_since.unwrap_or(self.started)),
+            connections_ended: self.identity.connections_ended(),
+            outage_budget_seconds: outage_budget(snapshot.svid.not_after(), self.clock.now()),
+            problem: news.trust_problem.clone().unwrap_or_default(),
+        }
+    }
+
     fn policy_state(&self) -> Option<PolicyState> {
         let current = self.policy.active()?;
         Some(PolicyState {
@@ -146,6 +162,34 @@ impl ProcessStatus {
                 unused
             }
         }
+    }
+}
+
+/// The trust state in use, for the metrics page.
+pub(crate) fn trust_reading(identity: &Identity, observer: &Observer, now: SystemTime) -> TrustReading {
+    let snapshot = identity.snapshot();
+    let state = snapshot.trust.state();
+    let [accepted_ended, opened_ended] = identity.connections_ended_by_side();
+    // Exact for a few million years.
+    #[expect(clippy::cast_precision_loss, reason = "the page's numbers are floating-point")]
+    let outage_budget_seconds = outage_budget(snapshot.svid.not_after(), now) as f64;
+    TrustReading {
+        epoch: state.generation.epoch,
+        counter: state.generation.counter,
+        revocations: state.revocations.len().try_into().unwrap_or(u64::MAX),
+        accepted_ended,
+        opened_ended,
+        outage_budget_seconds,
+        issuer_silence_seconds: observer.news().issuer_silence(now).map(|silence| silence.as_secs_f64()),
+    }
+}
+
+/// Seconds until the first certificate fails if the issuer stays away: until the own SVID ends. Below zero it has ended.
+fn outage_budget(not_after: SystemTime, now: SystemTime) -> i64 {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    match not_after.duration_since(now) {
+        Ok(left) => seconds(left),
+        Err(over) => -seconds(over.duration()),
     }
 }
 
@@ -180,10 +224,10 @@ impl Source for ProcessStatus {
             }
             .to_owned(),
             svid: Some(self.svid()),
-            last_renewal: news.renewal.map(|renewal| Renewal {
+            last_renewal: news.renewal.as_ref().map(|renewal| Renewal {
                 how: renewal.how.to_owned(),
                 at: timestamp::rfc3339_millis(renewal.at),
-                error: renewal.error.unwrap_or_default(),
+                error: renewal.error.clone().unwrap_or_default(),
             }),
             bundle: self.bundle(),
             trust_stream: match news.trust_stream {
@@ -203,7 +247,7 @@ impl Source for ProcessStatus {
             upstreams: self.upstreams.clone(),
             shares: listening.map(|listening| shares(&listening.shares)).unwrap_or_default(),
             identity_problems: self.identity.source_problems().borrow().iter().map(problem).collect(),
-            trust: None,
+            trust: Some(self.trust(&news)),
         }
     }
 
@@ -272,6 +316,12 @@ fn disk(path: &Path) -> Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_outage_budget_is_what_the_own_svid_has_left() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!((outage_budget(at(100), at(40)), outage_budget(at(40), at(100))), (60, -60));
+    }
 
     #[test]
     fn a_disk_tells_its_room_and_an_absent_one_what_is_wrong() {

@@ -39,7 +39,7 @@ mod warning;
 
 pub use config::{LogFormat, TelemetryConfig};
 pub use error::TelemetryError;
-pub use metrics::{Metrics, ShareReading, Verdict};
+pub use metrics::{Metrics, ShareReading, TrustReading, Verdict};
 pub use opentelemetry;
 pub use prometheus;
 pub use propagation::{context_from_env, inject_current, parse_traceparent};

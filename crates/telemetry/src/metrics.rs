@@ -5,6 +5,7 @@
 
 mod series;
 mod shares;
+mod trust;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +15,8 @@ use prometheus::{Encoder, HistogramVec, Registry, TextEncoder};
 use self::series::Series;
 pub use self::shares::ShareReading;
 use self::shares::ShareSeries;
+pub use self::trust::TrustReading;
+use self::trust::TrustSeries;
 use crate::TelemetryError;
 
 /// The labels of a series that has none.
@@ -77,6 +80,18 @@ impl Metrics {
         read: impl Fn() -> Vec<ShareReading> + Send + Sync + 'static,
     ) -> Result<(), TelemetryError> {
         let series = ShareSeries::new(read).map_err(TelemetryError::Metrics)?;
+        self.0.registry.register(Box::new(series)).map_err(TelemetryError::Metrics)
+    }
+
+    /// Exports the trust state in use, as `read` reports it on each scrape.
+    ///
+    /// # Errors
+    /// When another identity's is shown already.
+    pub fn watch_trust(
+        &self,
+        read: impl Fn() -> TrustReading + Send + Sync + 'static,
+    ) -> Result<(), TelemetryError> {
+        let series = TrustSeries::new(read).map_err(TelemetryError::Metrics)?;
         self.0.registry.register(Box::new(series)).map_err(TelemetryError::Metrics)
     }
 
@@ -236,6 +251,40 @@ mod tests {
                 r#"avouch_share_limit{resource="streams"} 8"#,
                 r#"avouch_share_top_holder{resource="streams"} 6"#,
                 r#"avouch_share_refused_total{resource="streams"} 5"#,
+            ] {
+                assert!(page.contains(line), "{line} is missing in\n{page}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_trust_state_is_read_when_the_page_is_and_an_issuer_that_is_not_there_is_not_silent() {
+        let metrics = Metrics::new("orders", "1.2.3").unwrap();
+        let silence = Arc::new(std::sync::Mutex::new(None));
+        let reading = silence.clone();
+        let read = move || TrustReading {
+            epoch: 1_764_547_200,
+            counter: 3,
+            revocations: 2,
+            accepted_ended: 5,
+            opened_ended: 1,
+            outage_budget_seconds: 47.0,
+            issuer_silence_seconds: *reading.lock().unwrap(),
+        };
+        metrics.watch_trust(read.clone()).unwrap();
+        assert!(metrics.watch_trust(read).is_err());
+        assert!(!metrics.render().unwrap().contains("avouch_issuer_silence_seconds"));
+        *silence.lock().unwrap() = Some(12.5);
+        for _ in 0..2 {
+            let page = metrics.render().unwrap();
+            for line in [
+                "avouch_trust_generation_epoch 1764547200",
+                "avouch_trust_generation_counter 3",
+                "avouch_trust_revocations 2",
+                r#"avouch_revoked_connections_ended_total{side="accepted"} 5"#,
+                r#"avouch_revoked_connections_ended_total{side="opened"} 1"#,
+                "avouch_outage_budget_seconds 47",
+                "avouch_issuer_silence_seconds 12.5",
             ] {
                 assert!(page.contains(line), "{line} is missing in\n{page}");
             }

@@ -31,7 +31,7 @@ impl RevocationWatch {
             if snapshot.generation != self.judged {
                 self.judged = snapshot.generation;
                 if let Err(rejection) = check_revoked(&snapshot.trust, server) {
-                    self.identity.count_ended();
+                    self.identity.count_opened_ended();
                     return rejection;
                 }
             }

@@ -141,7 +141,7 @@ impl Driver<'_> {
         if let Some(peer) = self.state.peer.as_deref()
             && let Err(rejection) = check_revoked(&snapshot.trust, peer)
         {
-            identity.count_ended();
+            identity.count_accepted_ended();
             return self.state.shutdown.end(rejection.reason(), rejection.detail());
         }
         if snapshot.svid_since != self.svid_since {

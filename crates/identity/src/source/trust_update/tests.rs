@@ -249,18 +249,23 @@ fn an_issuer_that_sends_bundles_alone_changes_the_own_bundle_only() {
     assert_eq!((next.generation(), &next.state().revocations), (number(7, 1), &held.state().revocations));
 }
 
+/// Key, counter and end of revocations.
+type Revoked = Vec<(u8, u32, u64)>;
+/// Root and sequence number of federated domains' bundles.
+type Federated = [Option<(usize, u64)>; 2];
+
 /// Up to eight revocations of few keys, so that they come, change and go.
-fn some_revocations() -> impl Strategy<Value = Vec<(u8, u32, u64)>> {
+fn some_revocations() -> impl Strategy<Value = Revoked> {
     prop::collection::vec((0_u8..12, 1_u32..20, 1_500_u64..3_000), 0..8)
 }
 
 /// A root and a number for up to two federated domains.
-fn some_bundles() -> impl Strategy<Value = [Option<(usize, u64)>; 2]> {
+fn some_bundles() -> impl Strategy<Value = Federated> {
     prop::array::uniform2(prop::option::of((0_usize..3, 0_u64..3)))
 }
 
-fn states(parts: Vec<(Vec<(u8, u32, u64)>, [Option<(usize, u64)>; 2])>) -> Vec<TrustState> {
-    let one = |(counter, (revoked, federated)): (usize, (Vec<(u8, u32, u64)>, [Option<(usize, u64)>; 2]))| {
+fn states(parts: Vec<(Revoked, Federated)>) -> Vec<TrustState> {
+    let one = |(counter, (revoked, federated)): (usize, (Revoked, Federated))| {
         let revoked = revoked.into_iter().map(|(key, since, ends)| revocation(key, number(7, since), ends));
         let mut state = state(number(7, u32::try_from(counter).unwrap() + 1), revoked);
         for (domain, part) in ["partner.example", "supplier.example"].into_iter().zip(federated) {
