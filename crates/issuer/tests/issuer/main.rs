@@ -23,3 +23,4 @@ mod restart;
 mod restored;
 mod status;
 mod trust;
+mod workloads;

@@ -9,7 +9,7 @@ use std::time::Duration;
 const THIEF: &str = "spiffe://market.example/thief";
 const OTHER: &str = "spiffe://market.example/other";
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     std::fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
