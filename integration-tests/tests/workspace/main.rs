@@ -14,6 +14,7 @@ mod imports;
 mod modules;
 mod names;
 mod pages;
+mod stable;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

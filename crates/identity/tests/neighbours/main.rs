@@ -9,4 +9,5 @@ mod answers;
 mod clocks;
 mod faults;
 mod impostors;
+mod recorded;
 mod rotation;

@@ -17,6 +17,7 @@ mod generations;
 mod harness;
 mod hostile;
 mod killed;
+mod recorded;
 mod recovery;
 mod renewal;
 mod restart;
