@@ -67,6 +67,7 @@ async fn workloads_are_listed_with_where_they_say_they_are() {
         (found.len() == 2).then_some(found)
     })
     .await;
+    // They are listed by their processes, whose ids are random.
     let mut addresses: Vec<_> = found.iter().map(|workload| workload.addresses.clone()).collect();
     addresses.sort();
     assert_eq!(addresses, [vec!["127.0.0.1:7001"], vec!["127.0.0.1:7002", "[::1]:7002"]]);

@@ -1,9 +1,10 @@
 //! Workloads of the library and their issuer: a revocation arrives, is acknowledged and survives both of them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use avouch_api::admin::v1::ListWorkloadsRequest;
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
+use avouch_issuer::Contact;
 use avouch_spiffe::{Generation, RevocationKey};
 
 use crate::follower::revoke;
@@ -100,4 +101,46 @@ async fn a_restored_issuer_learns_a_lost_revocation_of_a_workload_and_nothing_is
     let next = world.issuer().trust().state().generation;
     acknowledged(&world, next).await;
     assert!(refuses(&identity, THIEF) && held(&identity) == next);
+}
+
+#[tokio::test]
+async fn a_workload_refuses_the_older_state_of_an_issuer_whose_clock_is_behind() {
+    let mut world = World::new().await;
+    let identity = workload(&world, true).await;
+    world.stop().await;
+    let backup = world.temp.path().join("backup");
+    copy(&world.config.data_dir, &backup);
+    world.clock.advance(Duration::from_secs(4));
+    world.start().await;
+    let outcome = revoke(&world, &[THIEF], 600).await;
+    acknowledged(&world, outcome.since).await;
+    // The clock is set back before the restored issuer starts, so that its epoch is an earlier one.
+    world.stop().await;
+    std::fs::remove_dir_all(&world.config.data_dir).unwrap();
+    std::fs::rename(&backup, &world.config.data_dir).unwrap();
+    world.clock.set(second(outcome.since.epoch - 3));
+    world.start().await;
+    let published = world.issuer().trust().state().generation;
+    assert!(published < outcome.since);
+    eventually("the workload has come back", async || {
+        // What it uses was never published by this issuer, so that it counts for nothing.
+        let lagging = world.issuer().lagging(published).await.unwrap();
+        lagging.iter().any(|it| it.contact == Contact::Connected && it.generation.is_some()).then_some(())
+    })
+    .await;
+    assert!(refuses(&identity, THIEF));
+    // With the clock set right it is believed again, and gets back what it lacks.
+    world.stop().await;
+    world.clock.set(second(outcome.since.epoch + 2));
+    world.start().await;
+    eventually("the revocation is back", async || {
+        assert!(refuses(&identity, THIEF), "it was out of force for a while");
+        (world.issuer().trust().state().revocations.len() == 1).then_some(())
+    })
+    .await;
+}
+
+/// The second that begins an epoch.
+fn second(epoch: u32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(epoch))
 }

@@ -133,8 +133,7 @@ impl Stream<'_> {
     /// Takes a message of the workload.
     async fn heard(&mut self, ack: WatchTrustRequest) -> Result<(), IssueError> {
         let generation = ack.acknowledged.map(|it| Generation { epoch: it.epoch, counter: it.counter });
-        // An update allows one acknowledgement; everything else that a workload says counts. Otherwise a thousand replicas
-        // of one identity could not acknowledge a change.
+        // What follows from an update is no call. Otherwise a thousand replicas of one identity could not acknowledge a change.
         if !self.follower.acknowledged(generation) {
             self.service.limit_by_identity(self.caller)?;
         }

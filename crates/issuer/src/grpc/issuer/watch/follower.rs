@@ -19,6 +19,10 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(320);
 /// The size from which on an update waits for its turn, so that few large ones are on their way at once.
 const LARGE: usize = 16 * 1024;
 
+/// The messages of its own that a workload may send for each one that it gets: it acknowledges, tells what it has ended since,
+/// once more when that took longer, and where it can be reached now.
+const ALLOWANCE: u32 = 4;
+
 /// In which way a workload speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speech {
@@ -71,6 +75,7 @@ pub(super) struct Follower {
     greeting_until: Instant,
     on_its_way: Option<OnItsWay>,
     patience: Duration,
+    allowance: u32,
 }
 
 impl Follower {
@@ -81,6 +86,7 @@ impl Follower {
             greeting_until: now + GREETING,
             on_its_way: None,
             patience: FIRST_PATIENCE,
+            allowance: ALLOWANCE,
         }
     }
 
@@ -101,6 +107,7 @@ impl Follower {
 
     /// Notes that `next` is sent, and makes the message of it.
     pub(super) fn send(&mut self, next: Next, published: &Published, now: Instant) -> WatchTrustResponse {
+        self.allowance = ALLOWANCE;
         let mut message = WatchTrustResponse::default();
         match next {
             Next::Nothing => {}
@@ -119,29 +126,36 @@ impl Follower {
         message
     }
 
-    /// Notes which generation it says that it uses; `None`: it knows none. `true`: this answers the update that was on its
-    /// way, and is no message that it sends by itself.
+    /// Notes which generation it says that it uses; `None`: it knows none. `false`: the message counts as a call of its own,
+    /// since it asks for another whole state, or since it is one more than what follows from an update.
     pub(super) fn acknowledged(&mut self, generation: Option<Generation>) -> bool {
+        let expected = self.allowance > 0;
+        self.allowance = self.allowance.saturating_sub(1);
         let Some(generation) = generation else {
             if !matches!(self.speech, Speech::Bundles { .. }) {
                 self.speech = Speech::Bundles { sent: None };
             }
-            return false;
+            return expected;
         };
+        let falls_back = matches!(self.speech, Speech::Generations { held } if generation < held);
         self.speech = Speech::Generations { held: generation };
+        self.answered(generation);
+        expected && !falls_back
+    }
+
+    /// Notes whether `generation` answers the update that is on its way.
+    fn answered(&mut self, generation: Generation) {
         match self.on_its_way {
             // Sent before the update arrived there, as when its addresses change; or it could not use a whole state, and gets
             // it again in a while.
-            Some(update) if generation == update.base => false,
+            Some(update) if generation == update.base => {}
             Some(update) => {
                 self.on_its_way = None;
-                let answers = generation == update.to;
-                if answers {
+                if generation == update.to {
                     self.patience = FIRST_PATIENCE;
                 }
-                answers
             }
-            None => false,
+            None => {}
         }
     }
 
@@ -222,9 +236,9 @@ mod tests {
         let published = first();
         let mut follower = Follower::new(Instant::now());
         assert_eq!(send(&mut follower, &published), "nothing");
-        assert!(!follower.acknowledged(None));
+        assert!(follower.acknowledged(None));
         assert_eq!(send(&mut follower, &published), "bundle");
-        assert!(!follower.acknowledged(None));
+        assert!(follower.acknowledged(None));
         assert_eq!(
             send(&mut follower, &after(&published, 2)),
             "nothing",
@@ -269,9 +283,34 @@ mod tests {
         follower.acknowledged(Some(at(1)));
         let published = after(&published, 2);
         assert_eq!(send(&mut follower, &published), "delta");
-        assert!(!follower.acknowledged(Some(at(1))));
+        follower.acknowledged(Some(at(1)));
         assert_eq!(send(&mut follower, &published), "nothing");
-        assert!(follower.acknowledged(Some(at(2))));
+        follower.acknowledged(Some(at(2)));
+        assert!(!follower.awaits_answer());
+    }
+
+    #[test]
+    fn a_few_messages_follow_from_an_update_and_more_of_them_count_as_calls() {
+        let published = after(&first(), 2);
+        let mut follower = Follower::new(Instant::now());
+        assert!(follower.acknowledged(Some(at(1))));
+        assert_eq!(send(&mut follower, &published), "delta");
+        for _ in 0..ALLOWANCE {
+            assert!(follower.acknowledged(Some(at(2))));
+        }
+        assert!(!follower.acknowledged(Some(at(2))));
+    }
+
+    #[test]
+    fn whoever_asks_for_the_whole_state_again_and_again_makes_calls() {
+        let published = first();
+        let mut follower = Follower::new(Instant::now());
+        follower.acknowledged(Some(Generation::NONE));
+        for _ in 0..10 {
+            assert_eq!(send(&mut follower, &published), "whole");
+            assert!(follower.acknowledged(Some(at(1))));
+            assert!(!follower.acknowledged(Some(Generation::NONE)), "it falls back");
+        }
     }
 
     #[test]
@@ -292,7 +331,7 @@ mod tests {
         for patience in [10, 20, 40, 80, 160, 320, 320] {
             assert_eq!(follower.patience, Duration::from_secs(patience));
             assert_eq!(send(&mut follower, &published), "whole");
-            assert!(!follower.acknowledged(Some(Generation::NONE)));
+            follower.acknowledged(Some(Generation::NONE));
             assert_eq!(send(&mut follower, &published), "nothing");
             follower.overdue();
         }
