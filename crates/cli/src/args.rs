@@ -3,6 +3,7 @@
 //! Here stands one line per noun; the rest is one file per noun, which also turns the arguments into the plain values
 //! that commands take. Nothing below a command knows this grammar.
 
+mod audit;
 mod bundle;
 mod cert;
 mod check;
@@ -15,6 +16,8 @@ mod explain;
 mod global;
 mod handshake;
 mod policy;
+mod revocations;
+mod revoke;
 mod sources;
 mod tap;
 mod token;
@@ -60,6 +63,15 @@ enum Command {
     /// Certificates: look into one, or list what was issued
     #[command(subcommand)]
     Cert(cert::CertCommand),
+    /// Cut an identity or a certificate off, now, and watch who refuses it; or take that back
+    #[command(after_help = revoke::HELP)]
+    Revoke(revoke::RevokeArgs),
+    /// The revocations: what, why, and by whom
+    #[command(after_help = revocations::HELP)]
+    Revocations(revocations::RevocationsArgs),
+    /// Who did what: every act of an administrator
+    #[command(after_help = audit::HELP)]
+    Audit(audit::AuditArgs),
     /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
     #[command(after_help = check::HELP)]
     Check(check::CheckArgs),
@@ -93,6 +105,17 @@ enum Command {
 }
 
 impl Arguments {
+    /// The arguments, if they also fit together where the grammar cannot say so.
+    ///
+    /// # Errors
+    /// As those of parsing.
+    pub(crate) fn checked(self) -> Result<Self, clap::Error> {
+        if let Command::Revoke(args) = &self.command {
+            args.check()?;
+        }
+        Ok(self)
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -104,6 +127,9 @@ impl Arguments {
             Command::Token(command) => command.run(global).await,
             Command::Bundle(command) => command.run(global).await,
             Command::Cert(command) => command.run(global).await,
+            Command::Revoke(args) => args.run(global).await,
+            Command::Revocations(args) => args.run(global).await,
+            Command::Audit(args) => args.run(global).await,
             Command::Check(args) => args.run(global).await,
             Command::Explain(args) => args.run(global).await,
             Command::Edges(args) => args.run(global).await,
@@ -182,12 +208,22 @@ mod tests {
             &["avouch", "cert", "convert", "a.pem", "--to", "pem", "--key", "k"],
             &["avouch", "cert", "convert", "a.pem", "--to", "pem", "--force"],
             &["avouch", "cert", "lint"],
+            &["avouch", "revoke"],
+            &["avouch", "revoke", "0a1b"],
+            &["avouch", "revoke", "serial:0a1b", "--undo", "7"],
+            &["avouch", "revoke", "serial:0a1b", "--for", "20"],
+            &["avouch", "revoke", "serial:0a1b", "--for", "1h"],
+            &["avouch", "revoke", "serial:0a1b", "--reason", "a\u{1b}[2Jb"],
+            &["avouch", "revoke", "--undo", "7", "--force"],
+            &["avouch", "revocations", "0a1b"],
+            &["avouch", "audit", "--since", "yesterday"],
+            &["avouch", "entry", "add", "spiffe://market.example/a", "--on-fork", "ignore"],
             &["avouch", "cert", "needs-renewal", "a.pem", "--within", "20"],
             &["avouch", "handshake", "localhost"],
             &["avouch", "completions", "tcsh"],
             &["avouch", "nonsense"],
         ] {
-            let error = Arguments::try_parse_from(words).unwrap_err();
+            let error = Arguments::try_parse_from(words).and_then(Arguments::checked).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");
         }
     }

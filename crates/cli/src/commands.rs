@@ -1,5 +1,6 @@
 //! What each command does: it takes plain values and an [`Output`](crate::output::Output). One module per noun.
 
+pub(crate) mod audit;
 pub(crate) mod bundle;
 pub(crate) mod cert;
 pub(crate) mod check;
@@ -12,6 +13,8 @@ pub(crate) mod handshake;
 pub(crate) mod policy;
 mod proto;
 mod record;
+pub(crate) mod revocations;
+pub(crate) mod revoke;
 pub(crate) mod tap;
 pub(crate) mod token;
 pub(crate) mod whois;

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 /// The whole program: reads the arguments, carries the command out, and returns the exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse().and_then(Arguments::checked) {
         Ok(arguments) => arguments,
         Err(error) => return output::usage(&error),
     };

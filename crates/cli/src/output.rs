@@ -8,7 +8,7 @@ mod errors;
 mod terminal;
 
 pub(crate) use errors::{report, usage};
-pub(crate) use terminal::{Colour, Page, bytes, colours, hint, is_terminal, pass_on, text, warn};
+pub(crate) use terminal::{Colour, Page, bytes, colours, hint, is_terminal, json_line, pass_on, text, warn};
 
 use avouch_text::{LONGEST_TEXT, shorten, shorten_to};
 use miette::Diagnostic;

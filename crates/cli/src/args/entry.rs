@@ -5,7 +5,7 @@ use crate::commands::entry::{self, NewEntry};
 use crate::error::CliError;
 use avouch_spiffe::SpiffeId;
 use avouch_time::ConfigDuration;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ pub(super) enum EntryCommand {
 Examples:
   avouch entry add spiffe://market.example/orders
   avouch entry add spiffe://market.example/orders --ttl 20s --recovery-window 1h
+  avouch entry add spiffe://market.example/signer --on-fork revoke --recovery-limit 3
   avouch entry add spiffe://market.example/web --dns web.market.example --dns localhost")]
     Add(EntryAdd),
     /// List the registered identities
@@ -53,6 +54,19 @@ pub(super) struct EntryAdd {
     /// How long after expiry it may still recover, as in 24h [default: the issuer's]
     #[arg(long, value_name = "TIME")]
     recovery_window: Option<ConfigDuration>,
+    /// What happens when one of its certificates is renewed or recovered with two different keys, so that its key was
+    /// copied: it is reported, or revoked as well with all that came of it
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "alert")]
+    on_fork: OnFork,
+    /// How often it may recover until it is registered again [default: as often as it needs to]
+    #[arg(long, value_name = "N")]
+    recovery_limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnFork {
+    Alert,
+    Revoke,
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +95,8 @@ impl EntryAdd {
             svid_ttl: self.ttl.map(Duration::from),
             dns_names: self.dns_names.clone(),
             recovery_window: self.recovery_window.map(Duration::from),
+            revoke_on_fork: self.on_fork == OnFork::Revoke,
+            recovery_limit: self.recovery_limit,
         }
     }
 }

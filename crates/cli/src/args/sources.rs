@@ -13,6 +13,13 @@ pub(super) struct SourceArgs {
     /// Read what `avouch dump` wrote, and ask nobody
     #[arg(long, value_name = "FILE", help_heading = "Whom to ask", conflicts_with_all = ["operator", "workloads"])]
     from: Option<PathBuf>,
+    #[command(flatten)]
+    asker: AskerArgs,
+}
+
+/// Which workloads are asked, and with which identity.
+#[derive(Debug, Args)]
+pub(super) struct AskerArgs {
     /// Ask with the identity in DIR: svid.pem, key.pem and bundle.pem or bundle.json, or tls.crt, tls.key and ca.crt
     /// [default: enroll, for this run and in memory only, at the issuer whose socket this user may use]
     #[arg(long, value_name = "DIR", env = "AVOUCH_IDENTITY", help_heading = "Whom to ask")]
@@ -28,8 +35,14 @@ pub(super) struct SourceArgs {
 
 impl SourceArgs {
     pub(super) fn sources(&self, global: &GlobalArgs) -> Sources {
+        Sources { from: self.from.clone(), ..self.asker.sources(global) }
+    }
+}
+
+impl AskerArgs {
+    pub(super) fn sources(&self, global: &GlobalArgs) -> Sources {
         Sources {
-            from: self.from.clone(),
+            from: None,
             admin: global.admin(),
             identity: self.identity.clone(),
             operator: self.operator.clone(),

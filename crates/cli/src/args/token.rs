@@ -65,6 +65,8 @@ impl TokenCreate {
             svid_ttl: self.svid_ttl.map(Duration::from),
             dns_names: self.dns_names.clone(),
             recovery_window: None,
+            revoke_on_fork: false,
+            recovery_limit: None,
         };
         NewToken {
             spiffe_id: self.spiffe_id.clone(),

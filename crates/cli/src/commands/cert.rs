@@ -5,7 +5,7 @@ mod convert;
 mod file;
 mod inspect;
 mod lint;
-mod list;
+pub(super) mod list;
 mod renewal;
 
 pub(crate) use convert::{Conversion, run as convert};

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use tonic::{Code, Status};
 
+/// What an entry says of forks if they revoke.
+const REVOKE: &str = "revoke";
+
 /// An identity to register; what is absent is the issuer's default.
 #[derive(Debug, Clone)]
 pub(crate) struct NewEntry {
@@ -24,6 +27,10 @@ pub(crate) struct NewEntry {
     pub(crate) dns_names: Vec<String>,
     /// The time after expiry in which it may recover.
     pub(crate) recovery_window: Option<Duration>,
+    /// Whether a fork revokes its certificates, rather than to be reported only.
+    pub(crate) revoke_on_fork: bool,
+    /// How often it may recover; absent: as often as it needs to.
+    pub(crate) recovery_limit: Option<u32>,
 }
 
 impl NewEntry {
@@ -35,7 +42,9 @@ impl NewEntry {
             dns_names: self.dns_names.clone(),
             recovery_window: self.recovery_window.map(duration_message).transpose()?,
             created_at: None,
-            ..Entry::default()
+            // Left out where it is the default, so that an older issuer is not asked for what it does not know.
+            on_fork: if self.revoke_on_fork { REVOKE.to_owned() } else { String::new() },
+            recovery_limit: self.recovery_limit,
         };
         Ok(CreateEntryRequest { entry: Some(entry) })
     }
@@ -79,7 +88,9 @@ pub(crate) async fn show(admin: &AdminSocket, id: &SpiffeId, output: Output) -> 
     let entry = Registered::read(answer.into_inner().entry.unwrap_or_default())?;
     let fields = || {
         let names = ["SPIFFE ID", "TTL", "recovery", "created", "DNS names"];
-        let rows: Vec<_> = names.into_iter().zip(entry.columns()).collect();
+        let mut rows: Vec<_> = names.into_iter().zip(entry.columns()).collect();
+        rows.push(("on fork", entry.on_fork.clone()));
+        rows.push(("recovers", entry.recovery_limit.map_or("as often as needed".to_owned(), times)));
         output::fields(0, &rows)
     };
     output.show(|| entry.to_json(), fields)?;
@@ -90,6 +101,10 @@ pub(crate) async fn remove(admin: &AdminSocket, id: &SpiffeId) -> Result<ExitCod
     let request = DeleteEntryRequest { spiffe_id: id.to_string() };
     admin.connect().await?.delete_entry(request).await.map_err(|status| not_registered(&status))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn times(limit: u32) -> String {
+    format!("at most {limit} times")
 }
 
 fn not_registered(status: &Status) -> CliError {
@@ -105,6 +120,8 @@ pub(super) struct Registered {
     recovery_window: Option<Duration>,
     pub(super) dns_names: Vec<String>,
     created_at: Option<SystemTime>,
+    on_fork: String,
+    recovery_limit: Option<u32>,
 }
 
 impl Registered {
@@ -115,6 +132,8 @@ impl Registered {
             created_at: time(entry.created_at.as_ref())?,
             spiffe_id: entry.spiffe_id,
             dns_names: entry.dns_names,
+            on_fork: if entry.on_fork.is_empty() { "alert".to_owned() } else { entry.on_fork },
+            recovery_limit: entry.recovery_limit,
         })
     }
 
@@ -136,6 +155,8 @@ impl Registered {
             "recovery_window_seconds": self.recovery_window.map(|window| window.as_secs()),
             "dns_names": self.dns_names,
             "created_at": json_time(self.created_at),
+            "on_fork": self.on_fork,
+            "recovery_limit": self.recovery_limit,
         })
     }
 }

@@ -140,6 +140,7 @@ fn registered(fleet: &Fleet, entry: &RegisteredEntry) -> String {
             ("TTL", span(entry.svid_ttl_seconds)),
             ("recovery", span(entry.recovery_window_seconds)),
             ("DNS names", entry.dns_names.join(" ")),
+            ("on fork", if entry.on_fork.is_empty() { "alert".to_owned() } else { entry.on_fork.clone() }),
         ],
     )
 }
@@ -162,10 +163,15 @@ fn certificates(fleet: &Fleet, found: &[&IssuedCertificate]) -> String {
                 } else {
                     moment(fleet, &certificate.last_seen)
                 },
+                certificate.parent.clone(),
+                match certificate.revocation_id {
+                    0 => String::new(),
+                    id => format!("by {id}"),
+                },
             ]
         })
         .collect();
-    output::table(["  SERIAL", "OWNER", "ORIGIN", "BEGAN", "ENDS", "LAST SEEN"], &rows)
+    output::table(["  SERIAL", "OWNER", "ORIGIN", "BEGAN", "ENDS", "LAST SEEN", "PARENT", "REVOKED"], &rows)
 }
 
 fn replicas(fleet: &Fleet, found: &[Replica<'_>]) -> String {
@@ -226,10 +232,11 @@ REGISTERED
   TTL        10m
   recovery   default
   DNS names  localhost
+  on fork    alert
 
 CERTIFICATES
-  SERIAL  OWNER  ORIGIN  BEGAN    ENDS   LAST SEEN
-  0a1b    dev    enroll  10m ago  in 5m  never
+  SERIAL  OWNER  ORIGIN  BEGAN    ENDS   LAST SEEN  PARENT  REVOKED
+  0a1b    dev    enroll  10m ago  in 5m  never      0a1a
 
 CONNECTIONS
   2027-01-15T08:00:02.000Z  orders  √ dev connected from 127.0.0.1:50001, TLSv1_3 X25519MLKEM768, 1.2 ms  [conn-0000000000000001]

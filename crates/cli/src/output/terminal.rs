@@ -12,6 +12,11 @@ pub(crate) fn json(value: &Value) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", escape_json(&format!("{value:#}")))
 }
 
+/// Writes a JSON value on one line, for readers that take results as they come.
+pub(crate) fn json_line(value: &Value) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", escape_json(&value.to_string()))
+}
+
 /// Writes text of one or more lines.
 pub(crate) fn text(text: &str) -> io::Result<()> {
     io::stdout().lock().write_all(clean_lines(text).as_bytes())

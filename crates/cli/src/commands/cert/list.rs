@@ -29,14 +29,15 @@ pub(crate) async fn run(
             return Text::Hint("no live certificate; --all shows those that have expired".to_owned());
         }
         let rows: Vec<_> = issued.iter().map(Issued::columns).collect();
-        output::table(["OWNER", "SERIAL", "EXPIRES", "LAST SEEN", "ORIGIN"], &rows).into()
+        output::table(["OWNER", "SERIAL", "EXPIRES", "LAST SEEN", "ORIGIN", "PARENT", "REVOKED"], &rows)
+            .into()
     };
     output.show(|| issued.iter().map(Issued::to_json).collect::<Value>(), table)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A certificate as the issuer has it.
-struct Issued {
+pub(in crate::commands) struct Issued {
     certificate: Certificate,
     not_before: Option<SystemTime>,
     not_after: Option<SystemTime>,
@@ -44,7 +45,7 @@ struct Issued {
 }
 
 impl Issued {
-    fn read(certificate: Certificate) -> Result<Self, CliError> {
+    pub(in crate::commands) fn read(certificate: Certificate) -> Result<Self, CliError> {
         Ok(Self {
             not_before: time(certificate.not_before.as_ref())?,
             not_after: time(certificate.not_after.as_ref())?,
@@ -53,13 +54,22 @@ impl Issued {
         })
     }
 
-    fn columns(&self) -> [String; 5] {
+    fn columns(&self) -> [String; 7] {
         let shown = |at: Option<_>| at.map_or("never".to_owned(), |at| relative(at, now()));
-        let Certificate { spiffe_id, serial, origin, .. } = &self.certificate;
-        [spiffe_id.clone(), serial.clone(), shown(self.not_after), shown(self.last_seen), origin.clone()]
+        let Certificate { spiffe_id, serial, origin, parent, revocation_id, .. } = &self.certificate;
+        let revoked = if *revocation_id == 0 { String::new() } else { format!("by {revocation_id}") };
+        [
+            spiffe_id.clone(),
+            serial.clone(),
+            shown(self.not_after),
+            shown(self.last_seen),
+            origin.clone(),
+            parent.clone(),
+            revoked,
+        ]
     }
 
-    fn to_json(&self) -> Value {
+    pub(in crate::commands) fn to_json(&self) -> Value {
         json!({
             "spiffe_id": self.certificate.spiffe_id,
             "serial": self.certificate.serial,
@@ -67,6 +77,8 @@ impl Issued {
             "not_after": json_time(self.not_after),
             "origin": self.certificate.origin,
             "last_seen": json_time(self.last_seen),
+            "parent": self.certificate.parent,
+            "revocation_id": self.certificate.revocation_id,
         })
     }
 }
