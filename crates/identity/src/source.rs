@@ -1,5 +1,7 @@
 //! Sources of identities: where SVIDs and bundles come from, and how they are kept fresh.
 
+#[cfg(test)]
+mod comeback_tests;
 mod context;
 mod enroll;
 mod error;

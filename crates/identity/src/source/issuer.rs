@@ -37,7 +37,7 @@ use crate::verify::Trust;
 
 /// The schedule of a workload: every few seconds once its SVID has expired, since nothing works until there is a fresh
 /// one and an issuer that is back is to be noticed.
-const RENEWAL: RenewalSchedule = RenewalSchedule {
+pub(super) const RENEWAL: RenewalSchedule = RenewalSchedule {
     first_retry: Duration::from_millis(500),
     longest_retry: Duration::from_secs(30),
     longest_retry_expired: Duration::from_secs(5),

@@ -54,7 +54,7 @@ impl TrustStream<'_> {
     /// Follows the stream, and opens it again when it ends.
     pub(super) async fn follow(&self) {
         self.context.tell(&IdentityEvent::TrustStream { up: false });
-        let mut backoff = FIRST_BACKOFF;
+        let mut backoff = Backoff::default();
         loop {
             let begun = Instant::now();
             let mut up = false;
@@ -70,10 +70,9 @@ impl TrustStream<'_> {
             }
             // Connections retire all the time; only a stream that was not up, or ended at once, was a failure.
             if up && begun.elapsed() > LASTING {
-                backoff = FIRST_BACKOFF;
+                backoff = Backoff::default();
             }
-            tokio::time::sleep(jitter::around(backoff, BACKOFF_JITTER)).await;
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+            tokio::time::sleep(backoff.pause()).await;
         }
     }
 
@@ -115,6 +114,26 @@ impl TrustStream<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The pauses between streams that were failures.
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST_BACKOFF }
+    }
+}
+
+impl Backoff {
+    /// The pause after another failure.
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = jitter::around(self.next, BACKOFF_JITTER);
+        self.next = (self.next * 2).min(LONGEST_BACKOFF);
+        pause
     }
 }
 
