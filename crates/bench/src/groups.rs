@@ -9,6 +9,7 @@ mod growth;
 mod issuance;
 mod memory;
 mod proxies;
+mod revocation;
 mod servers;
 mod start;
 
@@ -53,5 +54,10 @@ pub const GROUPS: &[Group] = &[
     group("counts", "instructions and allocations, which are the same on a busy machine", counts::measure),
     group("start", "from the start of a process to its first authorized call", start::measure),
     group("fan-out", "a change of trust, from the issuer to all its subscribers", fan_out::measure),
+    group(
+        "revocation",
+        "from a revocation to the last closed connection, and what many of them cost",
+        revocation::measure,
+    ),
     group("growth", "exponents, over the size of what there is more and more of", growth::measure),
 ];

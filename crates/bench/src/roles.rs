@@ -15,13 +15,16 @@ pub mod decide;
 pub mod exec;
 pub mod first;
 pub mod handshake;
+pub mod hold;
 pub mod library;
 pub mod load;
 pub mod operate;
 mod primitives;
+mod published;
 pub mod reconnect;
 pub mod records;
 pub mod renew;
+pub mod revocable;
 pub mod serve;
 pub mod sign;
 pub mod subscribe;
@@ -60,8 +63,10 @@ pub async fn run(name: &str, options: &str) -> Result<(), Error> {
         collect::NAME => collect::run(parse(options)?).await,
         decide::NAME => decide::run(parse(options)?).await,
         first::NAME => first::run(parse(options)?).await,
+        hold::NAME => hold::run(parse(options)?).await,
         handshake::NAME => handshake::run(parse(options)?).await,
         reconnect::NAME => reconnect::run(parse(options)?).await,
+        revocable::NAME => revocable::run(parse(options)?).await,
         records::NAME => records::run(parse(options)?).await,
         renew::NAME => renew::run(parse(options)?).await,
         serve::NAME => serve::run(parse(options)?).await,

@@ -46,6 +46,9 @@ pub struct Work {
     pub payload: usize,
     /// Messages of the answer of each call; absent: unary calls.
     pub messages: Option<u32>,
+    /// Calls in a second, of all together; absent: each begins when the one before has been answered.
+    #[serde(default)]
+    pub per_second: Option<u32>,
 }
 
 /// What became of the calls.
@@ -114,11 +117,17 @@ async fn connect(options: &Options) -> Result<Vec<Client>, Error> {
     Ok(clients)
 }
 
-/// Calls one after the other until the time is over; how long each took in nanoseconds, and how many failed.
-async fn make_in_turn(mut client: Client, work: Work, until: Instant) -> (Vec<u64>, u64) {
+/// Calls one after the other, or one in every such time, until the time is over; how long each took in nanoseconds, and how many failed.
+async fn make_in_turn(
+    mut client: Client,
+    work: Work,
+    every: Option<Duration>,
+    until: Instant,
+) -> (Vec<u64>, u64) {
     let payload = vec![7; work.payload];
     let (mut took, mut failed) = (Vec::with_capacity(4_096), 0);
     let mut began = Instant::now();
+    let mut due = began;
     while began < until {
         let answered = client.call(payload.clone(), work.messages).await.is_ok();
         let ended = Instant::now();
@@ -128,6 +137,11 @@ async fn make_in_turn(mut client: Client, work: Work, until: Instant) -> (Vec<u6
             failed += 1;
         }
         began = ended;
+        if let Some(every) = every {
+            due += every;
+            tokio::time::sleep_until(due.into()).await;
+            began = Instant::now();
+        }
     }
     (took, failed)
 }
@@ -135,10 +149,12 @@ async fn make_in_turn(mut client: Client, work: Work, until: Instant) -> (Vec<u6
 async fn make(clients: &[Client], work: Work) -> Done {
     let began = Instant::now();
     let until = began + Duration::from_millis(work.milliseconds);
+    let callers = u32::try_from(clients.len() * work.in_flight).unwrap_or(u32::MAX);
+    let every = work.per_second.map(|per_second| Duration::from_secs(1) * callers / per_second.max(1));
     let mut workers = tokio::task::JoinSet::new();
     for client in clients {
         for _ in 0..work.in_flight {
-            workers.spawn(make_in_turn(client.clone(), work, until));
+            workers.spawn(make_in_turn(client.clone(), work, every, until));
         }
     }
     let (mut took, mut failed) = (Vec::new(), 0);

@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use avouch_identity::IdentityFilter;
 use avouch_identity::spiffe::SpiffeId;
-use avouch_identity::{Identity, IdentityFilter};
 use avouch_testkit::ca::id;
 use rustls::crypto::CryptoProvider;
 use rustls::{
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bare::{self, Tls};
 use super::primitives::Primitives;
+use super::published::Published;
 use super::{Commands, say};
 use crate::clock::thread_cpu;
 use crate::error::Error;
@@ -51,6 +52,9 @@ pub struct Options {
     pub x25519_only: bool,
     /// Whether each connection is one of TCP on loopback; otherwise the ends exchange their records in memory.
     pub sockets: bool,
+    /// Revocations in the trust state of both of avouch's ends, of certificates that nobody has.
+    #[serde(default)]
+    pub revocations: u32,
 }
 
 /// What it says when the first handshake has succeeded.
@@ -81,7 +85,7 @@ pub struct Done {
 /// # Errors
 /// When a handshake fails, or a command is none.
 pub async fn run(options: Options) -> Result<(), Error> {
-    let pair = Pair::new(&options).await?;
+    let pair = Pair::new(&options)?;
     let group = tokio::task::block_in_place(|| pair.once())?;
     if options.kind == Kind::Resumed {
         // The first one brought the tickets.
@@ -120,15 +124,15 @@ enum Ends {
     Stock(Arc<ClientConfig>, Arc<ServerConfig>),
     /// Settings are made for each connection.
     Avouch {
-        client: Identity,
-        server: Identity,
+        client: Published,
+        server: Published,
         ids: [SpiffeId; 2],
     },
     Primitives(Primitives),
 }
 
 impl Pair {
-    async fn new(options: &Options) -> Result<Self, Error> {
+    fn new(options: &Options) -> Result<Self, Error> {
         let mut provider = CryptoProvider::clone(avouch_identity::crypto_provider());
         if options.x25519_only {
             provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519);
@@ -143,8 +147,8 @@ impl Pair {
             Kind::Stock => stock(Tls::Mutual)?,
             Kind::Resumed => stock(Tls::Resumed)?,
             Kind::Avouch => Ends::Avouch {
-                client: identity(&options.pki, CALLER).await?,
-                server: identity(&options.pki, SERVER).await?,
+                client: Published::new(&options.pki, CALLER, options.revocations)?,
+                server: Published::new(&options.pki, SERVER, options.revocations)?,
                 ids: [CALLER, SERVER].map(|name| id(&format!("/{name}"))),
             },
             Kind::Primitives => Ends::Primitives(Primitives::new(&options.pki, &provider)?),
@@ -163,8 +167,8 @@ impl Pair {
         let (client, server) = match &self.ends {
             Ends::Stock(client, server) => (client.clone(), server.clone()),
             Ends::Avouch { client, server, ids: [caller, called] } => (
-                client.client_tls(IdentityFilter::from(called.clone())).map_err(failed)?,
-                server.server_tls(IdentityFilter::from(caller.clone())).map_err(failed)?,
+                client.identity.client_tls(IdentityFilter::from(called.clone())).map_err(failed)?,
+                server.identity.server_tls(IdentityFilter::from(caller.clone())).map_err(failed)?,
             ),
             Ends::Primitives(primitives) => return primitives.once(),
         };
@@ -184,11 +188,6 @@ impl Pair {
         let group = client.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
         group.ok_or_else(|| Error::other("no key-exchange group was agreed on"))
     }
-}
-
-async fn identity(pki: &Pki, name: &str) -> Result<Identity, Error> {
-    let started = Identity::start(pki.identity(name)).await;
-    started.map_err(|error| Error::other(avouch_text::with_causes(&error).to_string()))
 }
 
 fn failed(error: rustls::Error) -> Error {
@@ -258,8 +257,8 @@ mod tests {
         for kind in [Kind::Stock, Kind::Resumed, Kind::Avouch, Kind::Primitives] {
             for x25519_only in [false, true].into_iter().filter(|only| !only || kind != Kind::Avouch) {
                 for sockets in [false, true] {
-                    let options = Options { kind, pki: pki.clone(), x25519_only, sockets };
-                    let pair = Pair::new(&options).await.unwrap();
+                    let options = Options { kind, pki: pki.clone(), x25519_only, sockets, revocations: 0 };
+                    let pair = Pair::new(&options).unwrap();
                     let wanted = if x25519_only { "X25519" } else { "X25519MLKEM768" };
                     assert_eq!(pair.once().unwrap(), wanted, "{kind:?}");
                     assert_eq!(pair.once().unwrap(), wanted, "{kind:?}");

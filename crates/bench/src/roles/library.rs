@@ -55,6 +55,18 @@ pub(super) async fn serve(
     around: Around<'_>,
 ) -> Result<Option<Recorder>, Error> {
     let identity = Identity::start(pki.identity(SERVER)).await.map_err(|error| failed(&error))?;
+    serve_as(listener, identity, around)
+}
+
+/// The same, with an identity of any source.
+///
+/// # Errors
+/// When it cannot begin.
+pub(super) fn serve_as(
+    listener: TcpListener,
+    identity: Identity,
+    around: Around<'_>,
+) -> Result<Option<Recorder>, Error> {
     let methods = Methods::new(&[&CONTRACT]).map_err(|error| failed(&error))?;
     let policy = Policy::load("policy.toml", &policy(), &methods).map_err(|error| failed(&error))?;
     let policy = PolicyHandle::fixed(policy);

@@ -85,7 +85,7 @@ impl Pair {
         let (server, caller) = (self.server_cpu(), self.caller_cpu());
         let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let Load { in_flight, payload, messages, .. } = load;
-        let work = call::Work { milliseconds, in_flight, payload, messages };
+        let work = call::Work { milliseconds, in_flight, payload, messages, per_second: None };
         let done: call::Done = self.caller.ask(&work, time + ANSWER)?;
         let call::Done { calls, failed, seconds, .. } = done;
         if failed > 0 {

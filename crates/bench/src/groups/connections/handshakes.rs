@@ -37,7 +37,12 @@ fn handshakes(bench: &Bench, x25519_only: bool) -> Result<Table, Error> {
     );
     let today = bench.today()?;
     let start = |build: &Build, name: &str, kind, sockets| {
-        Shaking::start(bench, build, name, Options { kind, pki: bench.pki.clone(), x25519_only, sockets })
+        Shaking::start(
+            bench,
+            build,
+            name,
+            Options { kind, pki: bench.pki.clone(), x25519_only, sockets, revocations: 0 },
+        )
     };
     let mut pairs = vec![
         start(today, STOCK, Kind::Stock, false)?,

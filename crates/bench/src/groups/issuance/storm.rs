@@ -56,8 +56,13 @@ impl Service {
 
     /// Calls per second, and what half and 99 % of them took in microseconds.
     fn call(&mut self, time: Duration) -> Result<[f64; 3], Error> {
-        let work =
-            call::Work { milliseconds: milliseconds(time), in_flight: 8, payload: 128, messages: None };
+        let work = call::Work {
+            milliseconds: milliseconds(time),
+            in_flight: 8,
+            payload: 128,
+            messages: None,
+            per_second: None,
+        };
         let done: call::Done = self.caller.ask(&work, time + GRACE)?;
         if done.failed > 0 {
             let call::Done { failed, calls, .. } = done;

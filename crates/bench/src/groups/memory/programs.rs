@@ -87,7 +87,7 @@ fn before_and_after(
     let mut caller = launch.named("memory caller").start(&bench.dir)?;
     let call::Ready {} = caller.ready()?;
     let milliseconds = u64::try_from(CALLS.as_millis()).unwrap_or(u64::MAX);
-    let work = call::Work { milliseconds, in_flight: 16, payload: PAYLOAD, messages: None };
+    let work = call::Work { milliseconds, in_flight: 16, payload: PAYLOAD, messages: None, per_second: None };
     let done: call::Done = caller.ask(&work, CALLS + Duration::from_secs(30))?;
     if done.failed > 0 {
         return Err(Error::other(format!("{} of {} calls failed", done.failed, done.calls)));
