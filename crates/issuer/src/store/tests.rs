@@ -1,8 +1,5 @@
 //! The contract of every store, as functions over `&dyn Store` that run against SQLite and against the fake.
 
-mod file;
-
-use super::memory::MemoryStore;
 use super::sqlite::SqliteStore;
 use super::*;
 
@@ -72,13 +69,17 @@ macro_rules! for_every_store {
     ($($name:ident),* $(,)?) => {
         mod sqlite_store { $(#[tokio::test] async fn $name() {
             let temp = tempfile::tempdir().unwrap();
-            super::$name(&super::SqliteStore::open(&temp.path().join("store.db")).unwrap()).await;
+            super::$name(&crate::store::sqlite::SqliteStore::open(&temp.path().join("store.db")).unwrap()).await;
         })* }
         mod memory_store { $(#[tokio::test] async fn $name() {
-            super::$name(&super::MemoryStore::default()).await;
+            super::$name(&crate::store::memory::MemoryStore::default()).await;
         })* }
     };
 }
+
+// Behind the macro that they use.
+mod file;
+mod trust;
 
 for_every_store!(
     an_entry_comes_back_as_it_went_in,
