@@ -15,6 +15,7 @@ mod page;
 mod policy;
 mod records;
 mod report;
+mod revocation;
 mod selection;
 mod shares;
 mod storage;

@@ -13,6 +13,7 @@ mod issuance;
 mod missing;
 mod page;
 mod remedy;
+mod revoked;
 mod target;
 mod vocabulary;
 

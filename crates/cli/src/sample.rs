@@ -50,6 +50,9 @@ fn issuer() -> Issuer {
         signing: vec![authority("CN=signing 1", "aa", "2026-11-01T00:00:00Z", "2027-01-30T00:00:00Z")],
         entries: 3,
         certificates: 4,
+        epoch: 1_800_000_000,
+        counter: 3,
+        revocations: 1,
         ..Issuer::default()
     }
 }
@@ -137,6 +140,14 @@ fn status(id: &str, address: &str) -> Status {
                 held: 3,
             }],
         }],
+        trust: Some(TrustState {
+            epoch: 1_800_000_000,
+            counter: 3,
+            revocations: 1,
+            since: "2026-11-25T11:50:00.000Z".to_owned(),
+            outage_budget_seconds: 2_700,
+            ..TrustState::default()
+        }),
         ..Status::default()
     }
 }

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their helpers")]
 
+#[path = "cli/revocations.rs"]
+mod revocations;
+
 use avouch_api::admin::v1::admin_server::{Admin, AdminServer};
 use avouch_api::admin::v1::*;
 use avouch_testkit::program::alone;
@@ -156,43 +159,46 @@ impl Admin for StandIn {
         Ok(Response::new(ListCertificatesResponse { certificates, next_page_token }))
     }
 
-    async fn revoke(&self, _: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+    async fn revoke(&self, request: Request<RevokeRequest>) -> Result<Response<RevokeResponse>, Status> {
+        revocations::revoke(request.into_inner()).map(Response::new)
     }
 
     async fn undo_revocation(
         &self,
-        _: Request<UndoRevocationRequest>,
+        request: Request<UndoRevocationRequest>,
     ) -> Result<Response<UndoRevocationResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        revocations::undo_revocation(request.into_inner()).map(Response::new)
     }
 
     async fn list_revocations(
         &self,
-        _: Request<ListRevocationsRequest>,
+        request: Request<ListRevocationsRequest>,
     ) -> Result<Response<ListRevocationsResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        revocations::list_revocations(request.into_inner()).map(Response::new)
     }
 
     async fn list_forks(&self, _: Request<ListForksRequest>) -> Result<Response<ListForksResponse>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
 
-    async fn list_audit(&self, _: Request<ListAuditRequest>) -> Result<Response<ListAuditResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+    async fn list_audit(
+        &self,
+        request: Request<ListAuditRequest>,
+    ) -> Result<Response<ListAuditResponse>, Status> {
+        revocations::list_audit(request.into_inner()).map(Response::new)
     }
 
     async fn get_crls(&self, _: Request<GetCrlsRequest>) -> Result<Response<GetCrlsResponse>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
 
-    type WatchAcknowledgementsStream = tokio_stream::Empty<Result<WatchAcknowledgementsResponse, Status>>;
+    type WatchAcknowledgementsStream = revocations::Acknowledgements;
 
     async fn watch_acknowledgements(
         &self,
-        _: Request<WatchAcknowledgementsRequest>,
+        request: Request<WatchAcknowledgementsRequest>,
     ) -> Result<Response<Self::WatchAcknowledgementsStream>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        Ok(Response::new(revocations::acknowledgements(&request.into_inner())))
     }
 }
 

@@ -1,7 +1,9 @@
 //! Every check there is, each with its page.
 
 use super::check::Check;
-use super::{certificate, clock, identity, issuer, policy, records, shares, storage, transport, trust};
+use super::{
+    certificate, clock, identity, issuer, policy, records, revocation, shares, storage, transport, trust,
+};
 use crate::output;
 
 /// Every check, by category, then by id.
@@ -11,6 +13,7 @@ pub(crate) fn catalogue() -> impl Iterator<Item = &'static Check> {
         clock::CHECKS,
         identity::CHECKS,
         trust::CHECKS,
+        revocation::CHECKS,
         policy::CHECKS,
         transport::CHECKS,
         shares::CHECKS,

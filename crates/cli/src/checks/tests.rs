@@ -7,7 +7,7 @@ use super::view::View;
 use super::*;
 use crate::sample::*;
 use avouch_api::observe::v1::*;
-use avouch_fleet::Fleet;
+use avouch_fleet::{Fleet, ForkBranch, ForkRecord, IssuedCertificate};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A fleet with one thing broken, and what its check is to say.
@@ -98,6 +98,25 @@ const BROKEN: &[Case] = &[
     ("AV-303", Level::Bad, |fleet| {
         status_of(fleet, 0).bundle.as_mut().unwrap().roots[0].fingerprint = "dd".to_owned();
     }),
+    ("AV-304", Level::Bad, |fleet| trust_of(fleet).counter = 2),
+    ("AV-304", Level::Warning, |fleet| {
+        trust_of(fleet).epoch = 1;
+        fleet.issuer.as_mut().unwrap().revocations = 0;
+    }),
+    ("AV-304", Level::Note, |fleet| {
+        trust_of(fleet).counter = 2;
+        issuer_of(fleet).trust.as_mut().unwrap().since = "2026-11-25T11:59:57.000Z".to_owned();
+    }),
+    ("AV-305", Level::Warning, |fleet| cut_off(fleet, 1_199)),
+    ("AV-305", Level::Warning, |fleet| cut_off(fleet, -1)),
+    ("AV-305", Level::Note, |fleet| cut_off(fleet, 1_200)),
+    ("AV-306", Level::Warning, |fleet| trust_of(fleet).problem = "no space left on device".to_owned()),
+    ("AV-307", Level::Warning, |fleet| status_of(fleet, 0).trust = None),
+    ("AV-308", Level::Warning, |fleet| fleet.issuer.as_mut().unwrap().revocations = 64_000),
+    ("AV-308", Level::Bad, |fleet| fleet.issuer.as_mut().unwrap().revocations = 76_000),
+    ("AV-309", Level::Warning, |fleet| fleet.issuer.as_mut().unwrap().lost_changes = 2),
+    ("AV-310", Level::Bad, |fleet| fleet.issuer.as_mut().unwrap().open_forks = 1),
+    ("AV-310", Level::Bad, |fleet| fleet.forks = vec![fork()]),
     ("AV-401", Level::Bad, |fleet| status_of(fleet, 0).policy = None),
     ("AV-402", Level::Bad, |fleet| {
         status_of(fleet, 0).policy.as_mut().unwrap().problem =
@@ -172,6 +191,56 @@ fn signing(fleet: &mut Fleet, until: &str) {
 
 fn svid(fleet: &mut Fleet, until: &str) {
     status_of(fleet, 0).svid.as_mut().unwrap().not_after = until.to_owned();
+}
+
+fn trust_of(fleet: &mut Fleet) -> &mut TrustState {
+    status_of(fleet, 0).trust.as_mut().unwrap()
+}
+
+/// Nothing is heard of the issuer, and so many seconds are left.
+fn cut_off(fleet: &mut Fleet, left: i64) {
+    // A third of its life are twenty minutes.
+    status_of(fleet, 0).trust_stream = "down".to_owned();
+    trust_of(fleet).outage_budget_seconds = left;
+}
+
+fn fork() -> ForkRecord {
+    let branch = |serial: &str, address: &str| ForkBranch {
+        certificate: IssuedCertificate { serial: serial.to_owned(), ..IssuedCertificate::default() },
+        peer_address: address.to_owned(),
+    };
+    ForkRecord {
+        spiffe_id: ORDERS.to_owned(),
+        serial: "0a1b".to_owned(),
+        noticed_at: NOW.to_owned(),
+        revocation_id: 0,
+        branches: vec![branch("0c", "10.0.0.7:50001"), branch("0d", "")],
+    }
+}
+
+#[test]
+fn a_fork_is_named_with_the_command_that_revokes_each_branch() {
+    let text = text(&broken(|fleet| fleet.forks = vec![fork()]));
+    for part in [
+        "the branch from 10.0.0.7:50001: `avouch revoke serial:0c`",
+        "the branch from an unknown address: `avouch revoke serial:0d`",
+        "both: `avouch revoke serial:0a1b`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn an_issuer_of_an_older_version_is_not_asked_for_generations() {
+    let levels = levels(&broken(|fleet| {
+        let issuer = fleet.issuer.as_mut().unwrap();
+        (issuer.epoch, issuer.counter) = (0, 0);
+        issuer.process.as_mut().unwrap().trust = None;
+        (0..2).for_each(|at| status_of(fleet, at).trust = None);
+    }));
+    for id in ["AV-304", "AV-305", "AV-306", "AV-307", "AV-308", "AV-309", "AV-310"] {
+        assert_eq!(levels[id], "skipped", "{id}");
+    }
 }
 
 fn upstream(fleet: &mut Fleet, id: &str) {

@@ -5,6 +5,7 @@ mod evidence;
 use super::find::{self, Held};
 use super::page::{Explanation, Page, moment};
 use super::remedy::Remedy;
+use super::revoked::Revoked;
 use super::vocabulary;
 use avouch_api::observe::v1::{Connection, Decision};
 use avouch_fleet::Fleet;
@@ -24,6 +25,9 @@ struct Story<'a> {
     asked: String,
     summary: &'static str,
     evidence: Evidence,
+    /// The revocation that it was refused or ended for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<Revoked>,
     /// Refused calls over it.
     calls: Vec<&'a Decision>,
     /// Other connections that may be meant.
@@ -39,6 +43,7 @@ pub(super) fn explain(
     let record = held.record;
     let reason: Option<Reason> = said(record).parse().ok();
     let evidence = Evidence::of(fleet, held, reason);
+    let revoked = Revoked::of(fleet, reason, &record.peer_id, &record.peer_serial, judged_at(record));
     let story = Story {
         kind: "connection",
         record,
@@ -51,10 +56,16 @@ pub(super) fn explain(
         },
         calls: find::over(fleet, held),
         others: others.iter().map(|held| held.record).collect(),
-        remedy: remedy(reason, &evidence),
+        remedy: remedy(reason, &evidence, revoked.as_ref()),
         evidence,
+        revoked,
     };
     Explanation { text: story.to_text(fleet), json: serde_json::to_value(&story).unwrap_or_default() }
+}
+
+/// When the peer was judged last: at the end of a connection that was ended.
+fn judged_at(record: &Connection) -> &str {
+    if record.ended_at.is_empty() { &record.time } else { &record.ended_at }
 }
 
 /// The reason of a refusal, or of an end.
@@ -62,8 +73,8 @@ fn said(record: &Connection) -> &str {
     if record.reason.is_empty() { &record.end_reason } else { &record.reason }
 }
 
-/// The remedy: what the evidence points at, then what the vocabulary says in general.
-fn remedy(reason: Option<Reason>, evidence: &Evidence) -> Remedy {
+/// The remedy: what the evidence points at, then what the revocation says or else the vocabulary in general.
+fn remedy(reason: Option<Reason>, evidence: &Evidence, revoked: Option<&Revoked>) -> Remedy {
     let general = match reason {
         // This is the record that the vocabulary sends its reader to.
         Some(Reason::HandshakeRefused) => {
@@ -71,7 +82,8 @@ fn remedy(reason: Option<Reason>, evidence: &Evidence) -> Remedy {
         }
         reason => reason.map(vocabulary::remedy).unwrap_or_default(),
     };
-    let advice = evidence.causes.iter().map(|cause| cause.fix.clone()).chain([general]);
+    let advice = evidence.causes.iter().map(|cause| cause.fix.clone());
+    let advice = advice.chain([revoked.map_or(general, |revoked| revoked.fix.clone())]);
     let mut remedy = Remedy::default();
     remedy.advice.extend(advice.filter(|advice| !advice.is_empty()));
     remedy
@@ -95,6 +107,9 @@ impl Story<'_> {
             if !detail.is_empty() {
                 page.fact("because", detail);
             }
+        }
+        if let Some(revoked) = &self.revoked {
+            revoked.write(&mut page);
         }
         self.evidence.write(&mut page);
         self.write_tls(&mut page);

@@ -6,6 +6,7 @@ use super::find::{self, Held, Holder};
 use super::issuance;
 use super::page::{Explanation, Page, moment};
 use super::remedy::{self, Remedy};
+use super::revoked::Revoked;
 use avouch_api::observe::v1::Decision;
 use avouch_fleet::Fleet;
 use avouch_spiffe::Reason;
@@ -24,6 +25,9 @@ struct Story<'a> {
     /// The one clause that failed.
     failed: String,
     policy: Vec<String>,
+    /// The revocation that it was refused for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<Revoked>,
     chain: Option<Chain>,
     connection: Option<&'a avouch_api::observe::v1::Connection>,
     remedy: Remedy,
@@ -68,6 +72,12 @@ impl<'a> Story<'a> {
             policy.push(format!("the file as it is now is not in force, it does not load: {problem}"));
             remedy.first("correct the policy file first: what was changed in it has no effect yet");
         }
+        let serial = connection.map(|connection| connection.peer_serial.as_str()).unwrap_or_default();
+        let id = issuance::subject(record).map(|id| id.to_string()).unwrap_or_default();
+        let revoked = Revoked::of(fleet, reason, &id, serial, &record.time);
+        if let Some(revoked) = &revoked {
+            remedy.advice.push(revoked.fix.clone());
+        }
         Self {
             kind: "decision",
             record,
@@ -80,6 +90,7 @@ impl<'a> Story<'a> {
             chain: Chain::of(fleet, &record.trace_id, &record.id),
             connection,
             remedy: remedy.or(|| issuance::remedy(fleet, record)),
+            revoked,
         }
     }
 
@@ -95,6 +106,9 @@ impl<'a> Story<'a> {
         let when = moment(fleet, &record.time);
         page.fact("decision", &format!("{}, {when}, by {}", record.id, self.asked));
         self.write_reason(&mut page);
+        if let Some(revoked) = &self.revoked {
+            revoked.write(&mut page);
+        }
         for line in &self.policy {
             page.fact("policy", line);
         }

@@ -38,7 +38,7 @@ pub(super) fn remedy(fleet: &Fleet, record: &Decision) -> Remedy {
 }
 
 /// The owner of the certificate in question: named in the detail, else the caller.
-fn subject(record: &Decision) -> Option<SpiffeId> {
+pub(super) fn subject(record: &Decision) -> Option<SpiffeId> {
     let words = record.detail.split(|c: char| c.is_whitespace() || "\"'`,;()[]".contains(c));
     let named = words.filter(|word| word.starts_with("spiffe://"));
     let mut named = named.map(|word| word.trim_end_matches([':', '.']));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::sample::*;
 use avouch_api::observe::v1::*;
-use avouch_fleet::IssuedCertificate;
+use avouch_fleet::{IssuedCertificate, RevocationRecord};
 use avouch_spiffe::Reason;
 
 const DENIED: &str = "d-0011223344556677";
@@ -541,4 +541,65 @@ fn a_caller_from_elsewhere_cannot_write_into_the_proposed_line() {
     // Not a SPIFFE ID, so nothing is proposed.
     let json = ask(&ledger([of_call(record)]), DENIED).json;
     assert_eq!(json["remedy"]["line"], "");
+}
+
+/// The sample fleet, whose issuer has revoked this; its ledger remembers the record.
+fn revoked(record: Record, revocation: RevocationRecord) -> Fleet {
+    Fleet { revocations: vec![revocation], ..ledger([record]) }
+}
+
+fn revocation(subject: &str) -> RevocationRecord {
+    RevocationRecord {
+        id: 7,
+        subject: subject.to_owned(),
+        spiffe_id: REPORTS.to_owned(),
+        reason: "laptop stolen".to_owned(),
+        actor: "uid 1000".to_owned(),
+        created_at: "2026-11-25T11:55:00.000Z".to_owned(),
+        epoch: 1_800_000_000,
+        counter: 3,
+        serials: vec!["0a1b".to_owned(), "0a1c".to_owned()],
+        ..RevocationRecord::default()
+    }
+}
+
+#[test]
+fn what_was_cut_off_is_explained_by_who_did_it_when_why_and_how_it_is_undone() {
+    let refused = Connection { peer_id: REPORTS.to_owned(), ..connection(REFUSED, "IDENTITY_REVOKED") };
+    golden("identity-revoked", &ask(&revoked(of_connection(refused), revocation(REPORTS)), REFUSED));
+    let ended = Connection {
+        verdict: "accepted".to_owned(),
+        reason: String::new(),
+        peer_serial: "0a1c".to_owned(),
+        ended_at: "2026-11-25T11:57:00.000Z".to_owned(),
+        end_reason: "CERT_REVOKED".to_owned(),
+        ..connection(REFUSED, "")
+    };
+    golden("cert-revoked", &ask(&revoked(of_connection(ended), revocation("serial:0a1b")), REFUSED));
+}
+
+#[test]
+fn a_refused_renewal_names_the_revocation_as_well() {
+    let refused = Decision {
+        method: "/avouch.issuer.v1.Issuer/Renew".to_owned(),
+        ..decision(DENIED, "IDENTITY_REVOKED")
+    };
+    let text = ask(&revoked(of_call(refused), revocation(REPORTS)), DENIED).text;
+    for part in ["by uid 1000, ", "reason: laptop stolen", "`avouch revoke --undo 7`"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_revocation_that_was_undone_or_is_of_another_peer_is_no_advice_to_undo() {
+    let of = |peer: &str| Connection { peer_id: peer.to_owned(), ..connection(REFUSED, "IDENTITY_REVOKED") };
+    let undone = RevocationRecord {
+        undone_at: "2026-11-25T11:58:00.000Z".to_owned(),
+        undone_by: "uid 0".to_owned(),
+        ..revocation(REPORTS)
+    };
+    let text = ask(&revoked(of_connection(of(REPORTS)), undone), REFUSED).text;
+    assert!(text.contains("undone 2026-11-25T11:58:00.000Z") && !text.contains("--undo"), "{text}");
+    let text = ask(&revoked(of_connection(of(ORDERS)), revocation(REPORTS)), REFUSED).text;
+    assert!(!text.contains("revocation 7"), "{text}");
 }
