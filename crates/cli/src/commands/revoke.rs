@@ -51,7 +51,7 @@ pub(crate) async fn run(
     let cut = cut(&answer, &revocation.subject)?;
     let hit = Hit::read(answer, revocation.dry_run)?;
     let (id, generation) = (hit.revocation.id, (hit.revocation.epoch, hit.revocation.counter));
-    emit(output, &Event::Hit(hit))?;
+    emit(output, &Event::Hit(Box::new(hit)))?;
     if revocation.dry_run {
         if let Some(fleet) = ask(sources, &cut).await {
             emit(output, &Event::BlastRadius(Aftermath::of(&fleet, &cut).radius))?;

@@ -3,6 +3,7 @@
 use super::{HOSTILE, ORDERS, POISON, avouch, stderr, stdout, with_issuer};
 use avouch_api::admin::v1::*;
 use avouch_testkit::program::alone;
+use avouch_time::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -80,7 +81,7 @@ fn process(name: &str, address: &str, state: &str, after: Option<u64>) -> Acknow
         addresses: if address.is_empty() { Vec::new() } else { vec![address.to_owned()] },
         at: after.map(|millis| (made() + Duration::from_millis(millis)).into()),
         // Far enough that its rounding does not depend on how long the test takes.
-        not_after: Some((SystemTime::now() + Duration::from_secs(48 * 3_600 + 1_800)).into()),
+        not_after: Some((SystemClock.now() + Duration::from_secs(48 * 3_600 + 1_800)).into()),
         state: state.to_owned(),
         connections_ended: 0,
     }
@@ -150,7 +151,7 @@ pub(super) fn list_audit(request: ListAuditRequest) -> Result<ListAuditResponse,
 }
 
 fn events(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ const LISTED: usize = 20;
 pub(super) enum Event {
     /// What it hits: in a dry run what it would.
     #[serde(rename = "revoked")]
-    Hit(Hit),
+    Hit(Box<Hit>),
     /// Processes that have just said that they refuse it.
     Acknowledged {
         processes: Vec<Process>,
