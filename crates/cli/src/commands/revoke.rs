@@ -105,8 +105,9 @@ async fn watch(
         Ok(Ok(messages)) => {
             let mut messages = messages.into_inner();
             while let Some(message) = next(&mut messages, end).await {
-                let events = progress.take(message)?;
-                events.iter().try_for_each(|event| emit(output, event))?;
+                if let Some(heard) = progress.take(message)? {
+                    emit(output, &Event::Acknowledged(heard))?;
+                }
                 if progress.is_complete() {
                     break;
                 }

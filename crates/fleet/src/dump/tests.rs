@@ -33,6 +33,21 @@ fn a_fleet_comes_back_as_it_went() {
 }
 
 #[test]
+fn a_dump_of_a_version_before_revocations_is_read() {
+    let head = br#"{"format":1,"fleet":{"trust_domain":"market.example","issuer":{"entries":1,"process":{"phase":"serving"}},
+        "entries":[{"spiffe_id":"spiffe://market.example/dev"}],"certificates":[{"serial":"0a1b","origin":"enroll"}]}}"#;
+    let member = br#"{"workload":{"spiffe_id":"spiffe://market.example/dev","bundle_sequence":1},"status":{"phase":"serving"}}"#;
+    let packed = archive(&[(FLEET, head), ("members/0000.json", member)]);
+    let fleet = unpack(packed.as_slice(), LIMITS).unwrap();
+    let issuer = fleet.issuer.unwrap();
+    assert_eq!((issuer.entries, issuer.epoch, issuer.open_forks), (1, 0, 0));
+    assert_eq!((fleet.certificates[0].parent.as_str(), fleet.certificates[0].revocation_id), ("", 0));
+    assert_eq!((fleet.entries[0].on_fork.as_str(), fleet.entries[0].recovery_limit), ("", None));
+    assert_eq!(fleet.members[0].status.as_ref().unwrap().trust, None);
+    assert!(fleet.revocations.is_empty() && fleet.forks.is_empty());
+}
+
+#[test]
 fn more_than_nine_thousand_members_keep_their_order() {
     let mut fleet = Fleet::default();
     for place in 0..LIMITS.files - 1 {

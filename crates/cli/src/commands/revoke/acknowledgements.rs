@@ -1,6 +1,5 @@
 //! Who refuses what was revoked, as they say so: counted, with the time it took them, and who is missing until when.
 
-use super::event::{Event, Process};
 use crate::commands::now;
 use crate::commands::proto::time;
 use crate::error::CliError;
@@ -20,6 +19,25 @@ pub(super) struct Progress {
     waiting: Vec<Acknowledgement>,
     /// Whether the issuer has said who there is.
     told: bool,
+}
+
+/// What a message of the issuer brings.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Heard {
+    pub(super) processes: Vec<Process>,
+    /// The number of all that have acknowledged by now.
+    pub(super) acknowledged: usize,
+    pub(super) total: usize,
+}
+
+/// A process that has acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Process {
+    pub(super) spiffe_id: String,
+    pub(super) serial: String,
+    pub(super) addresses: Vec<String>,
+    /// Time since the revocation was durable.
+    pub(super) after_millis: u64,
 }
 
 /// Who refuses it and who has not said so.
@@ -59,7 +77,7 @@ impl Progress {
     }
 
     /// Takes a message of the issuer, and returns what is new in it.
-    pub(super) fn take(&mut self, message: WatchAcknowledgementsResponse) -> Result<Vec<Event>, CliError> {
+    pub(super) fn take(&mut self, message: WatchAcknowledgementsResponse) -> Result<Option<Heard>, CliError> {
         let WatchAcknowledgementsResponse { acknowledged, waiting, complete } = message;
         let processes: Vec<_> = acknowledged.iter().map(|one| self.process(one)).collect::<Result<_, _>>()?;
         self.took.extend(processes.iter().map(|process| process.after_millis));
@@ -71,10 +89,10 @@ impl Progress {
         }
         self.told = true;
         if processes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let (acknowledged, total) = (self.took.len(), self.total());
-        Ok(vec![Event::Acknowledged { processes, acknowledged, total }])
+        Ok(Some(Heard { processes, acknowledged, total }))
     }
 
     fn process(&self, one: &Acknowledgement) -> Result<Process, CliError> {
@@ -206,8 +224,8 @@ mod tests {
         let mut progress = Progress::new(Some(since()), OPERATOR.to_owned());
         assert!(!progress.is_complete(), "nobody has said who there is");
         let waiting = vec![at("b", 0), at("c", 0)];
-        assert_eq!(progress.take(message(vec![at("a", 8)], waiting, false)).unwrap().len(), 1);
-        assert!(progress.take(message(vec![at("b", 41)], vec![], false)).unwrap().len() == 1);
+        assert_eq!(progress.take(message(vec![at("a", 8)], waiting, false)).unwrap().unwrap().total, 3);
+        assert!(progress.take(message(vec![at("b", 41)], vec![], false)).unwrap().is_some());
         let summary = progress.summary();
         assert_eq!((summary.acknowledged, summary.total, summary.complete), (2, 3, false));
         progress.take(message(vec![at("c", 55)], vec![], true)).unwrap();

@@ -1,6 +1,6 @@
 //! The events of a revocation, for people and for programs: each as it happens.
 
-use super::acknowledgements::{Missing, Summary};
+use super::acknowledgements::{Heard, Missing, Summary};
 use super::aftermath::{Radius, Since};
 use crate::commands::cert::list::Issued;
 use crate::commands::now;
@@ -24,12 +24,7 @@ pub(super) enum Event {
     #[serde(rename = "revoked")]
     Hit(Box<Hit>),
     /// Processes that have just said that they refuse it.
-    Acknowledged {
-        processes: Vec<Process>,
-        /// How many do by now, and of how many.
-        acknowledged: usize,
-        total: usize,
-    },
+    Acknowledged(Heard),
     /// Who refuses it, once everybody does or the time is over.
     Summary(Summary),
     BlastRadius(Radius),
@@ -59,16 +54,6 @@ pub(super) struct Hit {
     hit_identities: u64,
     #[serde(skip)]
     shown: [Vec<String>; 2],
-}
-
-/// A process that has acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Process {
-    pub(super) spiffe_id: String,
-    pub(super) serial: String,
-    pub(super) addresses: Vec<String>,
-    /// Time since the revocation was durable.
-    pub(super) after_millis: u64,
 }
 
 impl Hit {
@@ -144,7 +129,7 @@ impl Event {
     pub(super) fn to_text(&self) -> String {
         match self {
             Self::Hit(hit) => hit.to_text(),
-            Self::Acknowledged { processes, acknowledged, total } => {
+            Self::Acknowledged(Heard { processes, acknowledged, total }) => {
                 let last = processes.iter().max_by_key(|process| process.after_millis);
                 let last =
                     last.map(|last| format!(": {} after {} ms", shorten(&last.spiffe_id), last.after_millis));
