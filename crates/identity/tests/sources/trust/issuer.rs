@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
 
 use avouch_api::issuer::v1 as api;
 use avouch_api::issuer::v1::issuer_server::{Issuer, IssuerServer};
@@ -35,9 +35,10 @@ fn wire(generation: Generation) -> Option<api::Generation> {
     Some(api::Generation { epoch: generation.epoch, counter: generation.counter })
 }
 
-/// The revocation of an identity, for an hour.
+/// The revocation of an identity, for an hour from the first one: the same each time, so that states made of it agree.
 pub(super) fn revoked(path: &str, since: Generation) -> Revocation {
-    Revocation { key: RevocationKey::identity(&id(path)), since, ends_at: now() + HOUR, proof: [9; 16] }
+    static END: LazyLock<SystemTime> = LazyLock::new(|| now() + HOUR);
+    Revocation { key: RevocationKey::identity(&id(path)), since, ends_at: *END, proof: [9; 16] }
 }
 
 /// Whole seconds, as on the wire.
