@@ -8,7 +8,7 @@ use avouch_fleet::ForkRecord;
 use avouch_spiffe::trust_state::MAX_REVOCATIONS;
 use avouch_time::duration::rounded;
 use avouch_time::parse_rfc3339;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -119,16 +119,15 @@ fn state<'a>(process: &Process<'a>) -> Option<&'a TrustState> {
 fn generation(view: &View<'_>) -> Vec<Finding> {
     let Some(issuer) = view.issuer() else { return Vec::new() };
     let Some(newest) = of_issuer(issuer) else { return Vec::new() };
-    let since = issuer.process.as_ref().and_then(|process| process.trust.as_ref());
-    let since = since.and_then(|state| parse_rfc3339(&state.since));
     let now = view.issuer_process().and_then(|process| process.now());
-    let behind = now.zip(since).map(|(now, since)| now.duration_since(since).unwrap_or_default());
     view.each_workload(|process| {
         let state = state(process)?;
         let used = (state.epoch, state.counter);
         if used >= newest {
             return Some((Level::Good, String::new()));
         }
+        let since = behind_since(view, issuer, used);
+        let behind = now.zip(since).map(|(now, since)| now.duration_since(since).unwrap_or_default());
         let level = match behind {
             Some(behind) if behind < ON_ITS_WAY => Level::Note,
             _ if issuer.revocations > 0 => Level::Bad,
@@ -140,6 +139,16 @@ fn generation(view: &View<'_>) -> Vec<Finding> {
             format!("generation {}.{}, the issuer has {}.{}{for_}", used.0, used.1, newest.0, newest.1),
         ))
     })
+}
+
+/// The time of the first change that a process does not know: of the first revocation after its generation or, where the
+/// issuer has started again since, of that start. Where neither is known, of the last change.
+fn behind_since(view: &View<'_>, issuer: &Issuer, used: (u32, u32)) -> Option<SystemTime> {
+    let process = issuer.process.as_ref();
+    let unknown = view.fleet.revocations.iter().filter(|one| (one.epoch, one.counter) > used);
+    let started = process.filter(|_| used.0 < issuer.epoch).map(|process| process.started_at.as_str());
+    let first = unknown.map(|one| one.created_at.as_str()).chain(started).filter_map(parse_rfc3339).min();
+    first.or_else(|| parse_rfc3339(&process?.trust.as_ref()?.since))
 }
 
 fn outage(view: &View<'_>) -> Vec<Finding> {

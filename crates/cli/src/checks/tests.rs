@@ -7,7 +7,7 @@ use super::view::View;
 use super::*;
 use crate::sample::*;
 use avouch_api::observe::v1::*;
-use avouch_fleet::{Fleet, ForkBranch, ForkRecord, IssuedCertificate};
+use avouch_fleet::{Fleet, ForkBranch, ForkRecord, IssuedCertificate, RevocationRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A fleet with one thing broken, and what its check is to say.
@@ -107,6 +107,14 @@ const BROKEN: &[Case] = &[
         trust_of(fleet).counter = 2;
         issuer_of(fleet).trust.as_mut().unwrap().since = "2026-11-25T11:59:57.000Z".to_owned();
     }),
+    ("AV-304", Level::Note, |fleet| {
+        trust_of(fleet).counter = 2;
+        fleet.revocations = vec![made(3, "2026-11-25T11:59:58.000Z"), made(2, "2026-11-25T11:00:00.000Z")];
+    }),
+    ("AV-304", Level::Note, |fleet| {
+        trust_of(fleet).epoch = 1_799_999_999;
+        issuer_of(fleet).started_at = "2026-11-25T11:59:58.000Z".to_owned();
+    }),
     ("AV-305", Level::Warning, |fleet| cut_off(fleet, 1_199)),
     ("AV-305", Level::Warning, |fleet| cut_off(fleet, -1)),
     ("AV-305", Level::Note, |fleet| cut_off(fleet, 1_200)),
@@ -191,6 +199,16 @@ fn signing(fleet: &mut Fleet, until: &str) {
 
 fn svid(fleet: &mut Fleet, until: &str) {
     status_of(fleet, 0).svid.as_mut().unwrap().not_after = until.to_owned();
+}
+
+/// The revocation of a generation.
+fn made(counter: u32, at: &str) -> RevocationRecord {
+    RevocationRecord {
+        epoch: 1_800_000_000,
+        counter,
+        created_at: at.to_owned(),
+        ..RevocationRecord::default()
+    }
 }
 
 fn trust_of(fleet: &mut Fleet) -> &mut TrustState {
