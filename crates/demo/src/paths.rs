@@ -142,7 +142,9 @@ impl Paths {
             None => {
                 let place = if name == "issuer" { "issuer.toml" } else { "services.toml" };
                 let deploy = self.root_of(name).join("deploy");
-                vec![deploy.join("config").join(file), deploy.join("demo").join(place)]
+                let files = [deploy.join("config").join(file), deploy.join("demo").join(place)];
+                // Revisions from before there were two have one file for everything.
+                files.into_iter().filter(|file| file.is_file()).collect()
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Everybody gets an identity, renews it, follows the trust stream and goes on serving, also after a change of trust where
 //! the issuer can make one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use avouch_api::admin::v1::Entry;
 
 use crate::console::{Console, Mark};
 use crate::http::metric;
-use crate::paths::{Paths, SERVICES, Tree, id};
+use crate::paths::{Paths, SERVICES, Tree, id, upstreams};
 use crate::setup::{Market, Options, SetupError};
 use crate::wait;
 
@@ -22,6 +22,15 @@ const RENEWED: Duration = Duration::from_secs(40);
 /// Orders a second.
 const TRICKLE: &str = "4";
 
+/// The metric of the calls that a service has made.
+const CALLS: &str = "rpc_client_call_duration_seconds_count";
+
+/// The one stream between services of the market.
+const STREAM: &str = "market.ledger.v1.Ledger/Tail";
+
+/// The codes with which services of the market answer each other: an order may well be out of stock.
+const ANSWERS: [&str; 5] = ["OK", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS"];
+
 /// What a service did beside the issuer of another build.
 #[derive(Debug)]
 struct Row {
@@ -30,6 +39,8 @@ struct Row {
     follows: bool,
     calls: f64,
     failed: f64,
+    /// The codes of the calls that failed, each once.
+    codes: String,
 }
 
 impl Row {
@@ -61,9 +72,11 @@ pub async fn skew(paths: &Paths, older: PathBuf, console: &Console) -> Result<bo
         for row in rows {
             let (mark, follows) =
                 (if row.held() { Mark::Held } else { Mark::Failed }, if row.follows { "yes" } else { "no" });
-            let Row { service, renewals, calls, failed, .. } = row;
-            console
-                .line(mark, &format!("{service:<11} {renewals:>9}  {follows:>12}  {calls:>5}  {failed:>6}"));
+            let Row { service, renewals, calls, failed, ref codes, .. } = row;
+            console.line(
+                mark,
+                &format!("{service:<11} {renewals:>9}  {follows:>12}  {calls:>5}  {failed:>6}  {codes}"),
+            );
             held &= row.held();
         }
     }
@@ -92,7 +105,11 @@ async fn run(paths: Paths, revokes: bool, console: &Console) -> Result<Vec<Row>,
 async fn judged(market: &Market, revokes: bool, console: &Console) -> Result<Vec<Row>, SetupError> {
     for name in SERVICES {
         console.progress(&format!("starting {name}"));
-        market.service(name, BTreeMap::new()).await?;
+        // Older revisions have the identities of upstreams in no file.
+        let ids = upstreams(name).iter().map(|upstream| {
+            (format!("AVOUCH_UPSTREAMS__{}__ID", upstream.to_uppercase()), OsString::from(id(upstream)))
+        });
+        market.service(name, ids.collect()).await?;
     }
     console.progress("waiting until everybody has renewed");
     renewed(market, 1).await?;
@@ -155,7 +172,8 @@ async fn rows(market: &Market) -> Result<Vec<Row>, SetupError> {
             renewals: renewals.get(service).copied().unwrap_or_default(),
             follows: workload.is_some_and(|workload| workload.bundle_sequence > 0 || workload.epoch > 0),
             calls: calls(&page, |_| true),
-            failed: calls(&page, |labels| !labels.contains("code=\"OK\"")),
+            failed: calls(&page, |line| code(line).is_some_and(|code| !ANSWERS.contains(&code))),
+            codes: codes(&page),
         });
     }
     let served = rows.iter().map(|row| row.calls).sum::<f64>();
@@ -165,11 +183,26 @@ async fn rows(market: &Market) -> Result<Vec<Row>, SetupError> {
     Ok(rows)
 }
 
+/// The codes of the answers that are no part of the market's trade.
+fn codes(page: &str) -> String {
+    let codes: BTreeSet<_> = page.lines().filter(|line| line.starts_with(CALLS)).filter_map(code).collect();
+    codes.into_iter().filter(|code| !ANSWERS.contains(code)).collect::<Vec<_>>().join(" ")
+}
+
+/// The code of a line of the metrics page.
+fn code(line: &str) -> Option<&str> {
+    // A stream ends with UNAVAILABLE when its connection retires, and its reader resumes it.
+    if line.contains(STREAM) {
+        return None;
+    }
+    let (_, rest) = line.split_once("rpc_response_status_code=\"")?;
+    rest.split_once('"').map(|(code, _)| code)
+}
+
 /// The calls that a service has made, by the labels of the metric.
 fn calls(page: &str, which: impl Fn(&str) -> bool) -> f64 {
-    const NAME: &str = "rpc_client_call_duration_seconds_count";
-    let lines = page.lines().filter(|line| line.starts_with(NAME) && which(line));
-    lines.filter_map(|line| metric(line, NAME)).sum()
+    let lines = page.lines().filter(|line| line.starts_with(CALLS) && which(line));
+    lines.filter_map(|line| metric(line, CALLS)).fold(0.0, |all, one| all + one)
 }
 
 #[cfg(test)]
@@ -181,13 +214,21 @@ mod tests {
         let page = "# HELP x\nrpc_client_call_duration_seconds_count{rpc_response_status_code=\"OK\"} 4\n\
                     rpc_client_call_duration_seconds_count{rpc_response_status_code=\"UNAVAILABLE\"} 1\n";
         assert!((calls(page, |_| true) - 5.0).abs() < 1e-9);
-        assert!((calls(page, |labels| !labels.contains("code=\"OK\"")) - 1.0).abs() < 1e-9);
+        assert!((calls(page, |line| code(line) == Some("UNAVAILABLE")) - 1.0).abs() < 1e-9);
+        assert_eq!(codes(page), "UNAVAILABLE");
+        assert_eq!(calls("", |_| true).to_string(), "0");
     }
 
     #[test]
     fn a_service_that_has_not_renewed_or_had_a_failed_call_did_not_hold() {
-        let row =
-            |renewals, follows, failed| Row { service: "orders", renewals, follows, calls: 3.0, failed };
+        let row = |renewals, follows, failed| Row {
+            service: "orders",
+            renewals,
+            follows,
+            calls: 3.0,
+            failed,
+            codes: String::new(),
+        };
         assert!(row(1, true, 0.0).held());
         assert!(!row(0, true, 0.0).held() && !row(1, false, 0.0).held() && !row(1, true, 1.0).held());
     }
