@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
-use avouch_api::issuer::v1::{WatchTrustRequest, WatchTrustResponse};
+use avouch_api::issuer::v1::{Generation, TrustUpdate, WatchTrustRequest, WatchTrustResponse};
 use avouch_files::pem;
 use avouch_identity::{Channel, Identity, Publisher, Snapshot, Svid};
 use avouch_issuance::{PrivateKey, Profiles, Request, SigningAuthority, SystemEntropy};
-use avouch_spiffe::{Bundle, BundleSet};
+use avouch_spiffe::trust_state::Changes;
+use avouch_spiffe::{Bundle, BundleSet, Revocations};
 use avouch_testkit::ca::{domain, id};
 use avouch_time::clock;
+use prost::Message as _;
 use rustls_pki_types::PrivateKeyDer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
@@ -42,6 +44,9 @@ pub struct Options {
     pub first: usize,
     /// The number of workloads.
     pub count: usize,
+    /// Whether they know generations of the trust state.
+    #[serde(default)]
+    pub generations: bool,
 }
 
 /// What it says when every workload has received the bundle of the start.
@@ -51,7 +56,7 @@ pub struct Ready {}
 /// A command: to wait until every workload has received a bundle.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Wait {
-    /// The bundle's sequence number.
+    /// The bundle's sequence number, or the counter of the generation.
     pub sequence: u64,
     /// For how long, in milliseconds.
     pub milliseconds: u64,
@@ -81,9 +86,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
         let channel = identity.channel(&url, domain().issuer_id()).methods(avouch_api::CONTRACT.methods);
         let channel = channel.build().map_err(|error| failed(&error))?;
         let (receipts, opening) = (receipts.clone(), opening.clone());
+        let held = options.generations.then(|| TrustHeld::new(number, number == options.first));
         tokio::spawn(async move {
             // The end of the run is nobody's error.
-            if let Err(error) = follow(channel, publisher, &opening, &receipts).await {
+            if let Err(error) = follow(channel, publisher, held, &opening, &receipts).await {
                 let _ = receipts.send(Err(error));
             }
         });
@@ -123,23 +129,32 @@ async fn all(
 async fn follow(
     channel: Channel,
     _identity: Publisher,
+    mut held: Option<TrustHeld>,
     opening: &Semaphore,
     receipts: &mpsc::UnboundedSender<Receipt>,
 ) -> Result<(), String> {
     let status = |status: tonic::Status| format!("{:?}: {}", status.code(), status.message());
     let (answers, outgoing) = mpsc::channel(2);
-    let acknowledge = async |sequence| {
-        let answer = WatchTrustRequest { acknowledged_sequence: sequence, ..WatchTrustRequest::default() };
+    let acknowledge = async |sequence, held: Option<&TrustHeld>| {
+        let answer = WatchTrustRequest {
+            acknowledged_sequence: sequence,
+            acknowledged: held.map(|held| held.generation),
+            instance: held.map(|held| held.instance.to_vec()).unwrap_or_default(),
+            ..WatchTrustRequest::default()
+        };
         answers.send(answer).await.map_err(|_| "the stream has ended".to_owned())
     };
     let mut opening = Some(opening.acquire().await.map_err(|error| error.to_string())?);
-    acknowledge(0).await?;
+    acknowledge(0, held.as_ref()).await?;
     let opened = IssuerClient::new(channel).watch_trust(ReceiverStream::new(outgoing)).await;
     let mut stream = opened.map_err(status)?.into_inner();
     while let Some(message) = stream.message().await.map_err(status)? {
-        let sequence = parse(&message)?;
+        let sequence = match &mut held {
+            Some(held) => held.apply(&message)?,
+            None => parse(&message)?,
+        };
         let _ = receipts.send(Ok((sequence, monotonic())));
-        acknowledge(sequence).await?;
+        acknowledge(sequence, held.as_ref()).await?;
         opening = None;
     }
     drop(opening);
@@ -151,6 +166,45 @@ fn parse(message: &WatchTrustResponse) -> Result<u64, String> {
     let bundle = message.bundle.as_ref().ok_or("there is no bundle")?;
     let parsed = Bundle::from_ders(domain(), &bundle.x509_authorities, bundle.sequence);
     Ok(parsed.map_err(|error| error.to_string())?.sequence())
+}
+
+/// The trust state of a workload that knows generations: as much of it as its changes cost.
+struct TrustHeld {
+    instance: [u8; 16],
+    /// Whether it applies what it gets. One of a process does: the others would measure that one's core by doing the same, where
+    /// workloads have machines of their own.
+    applies: bool,
+    generation: Generation,
+    revocations: Revocations,
+}
+
+impl TrustHeld {
+    fn new(number: usize, applies: bool) -> Self {
+        let instance = u128::try_from(number).unwrap_or_default().to_be_bytes();
+        Self { instance, applies, generation: Generation::default(), revocations: Revocations::default() }
+    }
+
+    /// Reads an update, and returns its counter.
+    fn apply(&mut self, message: &WatchTrustResponse) -> Result<u64, String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let update = TrustUpdate::decode(&*message.trust).map_err(|error| text(&error))?;
+        self.generation = update.generation.ok_or("the update has no generation")?;
+        if !self.applies {
+            return Ok(u64::from(self.generation.counter));
+        }
+        self.revocations = match update.base {
+            None => Revocations::decode(&update.revoked).map_err(|error| text(&error))?,
+            Some(_) => {
+                let changes =
+                    Changes::decode(&update.revoked, &update.restored).map_err(|error| text(&error))?;
+                self.revocations.apply(&changes).map_err(|error| text(&error))?
+            }
+        };
+        if self.revocations.digest() != *update.digest {
+            return Err("the state has gone astray".to_owned());
+        }
+        Ok(u64::from(self.generation.counter))
+    }
 }
 
 /// What vouches for the workloads.

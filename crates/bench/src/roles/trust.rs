@@ -4,6 +4,7 @@
 //! with everything that stands between a change and the workloads: store, trust streams, gRPC, mutual TLS.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,10 @@ use avouch_identity::{IdentityFilter, Server, ServerOptions};
 use avouch_issuance::{PrivateKey, Profiles, Root, SystemEntropy};
 use avouch_issuer::Issuer;
 use avouch_issuer::config::{IssuerConfig, RateLimitSettings};
-use avouch_issuer::store::Page;
+use avouch_issuer::store::{NewRevocation, Page, RevokedKey};
+use avouch_spiffe::RevocationKey;
 use avouch_spiffe::x509::Authority;
-use avouch_testkit::ca::domain;
+use avouch_testkit::ca::{domain, id};
 use avouch_time::clock;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -39,6 +41,9 @@ pub struct Options {
     pub data: PathBuf,
     /// Trust streams that are going to be open.
     pub streams: usize,
+    /// Revocations that are in force from the start.
+    #[serde(default)]
+    pub revocations: u32,
 }
 
 /// What it says when it is ready.
@@ -54,9 +59,11 @@ pub struct Ready {
 pub enum Command {
     /// To put another second root into the bundle.
     Publish,
-    /// To wait until the acknowledgements of a bundle are on disk.
+    /// To revoke one more identity.
+    Revoke,
+    /// To wait until the acknowledgements of a change are on disk.
     Acknowledged {
-        /// The bundle's sequence number.
+        /// The bundle's sequence number, or the counter of the generation.
         sequence: u64,
         /// How many acknowledgements.
         count: usize,
@@ -70,7 +77,7 @@ pub enum Command {
 pub struct Done {
     /// The time by [`monotonic`], in nanoseconds: when the change began, or when the last acknowledgement was found.
     pub at: u64,
-    /// The sequence number of the bundle.
+    /// The sequence number of the bundle, or the counter of the generation.
     pub sequence: u64,
 }
 
@@ -92,12 +99,19 @@ pub async fn run(options: Options) -> Result<(), Error> {
     let issuer = Issuer::start(&config, clock::system()).await.map_err(|error| failed(&error))?;
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::system("listen"))?;
     let address = listener.local_addr().map_err(Error::system("listen"))?;
+    if options.revocations > 0 {
+        revoke(&issuer, 0..options.revocations).await?;
+    }
     serve(&issuer, listener, options.streams);
     say(&Ready { address })?;
-    let mut commands = Commands::default();
+    let (mut commands, mut revoked) = (Commands::default(), options.revocations);
     while let Some(command) = commands.next().await? {
         say(&match command {
             Command::Publish => publish(&issuer).await?,
+            Command::Revoke => {
+                revoked += 1;
+                revoke(&issuer, revoked - 1..revoked).await?
+            }
             Command::Acknowledged { sequence, count, milliseconds } => {
                 acknowledged(&issuer, sequence, count, Duration::from_millis(milliseconds)).await?
             }
@@ -127,6 +141,29 @@ async fn publish(issuer: &Issuer) -> Result<Done, Error> {
     Ok(Done { at, sequence: bundle.sequence() })
 }
 
+/// Revokes identities with these numbers, as one act.
+async fn revoke(issuer: &Issuer, numbers: Range<u32>) -> Result<Done, Error> {
+    let created_at = clock::system().now();
+    let keys = numbers.map(|number| RevokedKey {
+        key: RevocationKey::identity(&id(&format!("/revoked/{number}"))),
+        serial: None,
+        ends_at: created_at + DAY,
+    });
+    let revocation = NewRevocation {
+        subject: String::new(),
+        spiffe_id: String::new(),
+        reason: String::new(),
+        actor: "bench".to_owned(),
+        at: created_at,
+        expires_at: None,
+        keys: keys.collect(),
+    };
+    let at = now();
+    let outcome = issuer.store().revoke(revocation).await.map_err(|error| failed(&error))?;
+    issuer.trust().refresh().await.map_err(|error| failed(&error))?;
+    Ok(Done { at, sequence: u64::from(outcome.since.counter) })
+}
+
 fn another_root() -> Result<Authority, Error> {
     let profiles = Profiles::embedded().map_err(|error| failed(&error))?;
     let key = PrivateKey::generate().map_err(|error| failed(&error))?;
@@ -139,7 +176,13 @@ async fn acknowledged(issuer: &Issuer, sequence: u64, count: usize, within: Dura
     loop {
         let rows = issuer.store().acknowledgements(Page::all()).await.map_err(|error| failed(&error))?;
         let at = now();
-        let there = rows.iter().filter(|ack| ack.sequence >= sequence).count();
+        let there = rows
+            .iter()
+            .filter(|ack| match ack.instance {
+                Some(_) => u64::from(ack.generation.counter) >= sequence,
+                None => ack.sequence >= sequence,
+            })
+            .count();
         if there >= count {
             return Ok(Done { at, sequence });
         }
