@@ -4,7 +4,7 @@
 //! The lines have the target `avouch::audit` and carry no secret: no token, no key, no request.
 
 use crate::error::IssueError;
-use crate::store::{CertificateRecord, Entry};
+use crate::store::{By, CertificateRecord, Entry, RevocationRecord};
 use avouch_authz::layer::DecisionId;
 use avouch_identity::ConnectionInfo;
 use avouch_limits::{Network, RateLimiter, log_lines};
@@ -118,26 +118,56 @@ fn rpc(action: &'static str) -> &'static str {
 }
 
 /// An entry was registered.
-pub(crate) fn entry_created(entry: &Entry) {
+pub(crate) fn entry_created(entry: &Entry, caller: &str) {
     let id = entry.entry.spiffe_id.as_str();
-    tracing::info!(target: "avouch::audit", action = "create-entry", caller = "local-admin", spiffe_id = id, "entry created");
+    tracing::info!(target: "avouch::audit", action = "create-entry", caller, spiffe_id = id, "entry created");
 }
 
 /// An entry was removed.
-pub(crate) fn entry_deleted(id: &SpiffeId) {
+pub(crate) fn entry_deleted(id: &SpiffeId, caller: &str) {
     let id = id.as_str();
-    tracing::info!(target: "avouch::audit", action = "delete-entry", caller = "local-admin", spiffe_id = id, "entry deleted");
+    tracing::info!(target: "avouch::audit", action = "delete-entry", caller, spiffe_id = id, "entry deleted");
 }
 
 /// A join token was made.
-pub(crate) fn token_created(id: &SpiffeId, expires_at: SystemTime) {
+pub(crate) fn token_created(id: &SpiffeId, expires_at: SystemTime, caller: &str) {
     tracing::info!(
         target: "avouch::audit",
         action = "create-token",
-        caller = "local-admin",
+        caller,
         spiffe_id = id.as_str(),
         expires_at = seconds(expires_at),
         "join token created"
+    );
+}
+
+/// A certificate was renewed or recovered with two keys.
+pub(crate) fn forked(id: &SpiffeId, serial: &str, from: std::net::SocketAddr, revocation: Option<i64>) {
+    tracing::error!(
+        target: "avouch::audit",
+        action = "fork",
+        reason = "RENEWAL_FORK",
+        spiffe_id = id.as_str(),
+        serial,
+        requested_from = %from,
+        revocation,
+        "a certificate was renewed with two keys: its key is copied, or its machine is cloned; see `avouch check`"
+    );
+}
+
+/// Something was revoked, or a revocation was undone.
+pub(crate) fn revocation(action: &'static str, record: &RevocationRecord, by: &By) {
+    tracing::warn!(
+        target: "avouch::audit",
+        action,
+        caller = by.actor,
+        id = record.id,
+        subject = record.subject,
+        spiffe_id = record.spiffe_id,
+        generation = %record.since,
+        certificates = record.serials.len(),
+        reason = by.reason,
+        "revocation"
     );
 }
 

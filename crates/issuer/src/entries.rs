@@ -2,7 +2,7 @@
 
 use crate::attest::hash_token;
 use crate::config::MAX_RECOVERY_WINDOW;
-use crate::store::{Entry, NewEntry, NewToken, Store, StoreError};
+use crate::store::{By, Entry, NewEntry, NewToken, Store, StoreError};
 use avouch_issuance::{DnsName, DnsNameError, SvidProfile};
 use avouch_spiffe::{Bundle, JoinToken, JoinTokenError, SpiffeId, TrustDomain};
 use avouch_time::duration;
@@ -141,7 +141,7 @@ pub(crate) async fn create_token(
     ttl: Option<Duration>,
     issuer: &SpiffeId,
     bundle: &Bundle,
-    now: SystemTime,
+    by: By,
 ) -> Result<Option<(JoinToken, SystemTime)>, EntryError> {
     let ttl = ttl.unwrap_or(DEFAULT_TOKEN_TTL);
     bounds("a join token's life", ttl, Duration::from_secs(1), MAX_TOKEN_TTL)?;
@@ -149,9 +149,9 @@ pub(crate) async fn create_token(
     let secret = Zeroizing::new(URL_SAFE_NO_PAD.encode(*random));
     let pins = bundle.authorities().iter().map(|root| root.sha256()).collect();
     let token = JoinToken::new(secret.as_str(), issuer.clone(), pins)?;
-    let expires_at = now + ttl;
-    let record = NewToken { hash: hash_token(&secret), entry: entry.id, created_at: now, expires_at };
-    Ok(store.create_token(record).await?.then_some((token, expires_at)))
+    let expires_at = by.at + ttl;
+    let record = NewToken { hash: hash_token(&secret), entry: entry.id, created_at: by.at, expires_at };
+    Ok(store.create_token(record, by).await?.then_some((token, expires_at)))
 }
 
 #[cfg(test)]
@@ -166,6 +166,8 @@ mod tests {
             recovery_window: None,
             dns_names: Vec::new(),
             created_at: SystemTime::UNIX_EPOCH,
+            revokes_forks: false,
+            recovery_limit: None,
         }
     }
 

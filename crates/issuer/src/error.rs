@@ -3,7 +3,7 @@
 //! The caller gets the reason and a decision id; the particulars are in the issuer's log under that id.
 
 use crate::recovery::{NonceError, RecoveryError};
-use crate::store::StoreError;
+use crate::store::{StandingRevocation, StoreError};
 use avouch_authz::layer::DecisionId;
 use avouch_issuance::{CsrError, IssuanceError};
 use avouch_limits::RateLimited;
@@ -33,6 +33,32 @@ pub enum IssueError {
     TokenAlreadyUsed {
         /// The SPIFFE ID that the token was made for.
         spiffe_id: SpiffeId,
+    },
+    /// The identity or the certificate has been revoked.
+    #[error(
+        "{} is revoked by revocation {}, made by {}{}; who made it may take it back: `avouch revoke --undo {}`",
+        revoked(spiffe_id, serial, standing), standing.id, standing.actor, words(standing), standing.id
+    )]
+    Revoked {
+        /// The identity.
+        spiffe_id: SpiffeId,
+        /// The serial number of the presented certificate; empty: none was presented.
+        serial: String,
+        /// The revocation.
+        standing: Box<StandingRevocation>,
+    },
+    /// The presented certificate was renewed or recovered with another key, and its entry says that this revokes it.
+    #[error(
+        "certificate {serial} of {spiffe_id} was renewed or recovered with two keys (RENEWAL_FORK), so it is revoked with all \
+         that came from it (revocation {id}, on_fork = \"revoke\"); give the rightful workload a new join token"
+    )]
+    Forked {
+        /// The identity.
+        spiffe_id: SpiffeId,
+        /// The serial number of the forked certificate.
+        serial: String,
+        /// The revocation.
+        id: i64,
     },
     /// The identity is not registered (any more).
     #[error("there is no entry for {0}")]
@@ -92,6 +118,8 @@ impl IssueError {
         match self {
             Self::Csr(error) => error.reason(),
             Self::NoEvidence | Self::NoEntry(_) | Self::OtherRegistration { .. } => Reason::NoMatchingEntry,
+            Self::Revoked { standing, .. } if standing.of_identity => Reason::IdentityRevoked,
+            Self::Revoked { .. } | Self::Forked { .. } => Reason::CertRevoked,
             Self::TokenInvalid => Reason::JoinTokenInvalid,
             Self::TokenExpired => Reason::JoinTokenExpired,
             Self::TokenAlreadyUsed { .. } => Reason::JoinTokenAlreadyUsed,
@@ -118,6 +146,15 @@ impl IssueError {
         let message = format!("{reason}: {summary}; decision {decision}; `avouch explain {decision}`");
         Status::with_error_details(avouch_identity::code(reason), message, details)
     }
+}
+
+fn revoked(spiffe_id: &SpiffeId, serial: &str, standing: &StandingRevocation) -> String {
+    if standing.of_identity { spiffe_id.to_string() } else { format!("certificate {serial} of {spiffe_id}") }
+}
+
+/// The words of whoever made a revocation, if there are any.
+fn words(standing: &StandingRevocation) -> String {
+    if standing.reason.is_empty() { String::new() } else { format!(": {}", standing.reason) }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use avouch_issuance::{Csr, Issued, Request};
 use avouch_spiffe::x509::sha256;
 use avouch_spiffe::{PeerIdentity, SpiffeId};
 use avouch_time::clock::SharedClock;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -53,12 +54,19 @@ struct Entitlement {
     presented: Option<String>,
     /// The serial number of the certificate that proved the right to it, on record or not.
     parent: Option<String>,
+    /// Where the request came from.
+    from: SocketAddr,
 }
 
 impl Issuance {
     /// Issues the first certificate of a workload, by the evidence that it shows.
     #[tracing::instrument(name = "enroll", skip_all)]
-    pub(crate) async fn enroll(&self, evidence: &Evidence, csr: &[u8]) -> Result<Grant, IssueError> {
+    pub(crate) async fn enroll(
+        &self,
+        evidence: &Evidence,
+        csr: &[u8],
+        from: SocketAddr,
+    ) -> Result<Grant, IssueError> {
         let csr = Csr::parse(csr)?;
         let key = KeyHash(sha256(csr.spki_der()));
         let attested = self.attestor.attest(evidence, &key, self.clock.now()).await?;
@@ -68,13 +76,19 @@ impl Issuance {
             token: attested.token,
             presented: None,
             parent: None,
+            from,
         };
         self.issue(entitlement, &csr, key).await
     }
 
     /// Issues a new certificate for the identity that the connection proved.
     #[tracing::instrument(name = "renew", skip_all, fields(spiffe_id = peer.spiffe_id().as_str()))]
-    pub(crate) async fn renew(&self, peer: &PeerIdentity, csr: &[u8]) -> Result<Grant, IssueError> {
+    pub(crate) async fn renew(
+        &self,
+        peer: &PeerIdentity,
+        csr: &[u8],
+        from: SocketAddr,
+    ) -> Result<Grant, IssueError> {
         self.holds_now(peer)?;
         let csr = Csr::parse(csr)?;
         let key = KeyHash(sha256(csr.spki_der()));
@@ -86,8 +100,12 @@ impl Issuance {
             _ => Some(peer.serial().to_owned()),
         };
         let parent = Some(peer.serial().to_owned());
-        self.issue(Entitlement { entry, origin: Origin::Renew, token: None, presented, parent }, &csr, key)
-            .await
+        self.issue(
+            Entitlement { entry, origin: Origin::Renew, token: None, presented, parent, from },
+            &csr,
+            key,
+        )
+        .await
     }
 
     /// Refuses a peer certificate outside its validity period. The handshake checked the period only when the
@@ -141,9 +159,13 @@ impl Issuance {
         if self.clock.now() > ended {
             return Err(RecoveryError::WindowOver { serial, ended }.into());
         }
-        let parent = Some(serial);
-        self.issue(Entitlement { entry, origin: Origin::Recover, token: None, presented, parent }, &csr, key)
-            .await
+        let (parent, from) = (Some(serial), connection.peer_addr);
+        self.issue(
+            Entitlement { entry, origin: Origin::Recover, token: None, presented, parent, from },
+            &csr,
+            key,
+        )
+        .await
     }
 
     /// Whether a certificate that is not on record may be one that the store has lost: it was signed by us, as its chain says,
@@ -184,12 +206,30 @@ impl Issuance {
         let issued = self.sign(request, now)?;
         let certificate = CertificateRecord {
             parent: entitlement.parent,
+            requested_from: entitlement.from.to_string(),
             ..record(&issued, Some(entry), key, entitlement.origin, now)
         };
         let serial = entitlement.presented.clone().unwrap_or_default();
+        let parent = certificate.parent.clone().unwrap_or_default();
         let commit = Commit { certificate, token: entitlement.token, presented: entitlement.presented };
         match self.commit(commit, &issued).await? {
             CommitOutcome::Done => Ok(Grant { issued, trust: self.trust.published(), now }),
+            CommitOutcome::Forked => {
+                self.forked(&entry.entry.spiffe_id, &parent, entitlement.from, None);
+                Ok(Grant { issued, trust: self.trust.published(), now })
+            }
+            CommitOutcome::ForkRevoked { id } => {
+                self.forked(&entry.entry.spiffe_id, &parent, entitlement.from, Some(id));
+                self.trust.refresh().await?;
+                Err(IssueError::Forked { spiffe_id: entry.entry.spiffe_id.clone(), serial: parent, id })
+            }
+            CommitOutcome::Revoked(standing) => {
+                let spiffe_id = entry.entry.spiffe_id.clone();
+                Err(IssueError::Revoked { spiffe_id, serial: parent, standing: Box::new(standing) })
+            }
+            CommitOutcome::RecoveryLimit { limit } => {
+                Err(RecoveryError::LimitReached { serial: parent, limit }.into())
+            }
             CommitOutcome::EntryGone => Err(IssueError::NoEntry(entry.entry.spiffe_id.clone())),
             CommitOutcome::PresentedUnknown => {
                 let spiffe_id = entry.entry.spiffe_id.clone();
@@ -199,6 +239,12 @@ impl Issuance {
                 Err(crate::attest::usable_token(state, entry).err().unwrap_or(IssueError::TokenInvalid))
             }
         }
+    }
+
+    /// A certificate was renewed or recovered with a second key: whoever holds the first one is not alone.
+    fn forked(&self, spiffe_id: &SpiffeId, serial: &str, from: SocketAddr, revocation: Option<i64>) {
+        audit::forked(spiffe_id, serial, from, revocation);
+        self.metrics.forked();
     }
 
     /// Checks the request, signs the certificate and checks the result. The certificate must not be handed out before
@@ -215,7 +261,7 @@ impl Issuance {
     pub(crate) async fn commit(&self, commit: Commit, issued: &Issued) -> Result<CommitOutcome, IssueError> {
         let certificate = commit.certificate.clone();
         let outcome = self.store.commit(commit).await?;
-        if outcome == CommitOutcome::Done {
+        if matches!(outcome, CommitOutcome::Done | CommitOutcome::Forked) {
             audit::issued(&certificate, issued.leaf().issuer());
             self.metrics.issued(certificate.origin);
         }
@@ -242,6 +288,7 @@ pub(crate) fn record(
         origin,
         last_seen: None,
         parent: None,
+        requested_from: String::new(),
     }
 }
 

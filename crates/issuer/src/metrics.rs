@@ -8,7 +8,7 @@ use crate::error::IssueError;
 use crate::store::Origin;
 use crate::trust::TrustMetrics;
 use avouch_spiffe::x509::Authority;
-use prometheus::{GaugeVec, IntCounterVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts, Registry};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Handles to the series; clones share them.
@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Metrics {
     issued: IntCounterVec,
     refused: IntCounterVec,
+    forks: IntCounter,
     not_before: GaugeVec,
     not_after: GaugeVec,
     /// The series of the trust state.
@@ -43,6 +44,10 @@ impl Metrics {
                 Opts::new("avouch_issuer_requests_refused_total", "Requests refused by action and reason"),
                 &["action", "reason"],
             )?,
+            forks: IntCounter::new(
+                "avouch_issuer_forks_total",
+                "Requests that came with a second key for a certificate that was renewed or recovered already",
+            )?,
             not_before: GaugeVec::new(
                 Opts::new(
                     "avouch_issuer_authority_not_before_timestamp_seconds",
@@ -69,6 +74,7 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.issued.clone()))?;
         registry.register(Box::new(self.refused.clone()))?;
+        registry.register(Box::new(self.forks.clone()))?;
         registry.register(Box::new(self.not_before.clone()))?;
         registry.register(Box::new(self.not_after.clone()))?;
         self.trust.register(registry)
@@ -82,6 +88,11 @@ impl Metrics {
     /// A request was refused.
     pub(crate) fn refused(&self, action: &'static str, error: &IssueError) {
         self.refused.with_label_values(&[action, error.reason().as_str()]).inc();
+    }
+
+    /// A certificate was renewed or recovered with two keys.
+    pub(crate) fn forked(&self) {
+        self.forks.inc();
     }
 
     /// Notes the authorities in use.

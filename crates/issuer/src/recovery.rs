@@ -63,6 +63,17 @@ pub enum RecoveryError {
         /// The end of the window.
         ended: SystemTime,
     },
+    /// Its registration has recovered as often as it may.
+    #[error(
+        "certificate {serial} may not recover: its entry's recovery_limit of {limit} is reached; register the workload again \
+         (`avouch entry delete`, `avouch entry add`) and give it a new join token"
+    )]
+    LimitReached {
+        /// Its serial.
+        serial: String,
+        /// The limit.
+        limit: u32,
+    },
 }
 
 impl RecoveryError {
@@ -74,7 +85,7 @@ impl RecoveryError {
             Self::Chain(error) => error.reason(),
             Self::NotOnRecord { .. } => Reason::NoMatchingEntry,
             Self::DiffersFromRecord { .. } => Reason::CertUntrusted,
-            Self::WindowOver { .. } => Reason::RecoveryWindowOver,
+            Self::WindowOver { .. } | Self::LimitReached { .. } => Reason::RecoveryWindowOver,
         }
     }
 }

@@ -85,6 +85,7 @@ impl StatusReporter {
             counter: trust.generation.counter,
             revocations: u64::try_from(trust.revocations.len()).unwrap_or(u64::MAX),
             lost_changes: issuance.trust.lost_changes(),
+            open_forks: counts.open_forks,
             ..observe::Issuer::default()
         }
     }

@@ -7,17 +7,23 @@
 
 pub mod sqlite;
 
+mod audit;
+mod lineage;
 mod queries;
 mod revocations;
+mod revoke_queries;
 mod schema;
 mod trust_queries;
 
 #[cfg(test)]
-pub(crate) mod memory;
-#[cfg(test)]
 mod tests;
 
-pub use revocations::{Epoch, NewRevocation, RevokeOutcome, RevokedKey, StoredRevocation, TrustRevocations};
+pub use audit::{AuditRecord, By};
+use revocations::NewRevocation;
+pub use revocations::{
+    Epoch, Fork, RevocationFilter, RevocationPlan, RevocationRecord, Revoke, RevokeOutcome,
+    RevokedCertificate, RevokedKey, StandingRevocation, StoredRevocation, Subject, TrustRevocations,
+};
 
 use avouch_spiffe::{Generation, Revocation, SpiffeId};
 use std::fmt;
@@ -32,7 +38,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// The issuer's records. The only consumer is this crate.
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Adds an entry. `None`: its SPIFFE ID is registered already.
-    fn create_entry(&self, entry: NewEntry) -> StoreFuture<'_, Option<Entry>>;
+    fn create_entry(&self, entry: NewEntry, by: By) -> StoreFuture<'_, Option<Entry>>;
     /// The entry of an identity.
     fn entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, Option<Entry>>;
     /// The entry of a registration.
@@ -40,10 +46,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Entries, by SPIFFE ID.
     fn entries(&self, page: Page<SpiffeId>) -> StoreFuture<'_, Vec<Entry>>;
     /// Removes an entry and its tokens. `false`: there was none. Issued certificates stay on record.
-    fn delete_entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, bool>;
+    fn delete_entry(&self, spiffe_id: &SpiffeId, by: By) -> StoreFuture<'_, bool>;
 
     /// Adds a join token. `false`: its entry is gone.
-    fn create_token(&self, token: NewToken) -> StoreFuture<'_, bool>;
+    fn create_token(&self, token: NewToken, by: By) -> StoreFuture<'_, bool>;
     /// The state of a token for a key; consumes nothing.
     fn token(&self, token: &TokenHash, key: &KeyHash, now: SystemTime) -> StoreFuture<'_, TokenState>;
 
@@ -78,10 +84,30 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn advance_generation(&self) -> StoreFuture<'_, Generation>;
     /// The generation and the revocations in force, of one moment.
     fn trust_revocations(&self, now: SystemTime) -> StoreFuture<'_, TrustRevocations>;
-    /// Makes a revocation, and raises the counter.
-    fn revoke(&self, revocation: NewRevocation) -> StoreFuture<'_, RevokeOutcome>;
+    /// Makes a revocation and raises the counter, or says what it would hit. Nothing is issued from what it hits between the
+    /// look and the commit.
+    fn revoke(&self, revoke: Revoke) -> StoreFuture<'_, RevokeOutcome>;
     /// Undoes a revocation, and raises the counter. `None`: there is none with this id that has not been undone.
-    fn undo_revocation(&self, id: i64, actor: &str, at: SystemTime) -> StoreFuture<'_, Option<Generation>>;
+    fn undo_revocation(&self, id: i64, by: By) -> StoreFuture<'_, Option<RevocationRecord>>;
+    /// Revocations, the latest first, by id.
+    fn revocations(
+        &self,
+        filter: RevocationFilter,
+        page: Page<i64>,
+    ) -> StoreFuture<'_, Vec<RevocationRecord>>;
+    /// The revocation in force against an identity, or against its certificate with this serial number.
+    fn standing_revocation(
+        &self,
+        spiffe_id: &SpiffeId,
+        serial: Option<String>,
+        now: SystemTime,
+    ) -> StoreFuture<'_, Option<StandingRevocation>>;
+    /// The certificates that are revoked and have not ended, by serial number: the entries of a CRL.
+    fn revoked_certificates(&self, now: SystemTime) -> StoreFuture<'_, Vec<RevokedCertificate>>;
+    /// Forks, the latest first; `ended`: also those whose certificates have all ended, or that a revocation has answered.
+    fn forks(&self, now: SystemTime, ended: bool) -> StoreFuture<'_, Vec<Fork>>;
+    /// Administrative acts since a time, the latest first, by id.
+    fn audit(&self, since: SystemTime, page: Page<i64>) -> StoreFuture<'_, Vec<AuditRecord>>;
     /// Takes revocations that a workload has returned and of whose keys nothing is on record. They keep the generation that
     /// brought them; the counter is raised. Returns their number.
     fn return_revocations(
@@ -133,6 +159,10 @@ pub struct NewEntry {
     pub dns_names: Vec<String>,
     /// The time of registration.
     pub created_at: SystemTime,
+    /// Whether a fork revokes its forked certificate with all its descendants; else it is only reported.
+    pub revokes_forks: bool,
+    /// How often the registration may recover; `None`: as often as it needs to.
+    pub recovery_limit: Option<u32>,
 }
 
 /// A registered identity. One that was deleted and registered again is another entry: certificates of the first one
@@ -254,6 +284,8 @@ pub struct CertificateRecord {
     pub last_seen: Option<SystemTime>,
     /// The serial number of the certificate that it was renewed or recovered from.
     pub parent: Option<String>,
+    /// The address that the request came from; empty: not known.
+    pub requested_from: String,
 }
 
 /// The changes that have to become durable, together, before a certificate leaves the issuer.
@@ -268,10 +300,25 @@ pub struct Commit {
 }
 
 /// The result of a [`Commit`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
     /// The commit is durable.
     Done,
+    /// The commit is durable; and the certificate that it came from had been renewed or recovered with another key.
+    Forked,
+    /// The certificate that it came from had been renewed or recovered with another key, and the entry says that all of that
+    /// is revoked then, which it is now; no certificate was recorded.
+    ForkRevoked {
+        /// The revocation.
+        id: i64,
+    },
+    /// The identity or the presented certificate is revoked; nothing was recorded.
+    Revoked(StandingRevocation),
+    /// The registration has recovered as often as it may; nothing was recorded.
+    RecoveryLimit {
+        /// So often.
+        limit: u32,
+    },
     /// The entry has been deleted meanwhile; nothing was recorded.
     EntryGone,
     /// The presented certificate is not on record, or was issued for an earlier registration; nothing was recorded.
@@ -310,6 +357,8 @@ impl<K> Page<K> {
 /// The number of rows of a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Forks that nobody has answered.
+    pub open_forks: u64,
     /// Registered identities.
     pub entries: u64,
     /// Certificates on record that have not ended.

@@ -72,12 +72,12 @@ impl Attestor for JoinTokenAttestor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::memory::MemoryStore;
+    use crate::store::sqlite::SqliteStore;
     use zeroize::Zeroizing;
 
     #[tokio::test]
     async fn what_cannot_be_a_token_is_refused_without_a_lookup() {
-        let attestor = JoinTokenAttestor::new(Arc::new(MemoryStore::default()));
+        let attestor = JoinTokenAttestor::new(Arc::new(SqliteStore::temporary()));
         for secret in [String::new(), "x".repeat(257), "unknown".to_owned()] {
             let evidence = Evidence::JoinToken(Zeroizing::new(secret));
             let error =

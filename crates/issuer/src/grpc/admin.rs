@@ -1,6 +1,7 @@
 //! The administrator's service, over the local socket only.
 
 mod acknowledgements;
+mod revocations;
 
 use super::convert;
 use super::pages::{Key, Pages};
@@ -8,7 +9,7 @@ use crate::audit;
 use crate::entries::{EntryRules, create_token};
 use crate::issuance::Issuance;
 use crate::status::StatusReporter;
-use crate::store::{CertificateFilter, Entry, StoreError};
+use crate::store::{By, CertificateFilter, Entry, StoreError};
 use avouch_api::admin::v1 as admin;
 use avouch_api::admin::v1::admin_server::Admin;
 use avouch_api::admin::v1::{
@@ -19,8 +20,11 @@ use avouch_api::admin::v1::{
     ListWorkloadsResponse,
 };
 use avouch_spiffe::{Reason, SpiffeId};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 /// The service; clones share everything.
@@ -50,6 +54,12 @@ fn unavailable(error: &StoreError) -> Status {
     avouch_identity::status(Reason::StoreUnavailable, avouch_text::with_causes(error).to_string(), [])
 }
 
+/// Who asks, by the kernel's word.
+fn by<T>(request: &Request<T>, now: SystemTime) -> By {
+    let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+    By::new(peer.map_or_else(|| "local-admin".to_owned(), |peer| format!("uid {}", peer.uid())), now)
+}
+
 fn not_registered(id: &SpiffeId) -> Status {
     Status::not_found(format!("{id} is not registered"))
 }
@@ -60,14 +70,16 @@ impl Admin for AdminService {
         &self,
         request: Request<CreateEntryRequest>,
     ) -> Result<Response<CreateEntryResponse>, Status> {
+        let by = by(&request, self.issuance.clock.now());
         let entry =
             request.into_inner().entry.ok_or_else(|| Status::invalid_argument("the entry is missing"))?;
-        let entry = convert::new_entry(entry, self.issuance.clock.now())?;
+        let entry = convert::new_entry(entry, by.at)?;
         self.rules.check(&entry).map_err(|error| convert::entry_error(&error))?;
         let id = entry.spiffe_id.clone();
-        let made = self.issuance.store.create_entry(entry).await.map_err(|error| unavailable(&error))?;
+        let actor = by.actor.clone();
+        let made = self.issuance.store.create_entry(entry, by).await.map_err(|error| unavailable(&error))?;
         let made = made.ok_or_else(|| Status::already_exists(format!("{id} is registered already")))?;
-        audit::entry_created(&made);
+        audit::entry_created(&made, &actor);
         Ok(Response::new(CreateEntryResponse { entry: Some(convert::entry(made)) }))
     }
 
@@ -97,11 +109,12 @@ impl Admin for AdminService {
         &self,
         request: Request<DeleteEntryRequest>,
     ) -> Result<Response<DeleteEntryResponse>, Status> {
-        let id = convert::spiffe_id(&request.into_inner().spiffe_id)?;
-        if !self.issuance.store.delete_entry(&id).await.map_err(|error| unavailable(&error))? {
+        let by = by(&request, self.issuance.clock.now());
+        let (id, actor) = (convert::spiffe_id(&request.into_inner().spiffe_id)?, by.actor.clone());
+        if !self.issuance.store.delete_entry(&id, by).await.map_err(|error| unavailable(&error))? {
             return Err(not_registered(&id));
         }
-        audit::entry_deleted(&id);
+        audit::entry_deleted(&id, &actor);
         Ok(Response::new(DeleteEntryResponse {}))
     }
 
@@ -109,15 +122,23 @@ impl Admin for AdminService {
         &self,
         request: Request<CreateTokenRequest>,
     ) -> Result<Response<CreateTokenResponse>, Status> {
+        let by = by(&request, self.issuance.clock.now());
         let request = request.into_inner();
         let id = convert::spiffe_id(&request.spiffe_id)?;
         let ttl = convert::span("ttl", request.ttl)?;
         let entry = self.find(&id).await?;
-        let (bundle, now) = (self.issuance.trust.current(), self.issuance.clock.now());
-        let made = create_token(&*self.issuance.store, &entry, ttl, &self.issuer_id, &bundle, now).await;
+        let standing = self.issuance.store.standing_revocation(&id, None, by.at).await;
+        if let Some(standing) = standing.map_err(|error| unavailable(&error))? {
+            return Err(Status::failed_precondition(format!(
+                "{id} is revoked by revocation {}, made by {}: a token would be refused; `avouch revoke --undo {}` first",
+                standing.id, standing.actor, standing.id
+            )));
+        }
+        let (bundle, actor) = (self.issuance.trust.current(), by.actor.clone());
+        let made = create_token(&*self.issuance.store, &entry, ttl, &self.issuer_id, &bundle, by).await;
         let made = made.map_err(|error| convert::entry_error(&error))?;
         let (token, expires_at) = made.ok_or_else(|| not_registered(&id))?;
-        audit::token_created(&id, expires_at);
+        audit::token_created(&id, expires_at, &actor);
         let response = CreateTokenResponse { token: token.encode(), expires_at: Some(expires_at.into()) };
         Ok(Response::new(response))
     }
@@ -146,7 +167,19 @@ impl Admin for AdminService {
         let found = self.issuance.store.certificates(CertificateFilter { alive_at, spiffe_id }, page).await;
         let mut found = found.map_err(|error| unavailable(&error))?;
         let next_page_token = pages.cut(&mut found, |last| vec![last.serial.clone()]);
-        let certificates = found.into_iter().map(convert::certificate).collect();
+        let revoked = self.issuance.store.revoked_certificates(self.issuance.clock.now()).await;
+        let revoked: HashMap<String, i64> = revoked
+            .map_err(|error| unavailable(&error))?
+            .into_iter()
+            .map(|revoked| (revoked.serial, revoked.revocation))
+            .collect();
+        let certificates = found
+            .into_iter()
+            .map(|row| admin::Certificate {
+                revocation_id: revoked.get(&row.serial).copied().unwrap_or_default(),
+                ..convert::certificate(row)
+            })
+            .collect();
         Ok(Response::new(ListCertificatesResponse { certificates, next_page_token }))
     }
 
@@ -184,37 +217,37 @@ impl Admin for AdminService {
 
     async fn revoke(
         &self,
-        _: Request<admin::RevokeRequest>,
+        request: Request<admin::RevokeRequest>,
     ) -> Result<Response<admin::RevokeResponse>, Status> {
-        Err(Status::unimplemented("revoke"))
+        self.make_revocation(request).await
     }
 
     async fn undo_revocation(
         &self,
-        _: Request<admin::UndoRevocationRequest>,
+        request: Request<admin::UndoRevocationRequest>,
     ) -> Result<Response<admin::UndoRevocationResponse>, Status> {
-        Err(Status::unimplemented("undo_revocation"))
+        self.undo(request).await
     }
 
     async fn list_revocations(
         &self,
-        _: Request<admin::ListRevocationsRequest>,
+        request: Request<admin::ListRevocationsRequest>,
     ) -> Result<Response<admin::ListRevocationsResponse>, Status> {
-        Err(Status::unimplemented("list_revocations"))
+        self.revocations(request.into_inner()).await
     }
 
     async fn list_forks(
         &self,
-        _: Request<admin::ListForksRequest>,
+        request: Request<admin::ListForksRequest>,
     ) -> Result<Response<admin::ListForksResponse>, Status> {
-        Err(Status::unimplemented("list_forks"))
+        self.forks(request.into_inner().include_ended).await
     }
 
     async fn list_audit(
         &self,
-        _: Request<admin::ListAuditRequest>,
+        request: Request<admin::ListAuditRequest>,
     ) -> Result<Response<admin::ListAuditResponse>, Status> {
-        Err(Status::unimplemented("list_audit"))
+        self.audit(request.into_inner()).await
     }
 
     async fn get_crls(

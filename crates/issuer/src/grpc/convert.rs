@@ -2,7 +2,9 @@
 
 use crate::entries::EntryError;
 use crate::issuance::Grant;
-use crate::store::{CertificateRecord, Entry, NewEntry, TrustAck};
+use crate::store::{
+    AuditRecord, CertificateRecord, Entry, Fork, NewEntry, RevocationPlan, RevocationRecord, TrustAck,
+};
 use crate::trust;
 use avouch_api::admin::v1 as admin;
 use avouch_api::issuer::v1 as issuer;
@@ -36,6 +38,12 @@ pub(super) fn new_entry(entry: admin::Entry, now: SystemTime) -> Result<NewEntry
         recovery_window: span("recovery_window", entry.recovery_window)?,
         dns_names: entry.dns_names,
         created_at: whole_milliseconds(now),
+        revokes_forks: match entry.on_fork.as_str() {
+            "" | "alert" => false,
+            "revoke" => true,
+            _ => return Err(Status::invalid_argument("on_fork is \"alert\" or \"revoke\"")),
+        },
+        recovery_limit: entry.recovery_limit,
     })
 }
 
@@ -62,7 +70,8 @@ pub(super) fn entry(entry: Entry) -> admin::Entry {
         dns_names: entry.dns_names,
         recovery_window: proto(entry.recovery_window),
         created_at: Some(entry.created_at.into()),
-        ..admin::Entry::default()
+        on_fork: if entry.revokes_forks { "revoke" } else { "alert" }.to_owned(),
+        recovery_limit: entry.recovery_limit,
     }
 }
 
@@ -76,6 +85,74 @@ pub(super) fn certificate(row: CertificateRecord) -> admin::Certificate {
         last_seen: row.last_seen.map(Into::into),
         parent: row.parent.unwrap_or_default(),
         ..admin::Certificate::default()
+    }
+}
+
+pub(super) fn revocation(record: RevocationRecord) -> admin::Revocation {
+    admin::Revocation {
+        id: record.id,
+        // A key is of use to nobody who knows what it stands for.
+        key: record.key.filter(|_| record.subject.is_empty()).map(|key| key.0.to_vec()).unwrap_or_default(),
+        subject: record.subject,
+        spiffe_id: record.spiffe_id,
+        reason: record.by.reason,
+        actor: record.by.actor,
+        created_at: Some(record.by.at.into()),
+        expires_at: record.expires_at.map(Into::into),
+        undone_at: record.undone_at.map(Into::into),
+        undone_by: record.undone_by,
+        epoch: record.since.epoch,
+        counter: record.since.counter,
+        serials: record.serials,
+    }
+}
+
+/// The answer to a revocation that was made, or to a dry run.
+pub(super) fn revoked(
+    record: Option<RevocationRecord>,
+    subject: &str,
+    plan: RevocationPlan,
+    now: SystemTime,
+) -> admin::RevokeResponse {
+    let planned = || admin::Revocation {
+        subject: subject.to_owned(),
+        spiffe_id: plan.spiffe_id.to_string(),
+        ..admin::Revocation::default()
+    };
+    let revocation = record.map_or_else(planned, revocation);
+    let (live_identities, hit_identities) = (plan.live_identities, plan.hit_identities);
+    let id = revocation.id;
+    let hit = |row| admin::Certificate { revocation_id: id, ..certificate(row) };
+    admin::RevokeResponse {
+        revocation: Some(revocation),
+        certificates: plan.certificates.into_iter().filter(|it| it.not_after >= now).map(hit).collect(),
+        forked: plan.forked.into_iter().map(hit).collect(),
+        live_identities,
+        hit_identities,
+    }
+}
+
+pub(super) fn fork(fork: Fork) -> admin::Fork {
+    admin::Fork {
+        spiffe_id: fork.spiffe_id.to_string(),
+        serial: fork.serial,
+        peer_addresses: fork.children.iter().map(|child| child.requested_from.clone()).collect(),
+        children: fork.children.into_iter().map(certificate).collect(),
+        noticed_at: Some(fork.noticed_at.into()),
+        revocation_id: fork.revocation.unwrap_or_default(),
+    }
+}
+
+pub(super) fn audit(record: AuditRecord) -> admin::AuditRecord {
+    admin::AuditRecord {
+        id: record.id,
+        at: Some(record.by.at.into()),
+        actor: record.by.actor,
+        act: record.act,
+        subject: record.subject,
+        before: record.before,
+        after: record.after,
+        reason: record.by.reason,
     }
 }
 

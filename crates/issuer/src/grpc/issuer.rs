@@ -79,12 +79,12 @@ impl IssuerService {
             Some(ProtoEvidence::JoinToken(secret)) => Evidence::JoinToken(Zeroizing::new(secret)),
             None => return Err(IssueError::NoEvidence),
         };
-        self.issuance.enroll(&evidence, &request.csr).await
+        self.issuance.enroll(&evidence, &request.csr, caller.connection.peer_addr).await
     }
 
     async fn try_renew(&self, caller: &Caller, request: RenewRequest) -> Result<Grant, IssueError> {
         self.limit_by_identity(caller)?;
-        self.issuance.renew(caller.peer()?, &request.csr).await
+        self.issuance.renew(caller.peer()?, &request.csr, caller.connection.peer_addr).await
     }
 
     async fn try_recover(&self, caller: &Caller, request: RecoverRequest) -> Result<Grant, IssueError> {

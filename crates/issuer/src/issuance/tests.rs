@@ -3,7 +3,7 @@
 use super::*;
 use crate::attest::JoinTokenAttestor;
 use crate::entries::create_token;
-use crate::store::memory::MemoryStore;
+use crate::store::sqlite::SqliteStore;
 use crate::store::{CertificateFilter, NewEntry, Page};
 use avouch_files::PrivateDir;
 use avouch_issuance::{Profiles, SystemEntropy};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 struct Bench {
     issuance: Issuance,
-    store: Arc<MemoryStore>,
+    store: Arc<SqliteStore>,
     clock: ManualClock,
     _temp: tempfile::TempDir,
 }
@@ -26,7 +26,7 @@ async fn bench() -> Bench {
     let profiles = Profiles::embedded().unwrap();
     let authorities =
         Authorities::open(dir, &domain, profiles, Arc::new(SystemEntropy), clock.now(), false).unwrap();
-    let store = Arc::new(MemoryStore::default());
+    let store = Arc::new(SqliteStore::temporary());
     let roots = vec![authorities.root().clone()];
     let trust = crate::trust::tests::start(store.clone(), roots, clock.shared()).await;
     let issuance = Issuance {

@@ -4,8 +4,8 @@
 //! back the batch it shares with others.
 
 use super::{
-    CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, KeyHash, NewEntry,
-    NewToken, Origin, Page, TokenHash, TokenState,
+    By, CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, KeyHash,
+    NewEntry, NewToken, Origin, Page, TokenHash, TokenState, audit, lineage, revoke_queries,
 };
 use avouch_spiffe::SpiffeId;
 use avouch_sqlite::rusqlite;
@@ -16,11 +16,12 @@ use std::time::{Duration, SystemTime};
 
 type Result<T> = rusqlite::Result<T>;
 
-pub(super) fn create_entry(db: &Connection, entry: &NewEntry) -> Result<Option<Entry>> {
+pub(super) fn create_entry(db: &Connection, entry: &NewEntry, by: &By) -> Result<Option<Entry>> {
     let added = db
         .prepare_cached(
-            "INSERT INTO entries (spiffe_id, svid_ttl_ms, recovery_window_ms, dns_names, created_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (spiffe_id) DO NOTHING",
+            "INSERT INTO entries
+               (spiffe_id, svid_ttl_ms, recovery_window_ms, dns_names, created_at_ms, on_fork, recovery_limit)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (spiffe_id) DO NOTHING",
         )?
         .execute(params![
             entry.spiffe_id.as_str(),
@@ -28,11 +29,32 @@ pub(super) fn create_entry(db: &Connection, entry: &NewEntry) -> Result<Option<E
             entry.recovery_window.map(duration_millis),
             strings_to_json(&entry.dns_names),
             unix_millis(entry.created_at),
+            if entry.revokes_forks { REVOKE } else { "alert" },
+            entry.recovery_limit,
         ])?;
-    Ok((added == 1).then(|| Entry { id: EntryId(db.last_insert_rowid()), entry: entry.clone() }))
+    if added == 0 {
+        return Ok(None);
+    }
+    let id = EntryId(db.last_insert_rowid());
+    audit::write(db, by, "entry.create", entry.spiffe_id.as_str(), None, Some(&entry_json(entry)))?;
+    Ok(Some(Entry { id, entry: entry.clone() }))
 }
 
-const ENTRY_COLUMNS: &str = "id, spiffe_id, svid_ttl_ms, recovery_window_ms, dns_names, created_at_ms";
+/// An entry as the audit log keeps it.
+fn entry_json(entry: &NewEntry) -> serde_json::Value {
+    serde_json::json!({
+        "svid_ttl_ms": entry.svid_ttl.map(duration_millis),
+        "recovery_window_ms": entry.recovery_window.map(duration_millis),
+        "dns_names": entry.dns_names,
+        "on_fork": if entry.revokes_forks { REVOKE } else { "alert" },
+        "recovery_limit": entry.recovery_limit,
+    })
+}
+
+/// What an entry says of forks, where it does more than report them.
+const REVOKE: &str = "revoke";
+const ENTRY_COLUMNS: &str =
+    "id, spiffe_id, svid_ttl_ms, recovery_window_ms, dns_names, created_at_ms, on_fork, recovery_limit";
 
 pub(super) fn entry(db: &Connection, spiffe_id: &str) -> Result<Option<Entry>> {
     db.prepare_cached(&format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE spiffe_id = ?1"))?
@@ -56,12 +78,14 @@ pub(super) fn entries(db: &Connection, page: &Page<SpiffeId>) -> Result<Vec<Entr
     .collect()
 }
 
-pub(super) fn delete_entry(db: &Connection, spiffe_id: &str) -> Result<bool> {
-    let gone = db.prepare_cached("DELETE FROM entries WHERE spiffe_id = ?1")?.execute([spiffe_id])?;
-    Ok(gone == 1)
+pub(super) fn delete_entry(db: &Connection, spiffe_id: &str, by: &By) -> Result<bool> {
+    let Some(before) = entry(db, spiffe_id)? else { return Ok(false) };
+    db.prepare_cached("DELETE FROM entries WHERE spiffe_id = ?1")?.execute([spiffe_id])?;
+    audit::write(db, by, "entry.delete", spiffe_id, Some(&entry_json(&before.entry)), None)?;
+    Ok(true)
 }
 
-pub(super) fn create_token(db: &Connection, token: &NewToken) -> Result<bool> {
+pub(super) fn create_token(db: &Connection, token: &NewToken, by: &By) -> Result<bool> {
     let added = db
         .prepare_cached(
             "INSERT INTO tokens (hash, entry_id, created_at_ms, expires_at_ms)
@@ -73,6 +97,10 @@ pub(super) fn create_token(db: &Connection, token: &NewToken) -> Result<bool> {
             unix_millis(token.created_at),
             unix_millis(token.expires_at)
         ])?;
+    if let Some(of) = entry_by_id(db, token.entry)?.filter(|_| added == 1) {
+        let after = serde_json::json!({ "expires_at_ms": unix_millis(token.expires_at) });
+        audit::write(db, by, "token.create", of.entry.spiffe_id.as_str(), None, Some(&after))?;
+    }
     Ok(added == 1)
 }
 
@@ -96,14 +124,19 @@ pub(super) fn token(
     })
 }
 
-/// Checks first, writes last: an outcome other than `Done` has written nothing.
+/// Checks first, writes last: an outcome other than `Done` and `Forked` has recorded no certificate and consumed no token.
 pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> {
     let certificate = &commit.certificate;
-    if let Some(entry) = certificate.entry {
-        let there = db.prepare_cached("SELECT 1 FROM entries WHERE id = ?1")?.exists([entry.0])?;
-        if !there {
-            return Ok(CommitOutcome::EntryGone);
-        }
+    let entry = match certificate.entry {
+        Some(id) => match entry_by_id(db, id)? {
+            Some(entry) => Some(entry),
+            None => return Ok(CommitOutcome::EntryGone),
+        },
+        None => None,
+    };
+    let (parent, now) = (certificate.parent.as_deref(), certificate.issued_at);
+    if let Some(standing) = lineage::standing(db, &certificate.spiffe_id, parent, now)? {
+        return Ok(CommitOutcome::Revoked(standing));
     }
     if let Some(token_hash) = &commit.token {
         let state = token(db, token_hash, &certificate.key, certificate.issued_at)?;
@@ -123,14 +156,23 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> 
             return Ok(CommitOutcome::PresentedUnknown);
         }
     }
+    let forked = match (parent, &entry) {
+        (Some(parent), Some(entry)) => match descent(db, certificate, parent, entry)? {
+            Descent::Refused(outcome) => return Ok(outcome),
+            Descent::Recorded(outcome) => outcome,
+        },
+        _ => CommitOutcome::Done,
+    };
     if let Some(token_hash) = &commit.token {
         db.prepare_cached("UPDATE tokens SET bound_key = ?2 WHERE hash = ?1")?
             .execute(params![token_hash.0, certificate.key.0])?;
     }
     db.prepare_cached(
         "INSERT INTO issuances
-           (serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, parent)
-         VALUES (:serial, :entry, :spiffe_id, :key, :not_before, :not_after, :issued_at, :origin, :parent)",
+           (serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, parent,
+            requested_from)
+         VALUES (:serial, :entry, :spiffe_id, :key, :not_before, :not_after, :issued_at, :origin, :parent,
+            :requested_from)",
     )?
     .execute(named_params! {
         ":serial": certificate.serial,
@@ -142,11 +184,47 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> 
         ":issued_at": unix_millis(certificate.issued_at),
         ":origin": certificate.origin.as_str(),
         ":parent": certificate.parent,
+        ":requested_from": certificate.requested_from,
     })?;
-    Ok(CommitOutcome::Done)
+    Ok(forked)
 }
 
-const CERTIFICATE_COLUMNS: &str = "serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, last_seen_ms, parent";
+/// What the parent of a certificate means for its commit.
+enum Descent {
+    Refused(CommitOutcome),
+    Recorded(CommitOutcome),
+}
+
+/// Looks at what else was issued for a certificate's parent: counts recoveries, and notices a fork.
+fn descent(db: &Connection, certificate: &CertificateRecord, parent: &str, entry: &Entry) -> Result<Descent> {
+    let (id, now) = (&certificate.spiffe_id, certificate.issued_at);
+    let is_repetition = lineage::is_repetition(db, parent, &certificate.key.0)?;
+    if certificate.origin == Origin::Recover && !is_repetition {
+        let counted = db
+            .prepare_cached(
+                "UPDATE entries SET recoveries = recoveries + 1
+                  WHERE id = ?1 AND (recovery_limit IS NULL OR recoveries < recovery_limit)",
+            )?
+            .execute([entry.id.0])?;
+        if let Some(limit) = entry.entry.recovery_limit.filter(|_| counted == 0) {
+            return Ok(Descent::Refused(CommitOutcome::RecoveryLimit { limit }));
+        }
+    }
+    if !lineage::has_other_child(db, parent, &certificate.key.0)? {
+        return Ok(Descent::Recorded(CommitOutcome::Done));
+    }
+    if lineage::note_fork(db, parent, id, now)? {
+        let after = serde_json::json!({ "serial": parent, "requested_from": certificate.requested_from });
+        audit::write(db, &By::new("issuer", now), "RENEWAL_FORK", id.as_str(), None, Some(&after))?;
+    }
+    if entry.entry.revokes_forks {
+        let revocation = revoke_queries::answer_fork(db, parent, id.trust_domain(), now)?;
+        return Ok(Descent::Refused(CommitOutcome::ForkRevoked { id: revocation }));
+    }
+    Ok(Descent::Recorded(CommitOutcome::Forked))
+}
+
+pub(super) const CERTIFICATE_COLUMNS: &str = "serial, entry_id, spiffe_id, key, not_before_ms, not_after_ms, issued_at_ms, origin, last_seen_ms, parent, requested_from";
 
 pub(super) fn certificate(db: &Connection, serial: &str) -> Result<Option<CertificateRecord>> {
     db.prepare_cached(&format!("SELECT {CERTIFICATE_COLUMNS} FROM issuances WHERE serial = ?1"))?
@@ -227,12 +305,13 @@ pub(super) fn probe(db: &Connection, now: SystemTime) -> Result<()> {
 }
 
 pub(super) fn counts(db: &Connection, now: SystemTime) -> Result<Counts> {
+    let open_forks = lineage::open_forks(db, now)?;
     db.prepare_cached(
         "SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM issuances WHERE not_after_ms >= ?1)",
     )?
     .query_row([unix_millis(now)], |row| {
         let count = |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or_default());
-        Ok(Counts { entries: count(0)?, certificates: count(1)? })
+        Ok(Counts { entries: count(0)?, certificates: count(1)?, open_forks })
     })
 }
 
@@ -245,6 +324,7 @@ pub(super) fn prune(db: &Connection, now: SystemTime, before: SystemTime) -> Res
     ] {
         gone += db.prepare_cached(statement)?.execute([unix_millis(limit)])?;
     }
+    gone += lineage::prune(db, before)? + audit::prune(db, now)?;
     Ok(gone as u64)
 }
 
@@ -257,11 +337,13 @@ fn read_entry(row: &Row<'_>) -> Result<Entry> {
             recovery_window: row.get::<_, Option<i64>>(3)?.map(duration),
             dns_names: read_strings(row, 4)?,
             created_at: from_unix_millis(row.get(5)?),
+            revokes_forks: row.get::<_, String>(6)? == REVOKE,
+            recovery_limit: row.get(7)?,
         },
     })
 }
 
-fn read_certificate(row: &Row<'_>) -> Result<CertificateRecord> {
+pub(super) fn read_certificate(row: &Row<'_>) -> Result<CertificateRecord> {
     let origin: String = row.get(7)?;
     Ok(CertificateRecord {
         serial: row.get(0)?,
@@ -274,6 +356,7 @@ fn read_certificate(row: &Row<'_>) -> Result<CertificateRecord> {
         origin: Origin::parse(&origin).ok_or_else(|| unreadable(7, format!("unknown origin {origin:?}")))?,
         last_seen: row.get::<_, Option<i64>>(8)?.map(from_unix_millis),
         parent: row.get(9)?,
+        requested_from: row.get(10)?,
     })
 }
 

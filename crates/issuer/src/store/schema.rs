@@ -77,7 +77,29 @@ pub(super) const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX revoked_keys_by_key ON revoked_keys (key);
     CREATE INDEX revoked_keys_by_end ON revoked_keys (ends_at_ms);
+    CREATE INDEX revocations_by_subject ON revocations (subject);
     ALTER TABLE issuances ADD COLUMN parent TEXT;  -- serial number of the certificate that it was got with
+    ALTER TABLE issuances ADD COLUMN requested_from TEXT NOT NULL DEFAULT '';  -- address of the request
+    CREATE INDEX issuances_by_parent ON issuances (parent) WHERE parent IS NOT NULL;
+    ALTER TABLE entries ADD COLUMN on_fork TEXT NOT NULL DEFAULT 'alert';
+    ALTER TABLE entries ADD COLUMN recovery_limit INTEGER;
+    ALTER TABLE entries ADD COLUMN recoveries INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE forks (                        -- certificates that were renewed or recovered with two keys
+        serial TEXT PRIMARY KEY,
+        spiffe_id TEXT NOT NULL,
+        noticed_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_ms INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        act TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        before TEXT NOT NULL,                   -- JSON; empty: nothing
+        after TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX audit_by_time ON audit (at_ms);
     ALTER TABLE trust_acks RENAME TO old_trust_acks;
     CREATE TABLE trust_acks (
         spiffe_id TEXT NOT NULL,
@@ -107,8 +129,17 @@ mod tests {
         let mut db = Connection::open(temp.path().join("store.db")).unwrap();
         avouch_sqlite::prepare_writer(&mut db, std::time::Duration::ZERO, APPLICATION_ID, MIGRATIONS)
             .unwrap();
-        for table in ["entries", "tokens", "issuances", "trust_acks", "bundle", "revocations", "revoked_keys"]
-        {
+        for table in [
+            "entries",
+            "tokens",
+            "issuances",
+            "trust_acks",
+            "bundle",
+            "revocations",
+            "revoked_keys",
+            "forks",
+            "audit",
+        ] {
             db.prepare(&format!("SELECT * FROM {table}")).unwrap();
         }
     }

@@ -6,9 +6,10 @@
 
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::{
-    CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId, Epoch, KeyHash,
-    NewEntry, NewRevocation, NewToken, Page, RevokeOutcome, Store, StoreError, StoreFuture, TokenHash,
-    TokenState, TrustAck, TrustRevocations, queries, trust_queries,
+    AuditRecord, By, CertificateFilter, CertificateRecord, Commit, CommitOutcome, Counts, Entry, EntryId,
+    Epoch, Fork, KeyHash, NewEntry, NewToken, Page, RevocationFilter, RevocationRecord, Revoke,
+    RevokeOutcome, RevokedCertificate, StandingRevocation, Store, StoreError, StoreFuture, TokenHash,
+    TokenState, TrustAck, TrustRevocations, audit, lineage, queries, revoke_queries, trust_queries,
 };
 use avouch_files::{PrivateDirError, check_private_file, create_private_file};
 use avouch_spiffe::{Generation, Revocation, SpiffeId};
@@ -44,6 +45,11 @@ pub enum OpenError {
 pub struct SqliteStore {
     writer: avouch_sqlite::Store,
     reader: avouch_sqlite::Store,
+    #[cfg(test)]
+    failing: std::sync::atomic::AtomicBool,
+    /// The directory of a store that goes with its file.
+    #[cfg(test)]
+    dir: Option<tempfile::TempDir>,
 }
 
 impl SqliteStore {
@@ -64,7 +70,14 @@ impl SqliteStore {
                 .map_err(schema_error)?;
         let reader = avouch_sqlite::Store::start("store-reader", Mode::Read, move || open_reader(&read_path))
             .map_err(schema_error)?;
-        Ok(Self { writer, reader })
+        Ok(Self {
+            writer,
+            reader,
+            #[cfg(test)]
+            failing: std::sync::atomic::AtomicBool::new(false),
+            #[cfg(test)]
+            dir: None,
+        })
     }
 
     fn write<T, F>(&self, query: F) -> StoreFuture<'_, T>
@@ -72,6 +85,10 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Some(failure) = self.failure() {
+            return failure;
+        }
         Box::pin(run(&self.writer, query))
     }
 
@@ -80,7 +97,40 @@ impl SqliteStore {
         T: Send + 'static,
         F: FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Some(failure) = self.failure() {
+            return failure;
+        }
         Box::pin(run(&self.reader, query))
+    }
+
+    #[cfg(test)]
+    fn failure<T: Send + 'static>(&self) -> Option<StoreFuture<'_, T>> {
+        let failing = self.failing.load(std::sync::atomic::Ordering::SeqCst);
+        let error = StoreError::Corrupt("told to fail".to_owned());
+        failing.then(|| -> StoreFuture<'_, T> { Box::pin(std::future::ready(Err(error))) })
+    }
+
+    /// A store on a file of its own, which goes with it.
+    #[cfg(test)]
+    pub(crate) fn temporary() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Self::open(&dir.path().join("store.db")).unwrap();
+        Self { dir: Some(dir), ..store }
+    }
+
+    /// From now on every call fails (`true`), or works again.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, failing: bool) {
+        self.failing.store(failing, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// As if a backup from before this certificate had been restored.
+    #[cfg(test)]
+    pub(crate) async fn forget(&self, serial: &str) {
+        let serial = serial.to_owned();
+        let gone = self.write(move |db| db.execute("DELETE FROM issuances WHERE serial = ?1", [&serial]));
+        assert_eq!(gone.await.unwrap(), 1);
     }
 
     /// Lets the file grow by at most so many pages more: a full disk, as SQLite sees one. `None` lifts it.
@@ -126,8 +176,8 @@ fn flags() -> OpenFlags {
 }
 
 impl Store for SqliteStore {
-    fn create_entry(&self, entry: NewEntry) -> StoreFuture<'_, Option<Entry>> {
-        self.write(move |db| queries::create_entry(db, &entry))
+    fn create_entry(&self, entry: NewEntry, by: By) -> StoreFuture<'_, Option<Entry>> {
+        self.write(move |db| queries::create_entry(db, &entry, &by))
     }
 
     fn entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, Option<Entry>> {
@@ -143,13 +193,13 @@ impl Store for SqliteStore {
         self.read(move |db| queries::entries(db, &page))
     }
 
-    fn delete_entry(&self, spiffe_id: &SpiffeId) -> StoreFuture<'_, bool> {
+    fn delete_entry(&self, spiffe_id: &SpiffeId, by: By) -> StoreFuture<'_, bool> {
         let spiffe_id = spiffe_id.clone();
-        self.write(move |db| queries::delete_entry(db, spiffe_id.as_str()))
+        self.write(move |db| queries::delete_entry(db, spiffe_id.as_str(), &by))
     }
 
-    fn create_token(&self, token: NewToken) -> StoreFuture<'_, bool> {
-        self.write(move |db| queries::create_token(db, &token))
+    fn create_token(&self, token: NewToken, by: By) -> StoreFuture<'_, bool> {
+        self.write(move |db| queries::create_token(db, &token, &by))
     }
 
     fn token(&self, token: &TokenHash, key: &KeyHash, now: SystemTime) -> StoreFuture<'_, TokenState> {
@@ -211,13 +261,42 @@ impl Store for SqliteStore {
         })
     }
 
-    fn revoke(&self, revocation: NewRevocation) -> StoreFuture<'_, RevokeOutcome> {
-        self.write(move |db| trust_queries::revoke(db, &revocation))
+    fn revoke(&self, revoke: Revoke) -> StoreFuture<'_, RevokeOutcome> {
+        self.write(move |db| revoke_queries::revoke(db, &revoke))
     }
 
-    fn undo_revocation(&self, id: i64, actor: &str, at: SystemTime) -> StoreFuture<'_, Option<Generation>> {
-        let actor = actor.to_owned();
-        self.write(move |db| trust_queries::undo_revocation(db, id, &actor, at))
+    fn undo_revocation(&self, id: i64, by: By) -> StoreFuture<'_, Option<RevocationRecord>> {
+        self.write(move |db| revoke_queries::undo(db, id, &by))
+    }
+
+    fn revocations(
+        &self,
+        filter: RevocationFilter,
+        page: Page<i64>,
+    ) -> StoreFuture<'_, Vec<RevocationRecord>> {
+        self.read(move |db| revoke_queries::records(db, &filter, &page))
+    }
+
+    fn standing_revocation(
+        &self,
+        spiffe_id: &SpiffeId,
+        serial: Option<String>,
+        now: SystemTime,
+    ) -> StoreFuture<'_, Option<StandingRevocation>> {
+        let spiffe_id = spiffe_id.clone();
+        self.read(move |db| lineage::standing(db, &spiffe_id, serial.as_deref(), now))
+    }
+
+    fn revoked_certificates(&self, now: SystemTime) -> StoreFuture<'_, Vec<RevokedCertificate>> {
+        self.read(move |db| revoke_queries::revoked_certificates(db, now))
+    }
+
+    fn forks(&self, now: SystemTime, ended: bool) -> StoreFuture<'_, Vec<Fork>> {
+        self.read(move |db| lineage::forks(db, now, ended))
+    }
+
+    fn audit(&self, since: SystemTime, page: Page<i64>) -> StoreFuture<'_, Vec<AuditRecord>> {
+        self.read(move |db| audit::list(db, since, &page))
     }
 
     fn return_revocations(

@@ -3,8 +3,8 @@
 use super::queries::{limit, read_spiffe_id, read_strings, strings_to_json, unreadable};
 use super::revocations::next_epoch;
 use super::{
-    ACKS_PER_IDENTITY, Epoch, NewRevocation, Page, RevokeOutcome, RevokedKey, StoredRevocation, TrustAck,
-    TrustRevocations,
+    ACKS_PER_IDENTITY, By, Epoch, NewRevocation, Page, RevokedKey, StoredRevocation, TrustAck,
+    TrustRevocations, audit,
 };
 use avouch_spiffe::{Generation, Revocation, RevocationKey, SpiffeId};
 use avouch_sqlite::rusqlite;
@@ -74,12 +74,8 @@ pub(super) fn trust_revocations(db: &Connection, now: SystemTime) -> Result<Trus
     Ok(TrustRevocations { generation, in_force, undone: undone.into_iter().collect() })
 }
 
-pub(super) fn revoke(db: &Connection, revocation: &NewRevocation) -> Result<RevokeOutcome> {
-    let since = advance_generation(db)?;
-    insert(db, revocation, since)
-}
-
-fn insert(db: &Connection, revocation: &NewRevocation, since: Generation) -> Result<RevokeOutcome> {
+/// Writes a revocation that a generation brings. Returns its id.
+pub(super) fn insert(db: &Connection, revocation: &NewRevocation, since: Generation) -> Result<i64> {
     db.prepare_cached(
         "INSERT INTO revocations (subject, spiffe_id, reason, actor, created_at_ms, expires_at_ms, epoch, counter)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -87,9 +83,9 @@ fn insert(db: &Connection, revocation: &NewRevocation, since: Generation) -> Res
     .execute(params![
         revocation.subject,
         revocation.spiffe_id,
-        revocation.reason,
-        revocation.actor,
-        unix_millis(revocation.at),
+        revocation.by.reason,
+        revocation.by.actor,
+        unix_millis(revocation.by.at),
         revocation.expires_at.map(unix_millis),
         since.epoch,
         since.counter,
@@ -101,24 +97,7 @@ fn insert(db: &Connection, revocation: &NewRevocation, since: Generation) -> Res
     for RevokedKey { key, serial, ends_at } in &revocation.keys {
         add.execute(params![id, key.0, serial, unix_millis(*ends_at)])?;
     }
-    Ok(RevokeOutcome { id, since })
-}
-
-pub(super) fn undo_revocation(
-    db: &Connection,
-    id: i64,
-    actor: &str,
-    at: SystemTime,
-) -> Result<Option<Generation>> {
-    let undone = db
-        .prepare_cached(
-            "UPDATE revocations SET undone_at_ms = ?2, undone_by = ?3 WHERE id = ?1 AND undone_at_ms IS NULL",
-        )?
-        .execute(params![id, unix_millis(at), actor])?;
-    if undone == 0 {
-        return Ok(None);
-    }
-    advance_generation(db).map(Some)
+    Ok(id)
 }
 
 /// Takes those that are not on record, neither in force nor undone. What one generation brought was one act, and comes back
@@ -157,13 +136,12 @@ pub(super) fn return_revocations(
         let returned = NewRevocation {
             subject: name.map(Name::subject).unwrap_or_default(),
             spiffe_id: name.map(|name| name.spiffe_id.clone()).unwrap_or_default(),
-            reason: String::new(),
-            actor: format!("returned by {from}"),
-            at,
+            by: By::new(format!("returned by {from}"), at),
             expires_at: None,
             keys,
         };
         insert(db, &returned, since)?;
+        audit::write(db, &returned.by, "revocation.return", &returned.subject, None, None)?;
     }
     Ok(taken)
 }
@@ -257,14 +235,16 @@ pub(super) fn prune(db: &Connection, before: SystemTime) -> Result<usize> {
         db.prepare_cached("DELETE FROM trust_acks WHERE seen_at_ms < ?1")?.execute([unix_millis(before)])?;
     let revocations = db
         .prepare_cached(
+            // An identity stays revoked until that is undone or over, whether it has certificates or not.
             "DELETE FROM revocations WHERE created_at_ms < ?1
+                AND (subject NOT LIKE 'spiffe:%' OR undone_at_ms < ?1 OR expires_at_ms < ?1)
                 AND NOT EXISTS (SELECT 1 FROM revoked_keys WHERE revocation_id = id AND ends_at_ms >= ?1)",
         )?
         .execute([unix_millis(before)])?;
     Ok(acks + revocations)
 }
 
-fn read_generation(row: &Row<'_>, epoch: usize, counter: usize) -> Result<Generation> {
+pub(super) fn read_generation(row: &Row<'_>, epoch: usize, counter: usize) -> Result<Generation> {
     let number = |column| {
         u32::try_from(row.get::<_, i64>(column)?).map_err(|error| unreadable(column, error.to_string()))
     };

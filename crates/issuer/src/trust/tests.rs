@@ -1,7 +1,7 @@
 //! Publishing, with a store that can be told to fail.
 
 use super::*;
-use crate::store::memory::MemoryStore;
+use crate::store::sqlite::SqliteStore;
 use crate::store::{NewRevocation, RevokedKey};
 use avouch_issuance::{PrivateKey, Profiles, Root, SystemEntropy};
 use avouch_spiffe::RevocationKey;
@@ -25,13 +25,13 @@ fn root() -> Authority {
 }
 
 struct Bench {
-    store: Arc<MemoryStore>,
+    store: Arc<SqliteStore>,
     clock: ManualClock,
     trust: Trust,
 }
 
 async fn bench() -> Bench {
-    let (store, clock) = (Arc::new(MemoryStore::default()), ManualClock::new(SystemClock.now()));
+    let (store, clock) = (Arc::new(SqliteStore::temporary()), ManualClock::new(SystemClock.now()));
     let trust = start(store.clone(), vec![root()], clock.shared()).await;
     Bench { store, clock, trust }
 }
@@ -58,7 +58,7 @@ impl Bench {
 
 #[tokio::test]
 async fn the_number_moves_with_the_content_and_only_then() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::temporary());
     let (a, b, clock) = (root(), root(), ManualClock::new(SystemClock.now()));
     let trust = start(Arc::clone(&store), vec![a.clone()], clock.shared()).await;
     let mut watching = trust.subscribe();
