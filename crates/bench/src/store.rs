@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use avouch_issuer::store::sqlite::SqliteStore;
 use avouch_issuer::store::{
-    CertificateRecord, Commit, CommitOutcome, EntryId, KeyHash, NewEntry, Origin, Store, StoreError,
+    By, CertificateRecord, Commit, CommitOutcome, EntryId, KeyHash, NewEntry, Origin, Store, StoreError,
 };
 use avouch_spiffe::SpiffeId;
 use avouch_testkit::ca::id;
@@ -95,7 +95,7 @@ async fn fill(path: &Path, size: Size) -> Result<(), Error> {
         Arc::new(store.map_err(|error| Error::other(avouch_text::with_causes(&error).to_string()))?);
     let now = clock::system().now();
     let mut entries = rows(&store, size.entries, |store, number| async move {
-        let entry = store.create_entry(entry(number, now)).await?;
+        let entry = store.create_entry(entry(number, now), By::new("issuer", now)).await?;
         Ok(entry.map(|entry| (number, entry.id)))
     })
     .await?;
@@ -145,6 +145,8 @@ fn entry(number: usize, now: SystemTime) -> NewEntry {
         recovery_window: None,
         dns_names: Vec::new(),
         created_at: now,
+        revokes_forks: false,
+        recovery_limit: None,
     }
 }
 
@@ -170,6 +172,7 @@ fn record(
         origin: Origin::Renew,
         last_seen: None,
         parent: None,
+        requested_from: String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use avouch_issuer::store::sqlite::SqliteStore;
 use avouch_issuer::store::{
-    CertificateRecord, Commit, CommitOutcome, Entry, KeyHash, NewEntry, Origin, Store,
+    By, CertificateRecord, Commit, CommitOutcome, Entry, KeyHash, NewEntry, Origin, Store,
 };
 use avouch_sqlite::{prepare_writer, rusqlite};
 use avouch_testkit::ca::id;
@@ -202,9 +202,16 @@ impl Inventory {
         for number in 0..options.workloads {
             let (store, created_at) = (store.clone(), clock.now());
             let spiffe_id = id(&format!("/workload/{number}"));
-            let new =
-                NewEntry { spiffe_id, svid_ttl: None, recovery_window: None, dns_names: vec![], created_at };
-            adding.spawn(async move { store.create_entry(new).await });
+            let new = NewEntry {
+                spiffe_id,
+                svid_ttl: None,
+                recovery_window: None,
+                dns_names: vec![],
+                created_at,
+                revokes_forks: false,
+                recovery_limit: None,
+            };
+            adding.spawn(async move { store.create_entry(new, By::new("issuer", created_at)).await });
         }
         let added = adding.join_all().await.into_iter().collect::<Result<Option<Vec<_>>, _>>();
         let entries = added.map_err(|error| refused(&error))?;
@@ -259,6 +266,7 @@ impl load::Caller for Writer {
             origin: Origin::Renew,
             last_seen: None,
             parent: None,
+            requested_from: String::new(),
         };
         let presented = last.replace(serial);
         match self.store.commit(Commit { certificate, token: None, presented }).await {

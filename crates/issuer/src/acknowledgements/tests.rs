@@ -31,6 +31,7 @@ fn certificate(serial: &str, path: &str, parent: Option<&str>) -> CertificateRec
         origin: Origin::Renew,
         last_seen: None,
         parent: parent.map(str::to_owned),
+        requested_from: String::new(),
     }
 }
 

@@ -4,12 +4,21 @@ use super::*;
 use crate::attest::JoinTokenAttestor;
 use crate::entries::create_token;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{CertificateFilter, NewEntry, Page};
+use crate::store::{By, CertificateFilter, NewEntry, Page};
 use avouch_files::PrivateDir;
 use avouch_issuance::{Profiles, SystemEntropy};
 use avouch_spiffe::{JoinToken, Reason};
 use avouch_time::clock::{Clock, ManualClock, SystemClock};
 use zeroize::Zeroizing;
+
+fn by(at: SystemTime) -> By {
+    By::new("uid 0", at)
+}
+
+/// Where requests come from.
+fn here() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9))
+}
 
 struct Bench {
     issuance: Issuance,
@@ -51,17 +60,21 @@ impl Bench {
             recovery_window: None,
             dns_names: vec!["localhost".to_owned()],
             created_at: self.clock.now(),
+            revokes_forks: false,
+            recovery_limit: None,
         };
-        self.store.create_entry(entry).await.unwrap();
+        self.store.create_entry(entry, by(self.clock.now())).await.unwrap();
         let entry = self.store.entry(&id).await.unwrap().unwrap();
         let issuer = "spiffe://market.example/avouch/issuer".parse().unwrap();
         let bundle = self.issuance.trust.current();
-        let made = create_token(&*self.store, &entry, None, &issuer, &bundle, self.clock.now()).await;
+        let made = create_token(&*self.store, &entry, None, &issuer, &bundle, by(self.clock.now())).await;
         made.unwrap().unwrap().0
     }
 
     async fn enroll(&self, token: &JoinToken, csr: &[u8]) -> Result<Grant, IssueError> {
-        self.issuance.enroll(&Evidence::JoinToken(Zeroizing::new(token.secret().to_owned())), csr).await
+        self.issuance
+            .enroll(&Evidence::JoinToken(Zeroizing::new(token.secret().to_owned())), csr, here())
+            .await
     }
 }
 
@@ -98,13 +111,14 @@ async fn an_svid_never_outlives_the_signing_authority() {
     let entry = bench.store.entries(Page::all()).await.unwrap().remove(0);
     let bundle = bench.issuance.trust.current();
     let now = bench.clock.now();
-    let made = create_token(&*bench.store, &entry, None, token.issuer(), &bundle, now).await;
+    let made = create_token(&*bench.store, &entry, None, token.issuer(), &bundle, by(now)).await;
     let token = made.unwrap().unwrap().0;
     let grant = bench.enroll(&token, &csr()).await.unwrap();
     assert!(grant.issued.not_after() <= end);
     bench.clock.set(end + Duration::from_secs(1));
     assert_eq!(bench.enroll(&token, &csr()).await.unwrap_err().reason(), Reason::JoinTokenAlreadyUsed);
-    let made = create_token(&*bench.store, &entry, None, token.issuer(), &bundle, bench.clock.now()).await;
+    let made =
+        create_token(&*bench.store, &entry, None, token.issuer(), &bundle, by(bench.clock.now())).await;
     let late = bench.enroll(&made.unwrap().unwrap().0, &csr()).await.unwrap_err();
     assert_eq!(late.reason(), Reason::NotReady, "{late}");
 }
@@ -128,12 +142,14 @@ async fn restored(bench: &Bench) -> [PeerIdentity; 3] {
         bench.clock.advance(Duration::from_millis(1_000));
         let grant = match peers.last() {
             None => bench.enroll(&token, &csr()).await,
-            Some(peer) => bench.issuance.renew(peer, &csr()).await,
+            Some(peer) => bench.issuance.renew(peer, &csr(), here()).await,
         };
         let leaf = grant.unwrap().issued.leaf().clone();
         peers.push(PeerIdentity::from_leaf(&leaf, b""));
     }
-    peers.iter().skip(1).for_each(|lost| bench.store.forget(lost.serial()));
+    for lost in peers.iter().skip(1) {
+        bench.store.forget(lost.serial()).await;
+    }
     peers.try_into().unwrap()
 }
 
@@ -142,13 +158,13 @@ async fn who_got_a_certificate_after_the_backup_renews_at_the_restored_issuer() 
     let bench = bench().await;
     let [kept, lost, newest] = restored(&bench).await;
     for peer in [&lost, &newest] {
-        let refused = bench.issuance.renew(peer, &csr()).await.unwrap_err();
+        let refused = bench.issuance.renew(peer, &csr(), here()).await.unwrap_err();
         assert_eq!(refused.reason(), Reason::NoMatchingEntry, "no start says that anything may be lost");
     }
     bench.clock.advance(Duration::from_secs(1));
     bench.store.record_startup(bench.clock.now()).await.unwrap();
     for peer in [&kept, &lost, &newest] {
-        let grant = bench.issuance.renew(peer, &csr()).await.unwrap();
+        let grant = bench.issuance.renew(peer, &csr(), here()).await.unwrap();
         assert!(bench.store.certificate(grant.issued.serial()).await.unwrap().is_some());
     }
 }
@@ -161,11 +177,11 @@ async fn a_certificate_that_is_not_on_record_and_of_no_time_that_is_lost_is_refu
     bench.clock.advance(Duration::from_secs(5));
     // Made after the start: by whoever has stolen the key, since ours are all on record.
     let forged = unrecorded(&bench, &lost);
-    let refused = bench.issuance.renew(&forged, &csr()).await.unwrap_err();
+    let refused = bench.issuance.renew(&forged, &csr(), here()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::NoMatchingEntry);
     // And for an identity that is no longer registered nothing is issued, lost or not.
-    bench.store.delete_entry(lost.spiffe_id()).await.unwrap();
-    let refused = bench.issuance.renew(&lost, &csr()).await.unwrap_err();
+    bench.store.delete_entry(lost.spiffe_id(), by(bench.clock.now())).await.unwrap();
+    let refused = bench.issuance.renew(&lost, &csr(), here()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::NoMatchingEntry);
 }
 
@@ -188,11 +204,11 @@ async fn over_a_connection_that_has_outlived_its_certificate_nothing_is_renewed(
     let bench = bench().await;
     let peer = connected(&bench).await;
     bench.clock.set(peer.not_after() + Duration::from_millis(999));
-    bench.issuance.renew(&peer, &csr()).await.expect("the last second counts");
+    bench.issuance.renew(&peer, &csr(), here()).await.expect("the last second counts");
     let issued = bench.store.certificates(CertificateFilter::default(), Page::all()).await.unwrap().len();
     for late in [Duration::from_secs(1), Duration::from_secs(3_000), Duration::from_secs(30 * 86_400)] {
         bench.clock.set(peer.not_after() + late);
-        let refused = bench.issuance.renew(&peer, &csr()).await.unwrap_err();
+        let refused = bench.issuance.renew(&peer, &csr(), here()).await.unwrap_err();
         assert_eq!(refused.reason(), Reason::CertExpired, "{late:?}");
         assert!(refused.to_string().ends_with("its holder has to recover"), "{refused}");
     }
@@ -207,8 +223,8 @@ async fn a_certificate_that_a_clock_put_back_makes_not_yet_valid_renews_nothing_
     let bench = bench().await;
     let peer = connected(&bench).await;
     bench.clock.set(peer.not_before() - Duration::from_secs(1));
-    let refused = bench.issuance.renew(&peer, &csr()).await.unwrap_err();
+    let refused = bench.issuance.renew(&peer, &csr(), here()).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::CertNotYetValid);
     bench.clock.set(peer.not_before());
-    bench.issuance.renew(&peer, &csr()).await.unwrap();
+    bench.issuance.renew(&peer, &csr(), here()).await.unwrap();
 }

@@ -49,7 +49,7 @@ pub struct SqliteStore {
     failing: std::sync::atomic::AtomicBool,
     /// The directory of a store that goes with its file.
     #[cfg(test)]
-    dir: Option<tempfile::TempDir>,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl SqliteStore {
@@ -76,7 +76,7 @@ impl SqliteStore {
             #[cfg(test)]
             failing: std::sync::atomic::AtomicBool::new(false),
             #[cfg(test)]
-            dir: None,
+            _dir: None,
         })
     }
 
@@ -116,7 +116,7 @@ impl SqliteStore {
     pub(crate) fn temporary() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Self::open(&dir.path().join("store.db")).unwrap();
-        Self { dir: Some(dir), ..store }
+        Self { _dir: Some(dir), ..store }
     }
 
     /// From now on every call fails (`true`), or works again.
@@ -131,6 +131,31 @@ impl SqliteStore {
         let serial = serial.to_owned();
         let gone = self.write(move |db| db.execute("DELETE FROM issuances WHERE serial = ?1", [&serial]));
         assert_eq!(gone.await.unwrap(), 1);
+    }
+
+    /// Makes a revocation of keys that stand for nothing.
+    #[cfg(test)]
+    pub(super) async fn revoke_keys(
+        &self,
+        keys: &[u8],
+        ends_at: SystemTime,
+        expires_at: Option<SystemTime>,
+    ) -> super::RevocationRecord {
+        let key =
+            |n: &u8| super::RevokedKey { key: avouch_spiffe::RevocationKey([*n; 16]), serial: None, ends_at };
+        let new = super::NewRevocation {
+            subject: "spiffe://market.example/a".to_owned(),
+            spiffe_id: "spiffe://market.example/a".to_owned(),
+            by: By::new("uid 0", SystemTime::UNIX_EPOCH),
+            expires_at,
+            keys: keys.iter().map(key).collect(),
+        };
+        let made = self.write(move |db| {
+            let since = trust_queries::advance_generation(db)?;
+            let id = trust_queries::insert(db, &new, since)?;
+            revoke_queries::record(db, id)
+        });
+        made.await.unwrap().unwrap()
     }
 
     /// Lets the file grow by at most so many pages more: a full disk, as SQLite sees one. `None` lifts it.

@@ -1,4 +1,4 @@
-//! The contract of every store, as functions over `&dyn Store` that run against SQLite and against the fake.
+//! The contract of every store, as functions over `&dyn Store`.
 
 use super::sqlite::SqliteStore;
 use super::*;
@@ -11,6 +11,10 @@ fn id(path: &str) -> SpiffeId {
     format!("spiffe://market.example{path}").parse().unwrap()
 }
 
+fn by() -> By {
+    By::new("uid 0", at(0))
+}
+
 fn new_entry(path: &str) -> NewEntry {
     NewEntry {
         spiffe_id: id(path),
@@ -18,6 +22,8 @@ fn new_entry(path: &str) -> NewEntry {
         recovery_window: None,
         dns_names: vec!["localhost".to_owned(), "a.example".to_owned()],
         created_at: at(0),
+        revokes_forks: false,
+        recovery_limit: None,
     }
 }
 
@@ -37,6 +43,7 @@ fn certificate(serial: &str, entry: &Entry, key: KeyHash) -> CertificateRecord {
         origin: Origin::Enroll,
         last_seen: None,
         parent: None,
+        requested_from: String::new(),
     }
 }
 
@@ -57,28 +64,25 @@ fn commit(certificate: CertificateRecord) -> Commit {
 }
 
 async fn with_token(store: &dyn Store, path: &str) -> (Entry, TokenHash) {
-    let entry = store.create_entry(new_entry(path)).await.unwrap().unwrap();
+    let entry = store.create_entry(new_entry(path), by()).await.unwrap().unwrap();
     let hash = TokenHash([9; 32]);
     let token = NewToken { hash, entry: entry.id, created_at: at(0), expires_at: at(600) };
-    assert!(store.create_token(token).await.unwrap());
+    assert!(store.create_token(token, by()).await.unwrap());
     (entry, hash)
 }
 
-/// Runs each function once per store.
+/// Runs each function with a store of its own.
 macro_rules! for_every_store {
     ($($name:ident),* $(,)?) => {
         mod sqlite_store { $(#[tokio::test] async fn $name() {
-            let temp = tempfile::tempdir().unwrap();
-            super::$name(&crate::store::sqlite::SqliteStore::open(&temp.path().join("store.db")).unwrap()).await;
-        })* }
-        mod memory_store { $(#[tokio::test] async fn $name() {
-            super::$name(&crate::store::memory::MemoryStore::default()).await;
+            super::$name(&super::SqliteStore::temporary()).await;
         })* }
     };
 }
 
 // Behind the macro that they use.
 mod file;
+mod revocations;
 mod trust;
 
 for_every_store!(
@@ -124,7 +128,7 @@ async fn in_pages<T, K: Clone>(
 
 async fn pages_of_a_list_make_the_list(store: &dyn Store) {
     for n in (0..25).rev() {
-        let entry = store.create_entry(new_entry(&format!("/{n:02}"))).await.unwrap().unwrap();
+        let entry = store.create_entry(new_entry(&format!("/{n:02}")), by()).await.unwrap().unwrap();
         store.commit(commit(certificate(&format!("{n:04x}"), &entry, key(1)))).await.unwrap();
         for replica in ["a:1", "b:1"] {
             let addresses = vec![replica.to_owned(), format!("c:{n}")];
@@ -160,7 +164,7 @@ async fn pages_of_a_list_make_the_list(store: &dyn Store) {
 
 async fn what_comes_and_goes_between_two_pages_moves_no_other_row(store: &dyn Store) {
     for path in ["/b", "/d", "/f", "/h"] {
-        let entry = store.create_entry(new_entry(path)).await.unwrap().unwrap();
+        let entry = store.create_entry(new_entry(path), by()).await.unwrap().unwrap();
         store.commit(commit(certificate(&path.replace('/', "0"), &entry, key(1)))).await.unwrap();
     }
     let first = store.entries(Page { after: None, limit: 2 }).await.unwrap();
@@ -168,9 +172,9 @@ async fn what_comes_and_goes_between_two_pages_moves_no_other_row(store: &dyn St
         store.certificates(CertificateFilter::default(), Page { after: None, limit: 2 }).await.unwrap();
     assert_eq!(newest.iter().map(|row| &*row.serial).collect::<Vec<_>>(), ["0h", "0f"]);
     // The last row of the page goes, one comes before it and two after it, one of those is at the very end.
-    store.delete_entry(&id("/d")).await.unwrap();
+    store.delete_entry(&id("/d"), by()).await.unwrap();
     for path in ["/a", "/e", "/z"] {
-        let entry = store.create_entry(new_entry(path)).await.unwrap().unwrap();
+        let entry = store.create_entry(new_entry(path), by()).await.unwrap().unwrap();
         store.commit(commit(certificate(&path.replace('/', "0"), &entry, key(1)))).await.unwrap();
     }
     let after = first.last().map(|row| row.entry.spiffe_id.clone());
@@ -184,8 +188,8 @@ async fn what_comes_and_goes_between_two_pages_moves_no_other_row(store: &dyn St
 }
 
 async fn a_page_of_certificates_keeps_to_the_filter(store: &dyn Store) {
-    let a = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
-    let b = store.create_entry(new_entry("/b")).await.unwrap().unwrap();
+    let a = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
+    let b = store.create_entry(new_entry("/b"), by()).await.unwrap().unwrap();
     for n in 0..20_u64 {
         let entry = if n % 2 == 0 { &a } else { &b };
         let row = CertificateRecord { not_after: at(n), ..certificate(&format!("{n:02}"), entry, key(1)) };
@@ -204,16 +208,19 @@ async fn a_page_of_certificates_keeps_to_the_filter(store: &dyn Store) {
 
 async fn it_counts_entries_and_live_certificates(store: &dyn Store) {
     assert_eq!(store.counts(at(5)).await.unwrap(), Counts::default());
-    let entry = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    let entry = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
     store.commit(commit(certificate("01", &entry, key(1)))).await.unwrap();
     store.probe(at(5)).await.unwrap();
-    assert_eq!(store.counts(at(21)).await.unwrap(), Counts { entries: 1, certificates: 1 });
-    assert_eq!(store.counts(at(22)).await.unwrap(), Counts { entries: 1, certificates: 0 });
+    assert_eq!(store.counts(at(21)).await.unwrap(), Counts { entries: 1, certificates: 1, open_forks: 0 });
+    assert_eq!(store.counts(at(22)).await.unwrap(), Counts { entries: 1, certificates: 0, open_forks: 0 });
 }
 
 async fn an_entry_comes_back_as_it_went_in(store: &dyn Store) {
-    let made = store.create_entry(new_entry("/b")).await.unwrap().unwrap();
-    store.create_entry(NewEntry { svid_ttl: None, dns_names: vec![], ..new_entry("/a") }).await.unwrap();
+    let made = store.create_entry(new_entry("/b"), by()).await.unwrap().unwrap();
+    store
+        .create_entry(NewEntry { svid_ttl: None, dns_names: vec![], ..new_entry("/a") }, by())
+        .await
+        .unwrap();
     assert_eq!(made.entry, new_entry("/b"));
     assert_eq!(store.entry_by_id(made.id).await.unwrap().as_ref(), Some(&made));
     assert_eq!(store.entry_by_id(EntryId(999)).await.unwrap(), None);
@@ -225,23 +232,23 @@ async fn an_entry_comes_back_as_it_went_in(store: &dyn Store) {
 }
 
 async fn an_identity_is_registered_once(store: &dyn Store) {
-    assert!(store.create_entry(new_entry("/a")).await.unwrap().is_some());
-    assert!(store.create_entry(new_entry("/a")).await.unwrap().is_none());
+    assert!(store.create_entry(new_entry("/a"), by()).await.unwrap().is_some());
+    assert!(store.create_entry(new_entry("/a"), by()).await.unwrap().is_none());
     assert_eq!(store.entries(Page::all()).await.unwrap().len(), 1);
 }
 
 async fn a_recreated_entry_is_another_one(store: &dyn Store) {
-    let first = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
-    assert!(store.delete_entry(&id("/a")).await.unwrap());
-    assert!(!store.delete_entry(&id("/a")).await.unwrap());
-    let second = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    let first = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
+    assert!(store.delete_entry(&id("/a"), by()).await.unwrap());
+    assert!(!store.delete_entry(&id("/a"), by()).await.unwrap());
+    let second = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
     assert_ne!(first.id, second.id);
 }
 
 async fn a_token_needs_its_entry(store: &dyn Store) {
     let token =
         NewToken { hash: TokenHash([1; 32]), entry: EntryId(77), created_at: at(0), expires_at: at(600) };
-    assert!(!store.create_token(token).await.unwrap());
+    assert!(!store.create_token(token, by()).await.unwrap());
     assert_eq!(store.token(&TokenHash([1; 32]), &key(1), at(1)).await.unwrap(), TokenState::Unknown);
 }
 
@@ -269,7 +276,7 @@ async fn an_expired_token_is_refused_at_the_commit_too(store: &dyn Store) {
 
 async fn a_token_of_another_entry_is_refused(store: &dyn Store) {
     let (entry, token) = with_token(store, "/a").await;
-    let other = store.create_entry(new_entry("/b")).await.unwrap().unwrap();
+    let other = store.create_entry(new_entry("/b"), by()).await.unwrap().unwrap();
     let outcome = store
         .commit(Commit { token: Some(token), ..commit(certificate("01", &other, key(1))) })
         .await
@@ -279,7 +286,7 @@ async fn a_token_of_another_entry_is_refused(store: &dyn Store) {
 
 async fn deleting_an_entry_takes_its_tokens_and_stops_commits(store: &dyn Store) {
     let (entry, token) = with_token(store, "/a").await;
-    store.delete_entry(&id("/a")).await.unwrap();
+    store.delete_entry(&id("/a"), by()).await.unwrap();
     assert_eq!(store.token(&token, &key(1), at(1)).await.unwrap(), TokenState::Unknown);
     let outcome = store.commit(commit(certificate("01", &entry, key(1)))).await.unwrap();
     assert_eq!(outcome, CommitOutcome::EntryGone);
@@ -298,7 +305,7 @@ async fn a_refused_commit_records_nothing(store: &dyn Store) {
 }
 
 async fn a_presented_certificate_must_be_on_record_for_the_same_registration(store: &dyn Store) {
-    let first = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    let first = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
     store.commit(commit(certificate("01", &first, key(1)))).await.unwrap();
     let renewal = |serial: &str, entry: &Entry| Commit {
         presented: Some("01".to_owned()),
@@ -306,14 +313,14 @@ async fn a_presented_certificate_must_be_on_record_for_the_same_registration(sto
     };
     assert_eq!(store.commit(renewal("02", &first)).await.unwrap(), CommitOutcome::Done);
     assert_eq!(store.certificate("01").await.unwrap().unwrap().last_seen, Some(at(5)));
-    store.delete_entry(&id("/a")).await.unwrap();
-    let second = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    store.delete_entry(&id("/a"), by()).await.unwrap();
+    let second = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
     assert_eq!(store.commit(renewal("03", &second)).await.unwrap(), CommitOutcome::PresentedUnknown);
 }
 
 async fn the_inventory_is_filtered_and_newest_first(store: &dyn Store) {
-    let a = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
-    let b = store.create_entry(new_entry("/b")).await.unwrap().unwrap();
+    let a = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
+    let b = store.create_entry(new_entry("/b"), by()).await.unwrap().unwrap();
     let own = CertificateRecord {
         entry: None,
         spiffe_id: id("/avouch/issuer"),
@@ -343,7 +350,7 @@ async fn the_inventory_is_filtered_and_newest_first(store: &dyn Store) {
 }
 
 async fn last_seen_never_goes_back(store: &dyn Store) {
-    let entry = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    let entry = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
     store.commit(commit(certificate("01", &entry, key(1)))).await.unwrap();
     for second in [9, 7] {
         store.seen("01", at(second)).await.unwrap();

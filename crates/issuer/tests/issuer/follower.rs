@@ -2,9 +2,9 @@
 
 use crate::harness::{Raw, World};
 use avouch_api::issuer::v1 as api;
-use avouch_issuer::store::{NewRevocation, RevokeOutcome, RevokedKey};
+use avouch_issuer::store::{By, RevocationRecord, Revoke, RevokeOutcome, Subject};
 use avouch_spiffe::trust_state::Changes;
-use avouch_spiffe::{Generation, RevocationKey, Revocations, SpiffeId};
+use avouch_spiffe::{Generation, Revocations};
 use prost::Message;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -109,24 +109,24 @@ impl Follower {
     }
 }
 
-/// Revokes these identities, for this long, as one act.
-pub(crate) async fn revoke(world: &World, ids: &[&str], seconds: u64) -> RevokeOutcome {
+/// Revokes these identities, for this long, and publishes that at once. Gives the last revocation.
+pub(crate) async fn revoke(world: &World, ids: &[&str], seconds: u64) -> RevocationRecord {
     let now = world.clock.shared().now();
-    let keys = ids.iter().map(|id| RevokedKey {
-        key: RevocationKey::identity(&id.parse::<SpiffeId>().unwrap()),
-        serial: None,
-        ends_at: now + Duration::from_secs(seconds),
-    });
-    let revocation = NewRevocation {
-        subject: ids[0].to_owned(),
-        spiffe_id: ids[0].to_owned(),
-        reason: "stolen".to_owned(),
-        actor: "uid 0".to_owned(),
-        at: now,
-        expires_at: None,
-        keys: keys.collect(),
-    };
-    let outcome = world.issuer().store().revoke(revocation).await.unwrap();
+    let mut last = None;
+    for id in ids {
+        let revoke = Revoke {
+            subject: Subject::Identity(id.parse().unwrap()),
+            by: By { reason: "stolen".to_owned(), ..By::new("uid 0", now) },
+            expires_at: Some(now + Duration::from_secs(seconds)),
+            longest_life: Duration::from_secs(24 * 3_600),
+            dry_run: false,
+            force: true,
+        };
+        match world.issuer().store().revoke(revoke).await.unwrap() {
+            RevokeOutcome::Made(record, _) => last = Some(*record),
+            other => panic!("{other:?}"),
+        }
+    }
     world.issuer().trust().refresh().await.unwrap();
-    outcome
+    last.unwrap()
 }

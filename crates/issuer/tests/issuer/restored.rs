@@ -2,6 +2,7 @@
 
 use crate::follower::{Follower, Kind, revoke};
 use crate::harness::{Held, ORDERS, World, eventually};
+use avouch_issuer::store::By;
 use avouch_spiffe::{Generation, Revocation, RevocationKey, Revocations};
 use std::path::Path;
 use std::time::Duration;
@@ -105,7 +106,7 @@ async fn changes_that_nobody_returns_are_named() {
             let outcome = revoke(world, &[id], 600).await;
             if id == ORDERS {
                 let at = world.clock.shared().now();
-                world.issuer().store().undo_revocation(outcome.id, "uid 0", at).await.unwrap();
+                world.issuer().store().undo_revocation(outcome.id, By::new("uid 0", at)).await.unwrap();
                 world.issuer().trust().refresh().await.unwrap();
             }
         }
@@ -153,7 +154,7 @@ async fn what_was_undone_is_not_brought_back() {
     follower.next().await;
     // The operator takes it back, at the restored issuer; id 1, since its store had none.
     let (issuer, at) = (restored.world.issuer(), restored.world.clock.shared().now());
-    assert!(issuer.store().undo_revocation(1, "uid 0", at).await.unwrap().is_some());
+    assert!(issuer.store().undo_revocation(1, By::new("uid 0", at)).await.unwrap().is_some());
     issuer.trust().refresh().await.unwrap();
     assert_eq!((follower.next().await, follower.revocations.len()), (Kind::Delta, 0));
     // A workload that has not heard of that returns it once more.
@@ -170,7 +171,7 @@ async fn a_whole_state_names_what_was_undone() {
     let held = world.enroll(&world.invited(ORDERS).await).await.unwrap();
     let outcome = revoke(&world, &[THIEF], 600).await;
     let at = world.clock.shared().now();
-    world.issuer().store().undo_revocation(outcome.id, "uid 0", at).await.unwrap();
+    world.issuer().store().undo_revocation(outcome.id, By::new("uid 0", at)).await.unwrap();
     world.issuer().trust().refresh().await.unwrap();
     let mut follower = Follower::open(&mut world.connect(Some(&held)).await, 1).await;
     let update = follower.update().await.unwrap();

@@ -12,8 +12,6 @@ use avouch_text::with_causes;
 use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
-/// The most characters of an operator's reason.
-const LONGEST_REASON: usize = 500;
 /// The longest serial number, in hexadecimal digits (RFC 5280 §4.1.2.2: 20 bytes).
 const LONGEST_SERIAL: usize = 40;
 
@@ -190,13 +188,7 @@ fn number(key: Key) -> Option<i64> {
 
 /// An operator's words, which end up on other operators' terminals.
 fn reason(text: &str) -> Result<String, Status> {
-    if text.chars().count() > LONGEST_REASON {
-        return Err(Status::invalid_argument(format!(
-            "the reason is longer than {LONGEST_REASON} characters"
-        )));
-    }
-    if !text.chars().all(avouch_text::is_printable) {
-        return Err(Status::invalid_argument("the reason has characters that cannot be printed"));
-    }
+    avouch_text::check_remark(text)
+        .map_err(|error| Status::invalid_argument(format!("the reason {error}")))?;
     Ok(text.to_owned())
 }

@@ -47,7 +47,7 @@ async fn reopening_keeps_everything() {
 async fn a_full_disk_fails_calls_loses_nothing_and_heals_by_itself() {
     let temp = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&temp.path().join("store.db")).unwrap();
-    let entry = store.create_entry(new_entry("/a")).await.unwrap().unwrap();
+    let entry = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
     store.limit_growth(Some(0)).await;
     let mut done = Vec::new();
     let mut failed = Vec::new();

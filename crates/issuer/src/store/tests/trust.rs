@@ -13,20 +13,6 @@ for_every_store!(
     a_certificate_knows_what_it_was_got_with,
 );
 
-fn revocation(keys: &[u8], seconds: u64) -> NewRevocation {
-    let keys =
-        keys.iter().map(|n| RevokedKey { key: RevocationKey([*n; 16]), serial: None, ends_at: at(seconds) });
-    NewRevocation {
-        subject: "spiffe://market.example/a".to_owned(),
-        spiffe_id: "spiffe://market.example/a".to_owned(),
-        reason: "stolen".to_owned(),
-        actor: "uid 0".to_owned(),
-        at: at(0),
-        expires_at: None,
-        keys: keys.collect(),
-    }
-}
-
 /// The keys in force at this second.
 async fn in_force(store: &dyn Store, seconds: u64) -> Vec<u8> {
     let read = store.trust_revocations(at(seconds)).await.unwrap();
@@ -57,36 +43,35 @@ async fn each_start_begins_a_later_epoch_and_knows_the_last_generation(store: &d
     }
 }
 
-async fn a_revocation_is_in_force_until_it_ends_expires_or_is_undone(store: &dyn Store) {
+async fn a_revocation_is_in_force_until_it_ends_expires_or_is_undone(store: &SqliteStore) {
     store.begin_epoch(at(0)).await.unwrap();
-    let one = store.revoke(revocation(&[1, 2], 100)).await.unwrap();
-    let two =
-        store.revoke(NewRevocation { expires_at: Some(at(50)), ..revocation(&[3], 100) }).await.unwrap();
+    let one = store.revoke_keys(&[1, 2], at(100), None).await;
+    let two = store.revoke_keys(&[3], at(100), Some(at(50))).await;
     assert_eq!((one.since.counter, two.since.counter, two.id > one.id), (1, 2, true));
     let read = store.trust_revocations(at(0)).await.unwrap();
     assert_eq!(read.generation, two.since);
     let rows: Vec<_> = read.in_force.iter().map(|it| (it.key.0[0], it.since, it.ends_at)).collect();
     assert_eq!(rows, [(1, one.since, at(100)), (2, one.since, at(100)), (3, two.since, at(50))]);
     assert_eq!((in_force(store, 50).await, in_force(store, 100).await), (vec![1, 2], vec![]));
-    assert_eq!(store.undo_revocation(one.id, "uid 0", at(10)).await.unwrap().unwrap().counter, 3);
+    assert_eq!(store.undo_revocation(one.id, by()).await.unwrap().map(|it| it.id), Some(one.id));
     assert_eq!((in_force(store, 0).await, undone(store, 0).await), (vec![3], vec![1, 2]));
     assert!(undone(store, 100).await.is_empty());
-    assert_eq!(store.undo_revocation(one.id, "uid 0", at(11)).await.unwrap(), None, "it is undone already");
-    assert_eq!(store.undo_revocation(99, "uid 0", at(11)).await.unwrap(), None);
+    assert_eq!(store.undo_revocation(one.id, by()).await.unwrap(), None, "it is undone already");
+    assert_eq!(store.undo_revocation(99, by()).await.unwrap(), None);
     assert_eq!(store.trust_revocations(at(0)).await.unwrap().generation.counter, 3);
 }
 
-async fn of_several_revocations_of_one_key_all_have_to_go(store: &dyn Store) {
-    let one = store.revoke(revocation(&[1], 100)).await.unwrap();
-    let two = store.revoke(revocation(&[1], 200)).await.unwrap();
+async fn of_several_revocations_of_one_key_all_have_to_go(store: &SqliteStore) {
+    let one = store.revoke_keys(&[1], at(100), None).await;
+    let two = store.revoke_keys(&[1], at(200), None).await;
     let read = store.trust_revocations(at(0)).await.unwrap();
     assert_eq!(
         (read.in_force.len(), read.in_force[0].since, read.in_force[0].ends_at),
         (1, two.since, at(200))
     );
-    store.undo_revocation(two.id, "uid 0", at(0)).await.unwrap();
+    store.undo_revocation(two.id, by()).await.unwrap();
     assert_eq!((in_force(store, 0).await, undone(store, 0).await), (vec![1], vec![]));
-    store.undo_revocation(one.id, "uid 0", at(0)).await.unwrap();
+    store.undo_revocation(one.id, by()).await.unwrap();
     assert_eq!((in_force(store, 0).await, undone(store, 0).await), (vec![], vec![1]));
 }
 
@@ -95,8 +80,8 @@ fn returned(key: u8, counter: u32) -> Revocation {
     Revocation { key: RevocationKey([key; 16]), since, ends_at: at(100), proof: [0; 16] }
 }
 
-async fn what_is_returned_keeps_its_generation_and_is_taken_once(store: &dyn Store) {
-    store.revoke(revocation(&[1], 100)).await.unwrap();
+async fn what_is_returned_keeps_its_generation_and_is_taken_once(store: &SqliteStore) {
+    store.revoke_keys(&[1], at(100), None).await;
     let before = store.trust_revocations(at(0)).await.unwrap().generation;
     let all = vec![returned(1, 5), returned(2, 6), returned(3, 6)];
     assert_eq!(store.return_revocations(&id("/a"), all.clone(), at(0)).await.unwrap(), 2);
@@ -107,9 +92,9 @@ async fn what_is_returned_keeps_its_generation_and_is_taken_once(store: &dyn Sto
     assert_eq!(store.trust_revocations(at(0)).await.unwrap(), read);
 }
 
-async fn what_was_undone_is_not_taken_back(store: &dyn Store) {
-    let one = store.revoke(revocation(&[1], 100)).await.unwrap();
-    store.undo_revocation(one.id, "uid 0", at(0)).await.unwrap();
+async fn what_was_undone_is_not_taken_back(store: &SqliteStore) {
+    let one = store.revoke_keys(&[1], at(100), None).await;
+    store.undo_revocation(one.id, by()).await.unwrap();
     assert_eq!(store.return_revocations(&id("/a"), vec![returned(1, 6)], at(0)).await.unwrap(), 0);
     assert!(in_force(store, 0).await.is_empty());
 }
