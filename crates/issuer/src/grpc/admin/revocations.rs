@@ -189,6 +189,6 @@ fn number(key: Key) -> Option<i64> {
 /// An operator's words, which end up on other operators' terminals.
 fn reason(text: &str) -> Result<String, Status> {
     avouch_text::check_remark(text)
-        .map_err(|error| Status::invalid_argument(format!("the reason {error}")))?;
+        .map_err(|error| Status::invalid_argument(format!("the reason: {error}")))?;
     Ok(text.to_owned())
 }
