@@ -1,6 +1,6 @@
 //! Every certificate of the attacker's list, shown to a server by a client and to a client by a server: each is
 //! refused for exactly the reason it has to be refused for, and the same certificate without its fault is taken.
-#![allow(missing_docs, clippy::expect_used, reason = "tests")]
+#![allow(missing_docs, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
@@ -12,7 +12,10 @@ use avouch_attacker::grpc::{Attempt, Call, Outcome, attempt, attempt_in_plaintex
 use avouch_attacker::hello::{Hello, STRANGE_GROUPS, STRANGE_SUITES, TLS_1_2};
 use avouch_attacker::impostor::Impostor;
 use avouch_attacker::tls::Approach;
-use avouch_identity::spiffe::{Bundle, BundleSet, Reason};
+use avouch_identity::spiffe::x509::sha256;
+use avouch_identity::spiffe::{
+    Bundle, BundleSet, Generation, Reason, Revocation, RevocationKey, Revocations, TrustState,
+};
 use avouch_identity::{
     ConnectionRecord, Identity, Publisher, ServerOptions, Snapshot, Svid, Verdict, reason,
 };
@@ -93,6 +96,54 @@ async fn every_bad_server_certificate_is_refused_by_the_client_for_its_own_reaso
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Revokes the key alone, in what the publisher's identity trusts.
+fn revoke(publisher: &Publisher, identity: &Identity, key: RevocationKey) {
+    let since = Generation { epoch: 1, counter: 1 };
+    let ends_at = identity.clock().now() + std::time::Duration::from_secs(3_600);
+    let revocations = Revocations::new([Revocation { key, since, ends_at, proof: [0; 16] }]).expect("one");
+    let bundles = identity.snapshot().trust.bundles().clone();
+    publisher.update(TrustState { generation: since, bundles, revocations: revocations.into() });
+}
+
+/// The keys that stand against what a workshop makes for `/payments`, with the reason of each.
+fn revoked(workshop: &Workshop) -> [(RevocationKey, &'static str); 2] {
+    let root: String = sha256(&workshop.root.der).iter().map(|octet| format!("{octet:02x}")).collect();
+    [
+        (RevocationKey::identity(&id("/payments")), "IDENTITY_REVOKED"),
+        (RevocationKey::root(&domain(), &root), "CERT_REVOKED"),
+    ]
+}
+
+#[tokio::test]
+async fn a_good_certificate_that_has_been_revoked_is_refused_from_a_client_with_its_record() {
+    for at in 0..2 {
+        let workshop = Workshop::new(DOMAIN, "/payments").expect("a workshop");
+        let (publisher, identity) = identity(&workshop, "/server");
+        let running = serve(identity.clone(), ServerOptions::default()).await;
+        let (key, expected) = revoked(&workshop)[at];
+        revoke(&publisher, &identity, key);
+        let attempt = show(&running, Some(&workshop.right().expect("credentials"))).await;
+        refused(&attempt, expected);
+        let record = record_of(&running, attempt.local).await;
+        assert_eq!(record.reason.map(Reason::as_str), Some(expected), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_good_certificate_that_has_been_revoked_is_refused_from_a_server() {
+    for at in 0..2 {
+        let workshop = Workshop::new(DOMAIN, "/payments").expect("a workshop");
+        let (publisher, client) = identity(&workshop, "/client");
+        let (key, expected) = revoked(&workshop)[at];
+        revoke(&publisher, &client, key);
+        let impostor = Impostor::showing(&workshop.right().expect("credentials")).await.expect("a server");
+        let url = format!("https://{}", impostor.address);
+        let channel = client.channel(&url, id("/payments")).build().expect("a channel");
+        let status = check(&channel).await.expect_err(expected);
+        assert_eq!(reason(&status).map(Reason::as_str), Some(expected), "{status:?}");
+    }
 }
 
 #[tokio::test]
