@@ -16,6 +16,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 
 use crate::certificate;
+use crate::crl::{self, CrlContent};
 use crate::entropy::{self, Entropy, EntropyError};
 use crate::key::{PrivateKey, Signer};
 use crate::profile::{CaProfile, RootProfile, SigningAuthorityProfile};
@@ -137,6 +138,15 @@ impl Root {
     pub fn certificate(&self) -> &Authority {
         &self.authority
     }
+
+    /// Signs a revocation list of signing authorities, as DER.
+    ///
+    /// # Errors
+    ///
+    /// An expired authority signs nothing; [`CaError::Signing`], or a failed re-check.
+    pub fn sign_crl(&self, content: &CrlContent) -> Result<Vec<u8>, CaError> {
+        crl::sign(content, &self.authority, &self.issuer)
+    }
 }
 
 impl SigningAuthority {
@@ -207,6 +217,15 @@ impl SigningAuthority {
     /// The certificate, which travels with every SVID.
     pub fn certificate(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Signs a revocation list of SVIDs, as DER. With 100,000 entries it takes a good part of a second.
+    ///
+    /// # Errors
+    ///
+    /// An expired authority signs nothing; [`CaError::Signing`], or a failed re-check.
+    pub fn sign_crl(&self, content: &CrlContent) -> Result<Vec<u8>, CaError> {
+        crl::sign(content, &self.authority, &self.issuer)
     }
 
     /// The last second of its validity; nothing it signs is valid longer.

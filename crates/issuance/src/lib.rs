@@ -13,6 +13,7 @@
 
 mod authority;
 mod certificate;
+mod crl;
 mod csr;
 mod dns;
 mod entropy;
@@ -22,6 +23,7 @@ mod request;
 mod validity;
 
 pub use authority::{CaError, Root, SigningAuthority};
+pub use crl::{CrlContent, CrlEntry, CrlReason};
 pub use csr::{Csr, CsrError};
 pub use dns::{DnsName, DnsNameError};
 pub use entropy::{Entropy, EntropyError, SystemEntropy, made_at};

@@ -9,6 +9,7 @@
 mod authority;
 mod certificate_info;
 mod constraint;
+mod crl;
 mod key;
 mod leaf;
 mod name;
@@ -19,6 +20,7 @@ mod request;
 pub use authority::{Authority, AuthorityError};
 pub use certificate_info::CertificateInfo;
 pub use constraint::NameViolation;
+pub use crl::{NotARevocationList, RevocationList, RevokedSerial, UnsupportedList};
 pub use key::{KeyAlgorithm, KeyRefused, MAX_RSA_BITS, MIN_RSA_BITS};
 pub use leaf::{Leaf, SvidError};
 pub use order::leaf_first;
