@@ -6,7 +6,7 @@
 
 mod renewal;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use avouch_api::issuer::v1::issuer_client::IssuerClient;
@@ -66,7 +66,8 @@ pub(super) async fn start(config: IssuerConfig, context: SourceContext) -> Resul
     let target = Target::parse(&config)?;
     let state = Arc::new(State::open(config.state_dir.clone())?);
     let trust = TrustHolder::new(HeldTrust::default(), state.clone(), context.clone());
-    let source = Source { target, config, state, trust, instance: instance()?, context };
+    let (instance, pending) = (instance()?, Mutex::default());
+    let source = Source { target, config, state, trust, instance, context, pending };
     // While the first SVID is waited for there is no trust stream either.
     source.context.tell(&IdentityEvent::TrustStream { up: false });
     let current = source.first().await?;
@@ -122,6 +123,9 @@ struct Source {
     trust: TrustHolder,
     instance: [u8; 16],
     context: SourceContext,
+    /// The key of a request whose answer has not been accepted yet. A repeated request has the same one: the issuer takes a
+    /// second key for a sign that the first one's holder is not alone.
+    pending: Mutex<Option<Arc<SvidKey>>>,
 }
 
 impl Source {
@@ -129,6 +133,7 @@ impl Source {
     async fn first(&self) -> Result<Current, IdentityError> {
         let mut failures = 0;
         let mut stored = self.state.load()?;
+        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = stored.pending.take().map(Arc::new);
         self.hold_stored(&mut stored);
         let begun = tokio::time::Instant::now();
         loop {
@@ -248,24 +253,10 @@ impl Source {
             // Of an earlier use of the directory.
             self.trust.replace(HeldTrust::default());
         }
-        let key = match stored.pending.take() {
-            Some(key) => key,
-            None => {
-                let key = SvidKey::generate()?;
-                self.state.store_pending(&key)?;
-                key
-            }
-        };
-        let outcome =
-            enroll::enroll(&self.target, &self.context, &token, &key, self.trust.generation()).await;
-        let issued = match outcome {
-            Ok(issued) => issued,
-            Err(error) => {
-                // The token may be bound to this key by now: the next attempt must use the same one.
-                stored.pending = Some(key);
-                return Err(error);
-            }
-        };
+        // The token may be bound to this key once it was sent, so it must be on disk before.
+        let key = self.pending_key(Err)?;
+        let held = self.trust.generation();
+        let issued = enroll::enroll(&self.target, &self.context, &token, &key, held).await?;
         self.accept(issued, key, ExpectedIdentity::Anybody(token.trust_domain()))
     }
 
@@ -294,19 +285,32 @@ impl Source {
 
     /// A key for the successor of an SVID. On disk before it is used; but a full disk must not end an identity that
     /// can be renewed from memory.
-    fn next_key(&self) -> Result<SvidKey, IdentityError> {
-        let key = SvidKey::generate()?;
-        if let Err(error) = self.state.store_pending(&key) {
+    fn next_key(&self) -> Result<Arc<SvidKey>, IdentityError> {
+        self.pending_key(|error| {
             tracing::error!(error = %with_causes(&error), "the next key is not on disk");
+            Ok(())
+        })
+    }
+
+    /// The key of the request that is repeated, or a new one. `not_stored` judges a new one that is not on disk.
+    fn pending_key(
+        &self,
+        not_stored: impl FnOnce(IdentityError) -> Result<(), IdentityError>,
+    ) -> Result<Arc<SvidKey>, IdentityError> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = &*pending {
+            return Ok(key.clone());
         }
-        Ok(key)
+        let key = Arc::new(SvidKey::generate()?);
+        self.state.store_pending(&key).or_else(not_stored)?;
+        Ok(pending.insert(key).clone())
     }
 
     /// Checks the issuer's answer.
     fn accept(
         &self,
         issued: IssuedSvid,
-        key: SvidKey,
+        key: Arc<SvidKey>,
         expected: ExpectedIdentity<'_>,
     ) -> Result<Issued, IdentityError> {
         let issuer_time = issued.issuer_time.and_then(|time| time.try_into().ok());
@@ -323,7 +327,8 @@ impl Source {
         vouched_for(&svid, &store_of(&bundle), self.context.clock.now()).map_err(|rejection| {
             IdentityError::Answer(format!("its bundle does not vouch for it: {rejection}"))
         })?;
-        Ok(Issued { current: Current { svid, key: Arc::new(key), bundle }, trust: issued.trust })
+        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(Issued { current: Current { svid, key, bundle }, trust: issued.trust })
     }
 
     /// Puts an SVID to disk. When that fails the SVID is used all the same, from memory.

@@ -47,10 +47,15 @@ struct Fake {
     life: std::ops::Range<SystemTime>,
     answers: Arc<Mutex<Vec<Answer>>>,
     asked: watch::Sender<usize>,
+    /// The public key of each request, hashed.
+    keys: Arc<Mutex<Vec<[u8; 32]>>>,
 }
 
 impl Fake {
     fn answer(&self, csr: &[u8]) -> Option<api::IssuedSvid> {
+        let leaf = right(&self.ca, &self.other, csr, self.life.clone()).chain.remove(0);
+        let key = sha256(Leaf::parse(&leaf).expect("a leaf").spki_der());
+        self.keys.lock().expect("not poisoned").push(key);
         self.asked.send_modify(|asked| *asked += 1);
         let mut answers = self.answers.lock().expect("not poisoned");
         let answer = if answers.is_empty() { right } else { answers.remove(0) };
@@ -128,7 +133,8 @@ impl World {
     async fn with(answers: Vec<Answer>, life: std::ops::Range<SystemTime>, clock: ManualClock) -> Self {
         let (ca, other) = (Arc::new(Ca::new()), Arc::new(Ca::new()));
         let answers = Arc::new(Mutex::new(answers));
-        let fake = Fake { ca: ca.clone(), other, life, answers, asked: watch::Sender::new(0) };
+        let fake =
+            Fake { ca: ca.clone(), other, life, answers, asked: watch::Sender::new(0), keys: Arc::default() };
         let params = leaf_params(id("/avouch/issuer").as_str(), crate::support::year());
         let (mut chain, key) = ca.sign(&params);
         chain.push(ca.root.clone());
@@ -280,6 +286,18 @@ async fn a_renewal_whose_answer_is_wrong_leaves_the_identity_in_use_and_the_next
     for renewal in renewals {
         renewal.await.expect("each of them");
     }
+}
+
+/// The issuer takes a second key for a sign that the first one's holder is not alone.
+#[tokio::test]
+async fn a_request_is_repeated_with_the_same_key_and_the_next_one_has_another() {
+    let none: Answer = |_, _, _, _| api::IssuedSvid::default();
+    let world = World::giving(vec![right, none, none, right, right]).await;
+    let _identity = world.workload().await.expect("an identity");
+    let mut asked = world.fake.asked.subscribe();
+    asked.wait_for(|asked| *asked >= 5).await.expect("the issuer");
+    let keys = world.fake.keys.lock().expect("not poisoned").clone();
+    assert!(keys[0] != keys[1] && keys[1] == keys[2] && keys[2] == keys[3] && keys[3] != keys[4], "{keys:?}");
 }
 
 async fn renewal_with((answer, words): (Answer, &'static str)) {
