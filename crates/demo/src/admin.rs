@@ -1,12 +1,13 @@
 //! The issuer's administration, over its Unix socket: entries, join tokens, the bundle, the inventory.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use avouch_api::admin::v1::admin_client::AdminClient;
 use avouch_api::admin::v1::{
-    Certificate, CreateEntryRequest, CreateTokenRequest, Entry, GetBundleRequest, GetStatusRequest,
-    ListCertificatesRequest, ListRecordsRequest, ListWorkloadsRequest, RevokeRequest,
+    Certificate, CreateEntryRequest, CreateTokenRequest, Entry, Fork, GetBundleRequest, GetStatusRequest,
+    ListCertificatesRequest, ListForksRequest, ListRecordsRequest, ListRevocationsRequest,
+    ListWorkloadsRequest, RevokeRequest,
 };
 use avouch_api::observe::v1::{Record, Status, Workload};
 use avouch_spiffe::{Bundle, TrustDomain};
@@ -97,6 +98,25 @@ impl Admin {
     /// What the issuer says.
     pub async fn records(&self) -> Result<Vec<Record>, tonic::Status> {
         Ok(self.client.clone().list_records(ListRecordsRequest::default()).await?.into_inner().records)
+    }
+
+    /// When a revocation was made; none if there is no such one.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn revoked_at(&self, id: i64) -> Result<Option<SystemTime>, tonic::Status> {
+        let listed = self.client.clone().list_revocations(ListRevocationsRequest::default()).await?;
+        let found = listed.into_inner().revocations.into_iter().find(|one| one.id == id);
+        Ok(found.and_then(|one| one.created_at).and_then(|at| SystemTime::try_from(at).ok()))
+    }
+
+    /// Certificates that were renewed or recovered with different keys, answered ones too.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn forks(&self) -> Result<Vec<Fork>, tonic::Status> {
+        let request = ListForksRequest { include_ended: true };
+        Ok(self.client.clone().list_forks(request).await?.into_inner().forks)
     }
 
     /// Every certificate ever issued, newest first.

@@ -3,9 +3,13 @@
 //! Plain data, measured elsewhere; nothing here decides or renders. Whether the run held is derived from the
 //! checks alone ([`Facts::held`]), so a fact that matters has to be a check. No secret has a place in it.
 
+mod theft;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use theft::Theft;
 
 /// Everything that is known about one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,8 @@ pub struct Facts {
     pub explained: Option<Explained>,
     /// The attack list, and how each attack was held off.
     pub attacks: Vec<Attack>,
+    /// The key that was stolen, and how the thief was cut off; none where that did not come to its end.
+    pub theft: Option<Theft>,
     /// The RPCs that each role may call.
     pub matrix: Matrix,
     /// One order's trace.

@@ -29,6 +29,7 @@ pub mod setup;
 pub mod signals;
 pub mod skew;
 pub mod stopwatch;
+pub mod thief;
 pub mod traces;
 pub mod up;
 pub mod wait;

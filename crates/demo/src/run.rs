@@ -8,9 +8,11 @@ mod conclusion;
 mod explained;
 mod hostile;
 mod scenario;
+mod theft;
 mod trace;
 mod verdicts;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ use crate::audit::{Auditor, Books, channel};
 use crate::checks::Checks;
 use crate::console::Console;
 use crate::dev::DevFiles;
-use crate::facts::{Attack, Explained, Facts, Kill, Refusal};
+use crate::facts::{Attack, Explained, Facts, Kill, Refusal, Theft};
 use crate::orders::{Feed, Order};
 use crate::otlp::Collector;
 use crate::paths::{Paths, TRUST_DOMAIN};
@@ -66,6 +68,7 @@ struct Hostile {
     refusals: Vec<Refusal>,
     explained: Option<Explained>,
     attacks: Vec<Attack>,
+    theft: Option<Theft>,
 }
 
 /// The demo's own identities.
@@ -88,7 +91,9 @@ pub async fn run(paths: Paths, options: &RunOptions, console: &Console) -> Resul
     console.progress("starting the issuer");
     let set_up = Options { otlp: Some(format!("http://{otlp}")), feed: true, ..Options::default() };
     let market = Market::start(paths, set_up).await?;
-    let run = Run { market: &market, collector: &collector, console, checks: &checks, watch, options };
+    let stolen = OnceCell::new();
+    let run =
+        Run { market: &market, collector: &collector, console, checks: &checks, watch, options, stolen };
     let trace = FirstTrace::new()?;
     let evidence = tokio::select! {
         evidence = run.everything(&trace) => evidence,
@@ -111,6 +116,8 @@ struct Run<'a> {
     checks: &'a Checks<'a>,
     watch: Stopwatch,
     options: &'a RunOptions,
+    /// The serial number of the certificate that was stolen.
+    stolen: OnceCell<String>,
 }
 
 impl Run<'_> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::facts::{
     Attack, AttackKind, Certificate, Check, Edge, Explained, Facts, Kill, Matrix, Outcome, Party, PartyKind,
-    Problem, Refusal, Rpc, Span, Totals, Trace,
+    Problem, Refusal, Rpc, Span, Theft, Totals, Trace,
 };
 
 const TD: &str = "spiffe://market.example";
@@ -36,6 +36,7 @@ pub fn facts() -> Facts {
             answer: "DENIED spiffe://market.example/intern → payments\n".into(),
         }),
         attacks: attacks(),
+        theft: Some(theft()),
         matrix: matrix(),
         trace: Some(trace()),
         totals: Totals {
@@ -165,6 +166,13 @@ fn certificates() -> Vec<Certificate> {
             });
         }
     }
+    all.push(Certificate {
+        spiffe_id: format!("{TD}/reports"),
+        serial: "010699".into(),
+        origin: "renew".into(),
+        issued_ms: 11_200,
+        expires_ms: 31_200,
+    });
     all.sort_by_key(|c| c.issued_ms);
     all
 }
@@ -209,6 +217,24 @@ fn attacks() -> Vec<Attack> {
             "the join token was used with another key",
         ),
     ]
+}
+
+fn theft() -> Theft {
+    Theft {
+        service: "reports".into(),
+        stolen: "010600".into(),
+        thieves: vec!["010699".into()],
+        owner: "010601".into(),
+        stolen_ms: 1_400,
+        forked_ms: 22_700,
+        noticed_ms: 22_740,
+        command: "avouch revoke serial:010699".into(),
+        revoked_ms: 23_100,
+        closed_ms: 23_109,
+        cut_us: 8_700,
+        connections: 2,
+        told: "CERT_REVOKED".into(),
+    }
 }
 
 fn refusals() -> Vec<Refusal> {

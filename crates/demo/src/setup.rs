@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use avouch_api::admin::v1::Entry;
@@ -199,7 +199,15 @@ impl Market {
     /// See [`SetupError`].
     pub async fn identity(&self, name: &str, life: Duration) -> Result<Identity, SetupError> {
         self.admit(name, life, &[]).await?;
-        self.own_identity(name).await
+        self.own_identity(name, Some(self.paths.token(name))).await
+    }
+
+    /// An identity in this process of what lies in the state directory of that name, as somebody else has got it.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub async fn stored_identity(&self, name: &str) -> Result<Identity, SetupError> {
+        self.own_identity(name, None).await
     }
 
     /// The identity that may ask every process how it is.
@@ -208,13 +216,17 @@ impl Market {
     /// See [`SetupError`].
     pub async fn operator(&self) -> Result<Identity, SetupError> {
         self.hand_token("operator", self.admin.token(&id("operator")).await)?;
-        self.own_identity("operator").await
+        self.own_identity("operator", Some(self.paths.token("operator"))).await
     }
 
-    async fn own_identity(&self, name: &str) -> Result<Identity, SetupError> {
+    async fn own_identity(
+        &self,
+        name: &str,
+        join_token_file: Option<PathBuf>,
+    ) -> Result<Identity, SetupError> {
         let config = IdentityConfig::Issuer(IssuerConfig {
             address: self.address("issuer")?.grpc.to_string(),
-            join_token_file: Some(self.paths.token(name)),
+            join_token_file,
             state_dir: Some(self.paths.state(name)),
             addresses: Vec::new(),
             timeout: Duration::from_secs(5),

@@ -14,6 +14,7 @@ use super::{list, peers};
 use crate::facts::{Attack, AttackKind};
 use crate::paths::{TRUST_DOMAIN, id};
 use crate::setup::{Market, PAYMENTS_CONNECTIONS};
+use crate::thief::Thief;
 
 /// The shortest life the profile allows.
 const SHORT: Duration = Duration::from_secs(10);
@@ -101,6 +102,24 @@ impl<'a> AttackRun<'a> {
             }
         }
         Ok(self.recorded(of(AttackKind::Issuance, "issuer", &tried?)).await)
+    }
+
+    /// What is left to a thief whose certificates were revoked: nothing.
+    ///
+    /// # Errors
+    /// When the attacks can't be made.
+    pub async fn after_revocation(&self, thief: &Thief) -> Result<Vec<Attack>, Error> {
+        let [connection, renewal, recovery] = thief.try_again(self.market).await?;
+        let tried = [
+            (AttackKind::Certificate, "ledger", "a stolen identity that was revoked", connection),
+            (AttackKind::Issuance, "issuer", "a renewal by a certificate that was revoked", renewal),
+            (AttackKind::Issuance, "issuer", "a recovery by the stolen certificate", recovery),
+        ];
+        let tried = tried.map(|(kind, target, name, attempt)| {
+            let expected = list::Expected { kind, name, target, reason: "CERT_REVOKED", names: "" };
+            list::Tried::new(expected, &Ok(attempt))
+        });
+        Ok(self.recorded(tried.into()).await)
     }
 
     async fn recorded(&self, tried: Vec<list::Tried>) -> Vec<Attack> {

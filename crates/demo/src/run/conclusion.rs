@@ -7,7 +7,7 @@ use super::{Evidence, Run};
 use crate::facts::{Facts, Totals};
 use crate::paths::{SERVICES, TRUST_DOMAIN, id};
 use crate::setup::{SVID_LIFE, SetupError};
-use crate::{collect, traces};
+use crate::{collect, thief, traces};
 
 impl Run<'_> {
     /// Draws the facts from what is left behind.
@@ -59,11 +59,13 @@ impl Run<'_> {
 
         let matrix = collect::matrix(&paths.shipped("policy.toml"), &contracts).map_err(SetupError::Other)?;
         let edges = collect::edges(&spans, paths, &hostile.refusals);
+        let thieves =
+            self.stolen.get().map(|stolen| thief::thieves(stolen, &certificates)).unwrap_or_default();
         let certificates = collect::certificates(&certificates, &self.watch);
         let count = |origin: &str| {
             let services: Vec<String> = SERVICES.iter().map(|name| id(name)).collect();
             let own = certificates.iter().filter(|c| c.origin == origin && services.contains(&c.spiffe_id));
-            u64::try_from(own.count()).unwrap_or(u64::MAX)
+            u64::try_from(own.filter(|c| !thieves.contains(&c.serial)).count()).unwrap_or(u64::MAX)
         };
         let books = books.unwrap_or_default();
         let totals = Totals {
@@ -96,6 +98,7 @@ impl Run<'_> {
             refusals: hostile.refusals,
             explained: hostile.explained,
             attacks: hostile.attacks,
+            theft: hostile.theft,
             matrix,
             trace: tree.ok(),
             totals,

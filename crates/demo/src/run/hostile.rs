@@ -171,7 +171,7 @@ fn verdict(kind: AttackKind, attacks: &[Attack]) -> (String, Result<String, Stri
         AttackKind::Handshake => {
             format!("{count} peers without a certificate or a common protocol are refused")
         }
-        AttackKind::Certificate => format!("{count} forged certificates are refused by a service"),
+        AttackKind::Certificate => format!("{count} forged or revoked certificates are refused by a service"),
         AttackKind::Server => format!("{count} forged certificates of a server are refused by its client"),
         AttackKind::Call => format!("{count} calls without a right are refused, one to every RPC among them"),
         AttackKind::Issuance => format!("{count} attempts at somebody else’s certificate are refused"),

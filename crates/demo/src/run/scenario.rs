@@ -12,6 +12,7 @@ use crate::orders::Feed;
 use crate::paths::{SERVICES, id};
 use crate::restarts::{self, Down};
 use crate::setup::SetupError;
+use crate::thief;
 use crate::wait;
 
 /// Renewals of each service that have to be seen.
@@ -34,22 +35,32 @@ impl Run<'_> {
     ) -> Result<(Vec<Kill>, Hostile), SetupError> {
         // All kills but that of `reports` wait until the hostile and the external callers are done, so that an outage
         // is not mistaken for a refusal.
-        let looked = Cell::new(false);
+        let (looked, cut) = (Cell::new(false), Cell::new(false));
         let looks = async {
             let (told, ()) = tokio::try_join!(self.attacks(own), self.seen_from_outside(ingress_port, feed))?;
             let attacks = self.attack_list(own).await?;
             looked.set(true);
             Ok((told, attacks))
         };
-        let (kills, ((refusals, explained), mut attacks), late, ()) =
-            tokio::try_join!(self.kills(feed, &looked), looks, self.late_attacks(), self.renewals(feed))?;
-        attacks.extend(late);
+        let (kills, ((refusals, explained), mut attacks), late, (theft, again), ()) = tokio::try_join!(
+            self.kills(feed, &looked, &cut),
+            looks,
+            self.late_attacks(),
+            self.theft(&cut),
+            self.renewals(feed)
+        )?;
+        attacks.extend(late.into_iter().chain(again));
         attacks.extend(self.attacks_on_every_rpc().await?);
         self.note_attacks(&attacks);
-        Ok((kills, Hostile { refusals, explained, attacks }))
+        Ok((kills, Hostile { refusals, explained, attacks, theft }))
     }
 
-    async fn kills(&self, feed: &Feed, looked: &Cell<bool>) -> Result<Vec<Kill>, SetupError> {
+    async fn kills(
+        &self,
+        feed: &Feed,
+        looked: &Cell<bool>,
+        cut: &Cell<bool>,
+    ) -> Result<Vec<Kill>, SetupError> {
         let ms = || self.watch.ms();
         let reports = async {
             let kill = restarts::kill(self.market, "reports", Down::UntilExpired, ms).await?;
@@ -79,6 +90,7 @@ impl Run<'_> {
             // The issuer while others renew.
             self.reach("a service has renewed", async || self.renewed().await.values().any(|n| *n > 0))
                 .await?;
+            self.reach("the thief is cut off", async || cut.get()).await?;
             let issuer = restarts::kill(self.market, "issuer", Down::AtOnce, ms).await?;
             let seen = format!("kill -9, ready again {} ms later", issuer.ready_ms - issuer.killed_ms);
             self.checks.note("the issuer comes back at once", Ok::<_, String>(seen));
@@ -163,12 +175,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Renewals so far, by service. The issuer may be away at this moment: then nothing is known.
+    /// Renewals so far, by service, without those of a thief. The issuer may be away at this moment: then nothing is known.
     async fn renewed(&self) -> BTreeMap<&'static str, usize> {
         let certificates = self.market.admin.certificates().await.unwrap_or_default();
+        let thieves =
+            self.stolen.get().map(|stolen| thief::thieves(stolen, &certificates)).unwrap_or_default();
         let count = |name: &str| {
             let own = id(name);
-            certificates.iter().filter(|c| c.spiffe_id == own && c.origin == "renew").count()
+            let own = certificates.iter().filter(|c| c.spiffe_id == own && !thieves.contains(&c.serial));
+            own.filter(|c| c.origin == "renew").count()
         };
         SERVICES.iter().map(|name| (*name, count(name))).collect()
     }
