@@ -15,7 +15,7 @@ use tokio::process::Command;
 use crate::harness::{Node, Outcome, Volume, World, ensure, scenario};
 use crate::market::{self, LOAD_STOCK, Market, url};
 
-const STATE: &str = "/var/lib/avouch";
+pub(crate) const STATE: &str = "/var/lib/avouch";
 
 /// Nobody renews between the backup and the loss, and everybody after it.
 const SVID_LIFE: &str = "svid_ttl = \"40s\"";
@@ -62,7 +62,7 @@ async fn lose_and_restore(world: &Arc<World>) -> Outcome {
 }
 
 /// Frozen while it is copied, so that all files are of one moment; connections stay open.
-async fn back_up(issuer: &Node, backup: &Path) -> Outcome {
+pub(crate) async fn back_up(issuer: &Node, backup: &Path) -> Outcome {
     issuer.pause().await?;
     let copied = docker(&["cp", &format!("{}:{STATE}/issuer", issuer.host()), "-"], None, Some(backup)).await;
     issuer.resume().await?;
@@ -70,7 +70,7 @@ async fn back_up(issuer: &Node, backup: &Path) -> Outcome {
 }
 
 /// Into an empty volume, before an issuer starts on it; owners and modes are as they were.
-async fn restore(world: &World, volume: &Volume, backup: &Path) -> Outcome {
+pub(crate) async fn restore(world: &World, volume: &Volume, backup: &Path) -> Outcome {
     let helper = world.node("restorer", "test-peers").command(["listen", "7000", "x"]).volume(volume, STATE);
     let helper = helper.start().await?;
     docker(&["cp", "-", &format!("{}:{STATE}", helper.host())], Some(backup), None).await?;

@@ -29,6 +29,7 @@ mod partition;
 mod raced_token;
 mod records;
 mod renewal;
+mod revocation;
 mod rolling_restart;
 mod rotation;
 mod slow_network;

@@ -15,7 +15,7 @@ const TRUST_DOMAIN: &str = "market.example";
 /// Connections that were accepted are told at the debug level.
 const LOG: &str = "info,avouch_identity::record=debug";
 
-const JOIN_TOKEN: &str = "join-token";
+pub(crate) const JOIN_TOKEN: &str = "join-token";
 
 /// Whom each service calls.
 const UPSTREAMS: [(&str, &[&str]); 6] = [

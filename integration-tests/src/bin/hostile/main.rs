@@ -6,6 +6,7 @@
 //!     hostile servers PORT                       false payments, one at each port from PORT on
 //!     hostile race ISSUER:PORT listen PORT       races another for each token of /etc/avouch/tokens.json, to which
 //!     hostile race ISSUER:PORT dial HOST:PORT    the one listens that the other dials
+//!     hostile hold ISSUER:PORT SECONDS HOST:PORT …   enrols by /etc/avouch/join-token, and tries all of them
 //!     hostile half-open HOST:PORT COUNT PER-SECOND TURNS SECONDS
 //!
 //! `half-open` floods with handshakes that are never finished for some seconds, and then not for as long, in turns.
@@ -14,6 +15,7 @@
 
 mod calls;
 mod flood;
+mod hold;
 mod list;
 mod race;
 mod servers;
@@ -34,7 +36,7 @@ use serde_json::{Value, json};
 const FILES: &str = "/etc/avouch";
 
 const USAGE: &str = "usage: hostile calls | list PAYMENTS:PORT ISSUER:PORT | servers PORT | \
-    race ISSUER:PORT listen PORT | race ISSUER:PORT dial HOST:PORT | half-open HOST:PORT COUNT PER-SECOND TURNS SECONDS";
+    race ISSUER:PORT listen PORT | race ISSUER:PORT dial HOST:PORT | hold ISSUER:PORT SECONDS HOST:PORT … | half-open HOST:PORT COUNT PER-SECOND TURNS SECONDS";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -62,6 +64,10 @@ async fn attack(arguments: &[&str]) -> Result<(), Error> {
         ["servers", port] => servers::listen(port.parse()?).await,
         ["race", issuer, side, address] => {
             race::run(resolve(issuer).await?, side, address, file("tokens.json")?).await
+        }
+        ["hold", issuer, seconds, targets @ ..] => {
+            let token = std::fs::read_to_string(Path::new(FILES).join("join-token"))?;
+            hold::on(issuer, &token, seconds.parse()?, targets).await
         }
         ["half-open", target, count, per_second, turns, seconds] => {
             let flood = flood::Flood {
