@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use crate::pages::{section, text};
+use crate::pages::section;
 use crate::stage::Stage;
 
 const SERVICES: [&str; 6] = ["ledger", "inventory", "payments", "orders", "reports", "storefront"];
@@ -120,33 +120,43 @@ fn rotate() {
 #[test]
 fn compromised() {
     let stage = Stage::with(&["ledger", "payments"]);
-    let blocks = section("runbooks.md", "compromised", 4);
+    let blocks = section("runbooks.md", "compromised", 5);
     let shown = stage.run(&blocks[0]);
     assert!(shown.contains("enroll"), "{shown}");
-    stage.run(&blocks[1]);
-    let refused = stage.run("! avouch token create spiffe://market.example/payments");
-    assert!(refused.contains("registered"), "{refused}");
+    // A thief's copy, made while nobody knows of it.
+    let stolen = stage.host.path("/var/lib/avouch-market/payments/identity/svid.pem");
+    let stolen = std::fs::read_to_string(stolen).unwrap();
 
-    let page = text("runbooks.md");
-    let lines = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
-    change_policy(&stage, |policy| format!("{policy}\n{lines}"));
-    let (good, said) = stage.attempt(&blocks[2]);
-    assert!(!good && said.contains("this test fails: spiffe://market.example/payments"), "{said}");
-    let of_payments = "caller = \"spiffe://market.example/payments\"\nmethod = \"/market.ledger.v1.Ledger/Post\"\nexpect = ";
-    change_policy(&stage, |policy| {
-        policy.replace(&format!("{of_payments}\"allow\""), &format!("{of_payments}\"deny\""))
-    });
-    let checked = stage.run(&blocks[2]);
-    assert!(checked.contains("the configuration is good"), "{checked}");
-    for name in ["ledger", "payments"] {
-        let log = stage.log(&format!("avouch-market@{name}.service"));
-        assert!(log.contains("policy is in force"), "{log}");
+    let hit = stage.run(&blocks[1]);
+    assert!(hit.contains("spiffe://market.example/payments"), "{hit}");
+    let none = stage.run("avouch revocations");
+    assert!(!none.contains("payments"), "a dry run changes nothing: {none}");
+    let revoked = stage.run(&blocks[2]);
+    for part in ["spiffe://market.example/payments", "the host was broken into", "revocation.create"] {
+        assert!(revoked.contains(part), "{part} is not in {revoked}");
     }
-    let left = stage.run(&blocks[3]);
-    assert!(
-        left.contains("spiffe://market.example/payments"),
-        "good until its end, as the page says: {left}"
-    );
+    is_refused(&stage, &stolen, "IDENTITY_REVOKED");
+
+    let mended = stage.run(&blocks[3]);
+    assert!(mended.contains("serial:"), "{mended}");
+    assert_eq!(joined(&stage, "payments"), 2);
+    stage.until("curl -sf http://127.0.0.1:7103/readyz");
+    is_refused(&stage, &stolen, "CERT_REVOKED");
+    let over = stage.run(&blocks[4]);
+    assert!(over.contains("enroll") && over.contains("serial:"), "{over}");
+}
+
+/// A copy of an identity is of no use at the ledger.
+fn is_refused(stage: &Stage, svid: &str, reason: &str) {
+    let copy = stage.host.path("/var/backups").join("stolen.pem");
+    std::fs::write(&copy, svid).unwrap();
+    let (_, said) = stage.attempt(&format!(
+        "openssl s_client -connect 127.0.0.1:7001 -cert {0} -cert_chain {0} -key {0} -alpn h2 </dev/null",
+        copy.display()
+    ));
+    std::fs::remove_file(copy).unwrap();
+    let log = stage.log("avouch-market@ledger.service");
+    assert!(log.contains(reason), "{reason}: {said}\n{log}");
 }
 
 #[test]
