@@ -12,9 +12,9 @@ use avouch_identity::{IdentityFilter, Server, ServerOptions};
 use avouch_issuance::{PrivateKey, Profiles, Root, SystemEntropy};
 use avouch_issuer::Issuer;
 use avouch_issuer::config::{IssuerConfig, RateLimitSettings};
-use avouch_issuer::store::{NewRevocation, Page, RevokedKey};
-use avouch_spiffe::RevocationKey;
+use avouch_issuer::store::Page;
 use avouch_spiffe::x509::Authority;
+use avouch_spiffe::{Generation, Revocation, RevocationKey};
 use avouch_testkit::ca::{domain, id};
 use avouch_time::clock;
 use serde::{Deserialize, Serialize};
@@ -141,27 +141,22 @@ async fn publish(issuer: &Issuer) -> Result<Done, Error> {
     Ok(Done { at, sequence: bundle.sequence() })
 }
 
-/// Revokes identities with these numbers, as one act.
+/// Revokes identities with these numbers, as one act: as if a workload had returned them after a restore.
 async fn revoke(issuer: &Issuer, numbers: Range<u32>) -> Result<Done, Error> {
     let created_at = clock::system().now();
-    let keys = numbers.map(|number| RevokedKey {
+    let since = Generation { epoch: 1, counter: numbers.start };
+    let revocation = |number| Revocation {
         key: RevocationKey::identity(&id(&format!("/revoked/{number}"))),
-        serial: None,
+        since,
         ends_at: created_at + DAY,
-    });
-    let revocation = NewRevocation {
-        subject: String::new(),
-        spiffe_id: String::new(),
-        reason: String::new(),
-        actor: "bench".to_owned(),
-        at: created_at,
-        expires_at: None,
-        keys: keys.collect(),
+        proof: [0; 16],
     };
+    let revocations = numbers.map(revocation).collect();
     let at = now();
-    let outcome = issuer.store().revoke(revocation).await.map_err(|error| failed(&error))?;
+    let taken = issuer.store().return_revocations(&id("/bench"), revocations, created_at).await;
+    taken.map_err(|error| failed(&error))?;
     issuer.trust().refresh().await.map_err(|error| failed(&error))?;
-    Ok(Done { at, sequence: u64::from(outcome.since.counter) })
+    Ok(Done { at, sequence: u64::from(issuer.trust().state().generation.counter) })
 }
 
 fn another_root() -> Result<Authority, Error> {

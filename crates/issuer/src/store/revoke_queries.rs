@@ -26,9 +26,8 @@ pub(super) fn revoke(db: &Connection, revoke: &Revoke) -> Result<RevokeOutcome> 
     if let Some(already) = already(db, revoke, &plan, now)? {
         return Ok(RevokeOutcome::Already(already));
     }
-    let in_force = trust_queries::trust_revocations(db, now)?.in_force.len();
     let keys = keys(revoke, &plan);
-    let count = in_force + keys.iter().filter(|key| key.ends_at > now).count();
+    let count = in_force(db, now)? + keys.iter().filter(|key| key.ends_at > now).count();
     if count > MAX_REVOCATIONS {
         return Ok(RevokeOutcome::TooMany { count });
     }
@@ -50,6 +49,17 @@ pub(super) fn revoke(db: &Connection, revoke: &Revoke) -> Result<RevokeOutcome> 
     let record = record(db, id)?.ok_or_else(|| unreadable(0, "a revocation is gone".to_owned()))?;
     audit::write(db, &revoke.by, "revocation.create", &new.subject, None, Some(&summary(&record)))?;
     Ok(RevokeOutcome::Made(Box::new(record), plan))
+}
+
+/// The keys in force, at the most: one that several revocations name counts as often.
+fn in_force(db: &Connection, now: SystemTime) -> Result<usize> {
+    let count: i64 = db
+        .prepare_cached(
+            "SELECT count(*) FROM revoked_keys k JOIN revocations r ON r.id = k.revocation_id
+              WHERE k.ends_at_ms > ?1 AND r.undone_at_ms IS NULL",
+        )?
+        .query_row([unix_millis(now)], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 fn summary(record: &RevocationRecord) -> serde_json::Value {
