@@ -9,6 +9,7 @@ mod cert;
 mod check;
 mod completions;
 mod config;
+mod crl;
 mod dump;
 mod edges;
 mod entry;
@@ -72,6 +73,9 @@ enum Command {
     /// Who did what: every act of an administrator
     #[command(after_help = audit::HELP)]
     Audit(audit::AuditArgs),
+    /// Certificate revocation lists, for verifiers that know no trust stream
+    #[command(subcommand)]
+    Crl(crl::CrlCommand),
     /// Is all well? Looks at the issuer and at every workload, and names the root cause of what is not
     #[command(after_help = check::HELP)]
     Check(check::CheckArgs),
@@ -130,6 +134,7 @@ impl Arguments {
             Command::Revoke(args) => args.run(global).await,
             Command::Revocations(args) => args.run(global).await,
             Command::Audit(args) => args.run(global).await,
+            Command::Crl(command) => command.run(global).await,
             Command::Check(args) => args.run(global).await,
             Command::Explain(args) => args.run(global).await,
             Command::Edges(args) => args.run(global).await,

@@ -5,6 +5,7 @@ pub(crate) mod bundle;
 pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod crl;
 pub(crate) mod dump;
 pub(crate) mod edges;
 pub(crate) mod entry;

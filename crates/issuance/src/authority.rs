@@ -16,7 +16,6 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 
 use crate::certificate;
-use crate::crl::{self, CrlContent};
 use crate::entropy::{self, Entropy, EntropyError};
 use crate::key::{PrivateKey, Signer};
 use crate::profile::{CaProfile, RootProfile, SigningAuthorityProfile};
@@ -70,14 +69,14 @@ pub enum CaError {
 pub struct Root {
     trust_domain: TrustDomain,
     authority: Authority,
-    issuer: Issuer<'static, Signer>,
+    pub(crate) issuer: Issuer<'static, Signer>,
 }
 
 /// A signing authority and its private key. It signs SVIDs; its certificate is never used as an identity in TLS.
 pub struct SigningAuthority {
     trust_domain: TrustDomain,
     authority: Authority,
-    issuer: Issuer<'static, Signer>,
+    pub(crate) issuer: Issuer<'static, Signer>,
 }
 
 impl Root {
@@ -137,15 +136,6 @@ impl Root {
     /// The certificate, which goes into the bundle.
     pub fn certificate(&self) -> &Authority {
         &self.authority
-    }
-
-    /// Signs a revocation list of signing authorities, as DER.
-    ///
-    /// # Errors
-    ///
-    /// An expired authority signs nothing; [`CaError::Signing`], or a failed re-check.
-    pub fn sign_crl(&self, content: &CrlContent) -> Result<Vec<u8>, CaError> {
-        crl::sign(content, &self.authority, &self.issuer)
     }
 }
 
@@ -217,15 +207,6 @@ impl SigningAuthority {
     /// The certificate, which travels with every SVID.
     pub fn certificate(&self) -> &Authority {
         &self.authority
-    }
-
-    /// Signs a revocation list of SVIDs, as DER. With 100,000 entries it takes a good part of a second.
-    ///
-    /// # Errors
-    ///
-    /// An expired authority signs nothing; [`CaError::Signing`], or a failed re-check.
-    pub fn sign_crl(&self, content: &CrlContent) -> Result<Vec<u8>, CaError> {
-        crl::sign(content, &self.authority, &self.issuer)
     }
 
     /// The last second of its validity; nothing it signs is valid longer.

@@ -4,10 +4,12 @@
 //! forgotten at once; it may be kept elsewhere in between. Refuses: key files that others can read, a key of another
 //! certificate, an expired root, another trust domain's root, and to replace a root that is missing.
 
-use arc_swap::ArcSwap;
+mod root_crl;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
 use avouch_files::pem::{self, PemError};
 use avouch_files::{PrivateDir, PrivateDirError};
-use avouch_issuance::{CaError, Entropy, KeyError, PrivateKey, Profiles, Root, SigningAuthority};
+use avouch_issuance::{CaError, CrlEntry, Entropy, KeyError, PrivateKey, Profiles, Root, SigningAuthority};
 use avouch_spiffe::x509::Authority;
 use avouch_spiffe::{Bundle, TrustDomain};
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ const ROOT_KEY: &str = "root.key";
 const ROOT_CERTIFICATE: &str = "root.crt";
 /// Certificate and key in one file: replaced together or not at all.
 const SIGNING: &str = "signing.pem";
+/// The signing authority before, whose certificates live on: it still signs revocation lists. In the same form.
+const PREVIOUS: &str = "signing-previous.pem";
 
 /// A failure to make or load the authorities.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +94,7 @@ pub(crate) struct Authorities {
     entropy: Arc<dyn Entropy>,
     root: Authority,
     signing: ArcSwap<SigningAuthority>,
+    previous: ArcSwapOption<SigningAuthority>,
 }
 
 impl fmt::Debug for Authorities {
@@ -111,7 +116,7 @@ impl Authorities {
         now: SystemTime,
         in_use: bool,
     ) -> Result<Self, AuthoritiesError> {
-        dir.remove_unfinished(&[ROOT_KEY, ROOT_CERTIFICATE, SIGNING])?;
+        dir.remove_unfinished(&[ROOT_KEY, ROOT_CERTIFICATE, SIGNING, PREVIOUS, root_crl::FILE])?;
         let root = match load_root(&dir, trust_domain, now)? {
             Some(root) => root,
             None if in_use || dir.read_secret(SIGNING)?.is_some() => {
@@ -119,12 +124,13 @@ impl Authorities {
             }
             None => make_root(&dir, trust_domain, &profiles, now, &*entropy)?,
         };
-        let signing = match load_signing(&dir, trust_domain, &root)? {
+        let signing = match load_signing(&dir, SIGNING, trust_domain, &root)? {
             Some(signing) if signing.not_after() > now => signing,
             _ => make_signing(&dir, trust_domain, &profiles, &root, now, &*entropy)?,
         };
-        let signing = ArcSwap::from_pointee(signing);
-        Ok(Self { dir, trust_domain: trust_domain.clone(), profiles, entropy, root, signing })
+        let previous = load_previous(&dir, trust_domain, &root, now)?;
+        let (signing, previous) = (ArcSwap::from_pointee(signing), ArcSwapOption::from_pointee(previous));
+        Ok(Self { dir, trust_domain: trust_domain.clone(), profiles, entropy, root, signing, previous })
     }
 
     /// The root's certificate: the content of the bundle.
@@ -135,6 +141,23 @@ impl Authorities {
     /// The authority that signs SVIDs at this moment.
     pub(crate) fn signing(&self) -> Arc<SigningAuthority> {
         self.signing.load_full()
+    }
+
+    /// The signing authority before the current one, if any.
+    pub(crate) fn previous_signing(&self) -> Option<Arc<SigningAuthority>> {
+        self.previous.load_full()
+    }
+
+    /// The root's revocation list with these entries, as DER; `None`: its key is away, and no list was signed before. Reads
+    /// and writes files.
+    pub(crate) fn root_crl(
+        &self,
+        entries: Vec<CrlEntry>,
+        number: u128,
+        this_update: SystemTime,
+    ) -> Result<Option<Vec<u8>>, AuthoritiesError> {
+        let load = || Ok(load_key(&self.dir, ROOT_KEY)?.map(|key| (self.trust_domain.clone(), key)));
+        root_crl::current(&self.dir, &self.root, load, entries, number, this_update)
     }
 
     /// The profiles.
@@ -151,9 +174,13 @@ impl Authorities {
     /// error the current one stays. Reads and writes files.
     pub(crate) fn renew_signing(&self, now: SystemTime) -> Result<Arc<SigningAuthority>, AuthoritiesError> {
         let (dir, domain) = (&self.dir, &self.trust_domain);
+        // First: a crash in between leaves the same authority in both files, which does no harm.
+        if let Some(text) = dir.read_secret(SIGNING)? {
+            dir.write_secret(PREVIOUS, &text)?;
+        }
         let fresh = make_signing(dir, domain, &self.profiles, &self.root, now, &*self.entropy)?;
         let fresh = Arc::new(fresh);
-        self.signing.store(Arc::clone(&fresh));
+        self.previous.store(Some(self.signing.swap(Arc::clone(&fresh))));
         tracing::info!(
             subject = fresh.certificate().subject(),
             serial = fresh.certificate().serial(),
@@ -240,17 +267,39 @@ fn make_root(
 
 fn load_signing(
     dir: &PrivateDir,
+    name: &str,
     trust_domain: &TrustDomain,
     root: &Authority,
 ) -> Result<Option<SigningAuthority>, AuthoritiesError> {
-    let path = dir.file(SIGNING);
-    let Some(text) = dir.read_secret(SIGNING)? else { return Ok(None) };
+    let path = dir.file(name);
+    let Some(text) = dir.read_secret(name)? else { return Ok(None) };
     let der = first_certificate(&text, &path)?;
-    let Some(key) = load_key(dir, SIGNING)? else { return Ok(None) };
+    let Some(key) = load_key(dir, name)? else { return Ok(None) };
     let bundle = Bundle::new(trust_domain.clone(), vec![root.clone()], 0);
     SigningAuthority::load(&bundle, &der, key)
         .map(Some)
         .map_err(|source| AuthoritiesError::Authority { path, source })
+}
+
+/// The signing authority before, while it is valid. Its key is deleted afterwards.
+fn load_previous(
+    dir: &PrivateDir,
+    trust_domain: &TrustDomain,
+    root: &Authority,
+    now: SystemTime,
+) -> Result<Option<SigningAuthority>, AuthoritiesError> {
+    match load_signing(dir, PREVIOUS, trust_domain, root) {
+        Ok(Some(previous)) if previous.not_after() <= now => {
+            dir.remove(PREVIOUS)?;
+            Ok(None)
+        }
+        // Nothing is issued by it, so that a damaged file is no reason not to start.
+        Err(error @ (AuthoritiesError::NotPem { .. } | AuthoritiesError::Authority { .. })) => {
+            tracing::warn!(error = %avouch_text::with_causes(&error), "the signing authority before signs no revocation lists");
+            Ok(None)
+        }
+        loaded => loaded,
+    }
 }
 
 fn make_signing(

@@ -293,4 +293,4 @@ pub(crate) fn record(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

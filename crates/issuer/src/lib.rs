@@ -15,6 +15,7 @@ pub mod attest;
 mod audit;
 mod authorities;
 pub mod config;
+mod crl;
 pub mod entries;
 pub mod error;
 mod grpc;

@@ -9,6 +9,7 @@ use crate::attest::JoinTokenAttestor;
 use crate::audit::Refusals;
 use crate::authorities::{self, Authorities, AuthoritiesError};
 use crate::config::IssuerConfig;
+use crate::crl::{self, Crls};
 use crate::entries::{EntryError, EntryRules};
 use crate::grpc::{AdminService, IssuerService};
 use crate::issuance::Issuance;
@@ -105,8 +106,9 @@ struct Inner {
     identity: Identity,
     policy: PolicyHandle,
     decisions: DecisionIds,
+    crls: Arc<Crls>,
     admin_socket: PathBuf,
-    _maintenance: [AbortOnDropHandle<()>; 4],
+    _maintenance: [AbortOnDropHandle<()>; 5],
 }
 
 impl Issuer {
@@ -182,7 +184,9 @@ impl Issuer {
         issuance.trust.enforce_by(Arc::clone(&publisher));
         let methods = Methods::new(&[&avouch_api::CONTRACT])?;
         let spawn = |task: tokio::task::JoinHandle<()>| AbortOnDropHandle::new(task);
+        let crls = Arc::new(Crls::new());
         let maintenance = [
+            spawn(tokio::spawn(crl::run(Arc::clone(&crls), Arc::clone(&issuance)))),
             spawn(tokio::spawn(maintenance::renew_own(Arc::clone(&issuance), id.clone(), publisher))),
             spawn(tokio::spawn(maintenance::renew_signing(Arc::clone(&issuance)))),
             spawn(tokio::spawn(maintenance::publish_ended(Arc::clone(&issuance)))),
@@ -196,6 +200,7 @@ impl Issuer {
                 limits: Arc::new(Limits::new(&config.rate_limits)),
                 policy: PolicyHandle::fixed(Policy::without_roles(&methods)),
                 decisions: DecisionIds::random(),
+                crls,
                 admin_socket: config.admin_socket.clone(),
                 issuance,
                 rules,
@@ -282,6 +287,7 @@ impl Issuer {
             rules: self.inner.rules.clone(),
             issuer_id: self.inner.id.clone(),
             status: Arc::clone(&self.status),
+            crls: Arc::clone(&self.inner.crls),
             drain,
         }
     }

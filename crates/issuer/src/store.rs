@@ -12,6 +12,7 @@ mod lineage;
 mod queries;
 mod revocations;
 mod revoke_queries;
+mod rows;
 mod schema;
 mod trust_queries;
 
@@ -102,8 +103,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         serial: Option<String>,
         now: SystemTime,
     ) -> StoreFuture<'_, Option<StandingRevocation>>;
-    /// The certificates that are revoked and have not ended, by serial number: the entries of a CRL.
-    fn revoked_certificates(&self, now: SystemTime) -> StoreFuture<'_, Vec<RevokedCertificate>>;
+    /// The certificates that are revoked at `now` and end after `ended_after`, by serial number: the entries of a CRL.
+    fn revoked_certificates(
+        &self,
+        now: SystemTime,
+        ended_after: SystemTime,
+    ) -> StoreFuture<'_, Vec<RevokedCertificate>>;
     /// Forks, the latest first; `ended`: also those whose certificates have all ended, or that a revocation has answered.
     fn forks(&self, now: SystemTime, ended: bool) -> StoreFuture<'_, Vec<Fork>>;
     /// Administrative acts since a time, the latest first, by id.

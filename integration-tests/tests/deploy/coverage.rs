@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Which test reads a file of `deploy/`. A star stands for the name of one of many that are read alike.
-const READ_BY: [(&str, &str); 35] = [
+const READ_BY: [(&str, &str); 36] = [
     (
         "config/*.toml",
         "the programs themselves: crates/market/*/tests/config.rs, crates/issuer/tests/config.rs, and in every place",
@@ -23,6 +23,7 @@ const READ_BY: [(&str, &str); 35] = [
     ("dev/fuzz", "./just fuzz"),
     ("dev/gate", "./just check"),
     ("dev/new", "./just check, by dev/try-new"),
+    ("dev/skew", "./just skew"),
     ("dev/step", "./just check"),
     ("dev/template/*", "./just check, by dev/try-new"),
     ("dev/try-new", "./just check"),

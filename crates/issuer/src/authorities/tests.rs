@@ -203,3 +203,43 @@ fn keys_that_others_can_read_and_files_that_are_no_keys_are_refused() {
     }
     open(&path).unwrap();
 }
+
+#[test]
+fn the_roots_list_is_signed_once_kept_while_the_key_is_away_and_not_believed_of_another_root() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("d");
+    let authorities = open(&path).unwrap();
+    let list = |number, now| authorities.root_crl(Vec::new(), number, now).unwrap();
+    let first = list(1, at(0));
+    assert!(first.is_some() && list(2, at(60)) == first);
+    let entry = CrlEntry { serial: vec![7], revoked_at: at(60), reason: None };
+    let named = authorities.root_crl(vec![entry], 3, at(60)).unwrap();
+    assert_ne!(named, first);
+    let away = temp.path().join("safe");
+    std::fs::rename(path.join("root.key"), &away).unwrap();
+    assert_eq!(list(4, at(20 * 86_400)), named, "stale beats none, and says so by its dates");
+    std::fs::write(path.join("root.crl"), "damaged").unwrap();
+    assert_eq!(list(5, at(60)), None);
+    std::fs::rename(&away, path.join("root.key")).unwrap();
+    assert!(list(6, at(60)).is_some());
+}
+
+#[test]
+fn the_signing_authority_before_is_kept_over_a_restart_until_it_has_ended() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("d");
+    let running = open(&path).unwrap();
+    assert!(running.previous_signing().is_none());
+    let before = running.signing();
+    running.renew_signing(at(60)).unwrap();
+    drop(running);
+    let mode = std::fs::metadata(path.join("signing-previous.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = open_at(&path, "market.example", at(120), true).unwrap();
+    let kept = again.previous_signing().unwrap();
+    assert_eq!(kept.certificate().sha256(), before.certificate().sha256());
+    drop(again);
+    let later = before.not_after() + Duration::from_secs(1);
+    assert!(open_at(&path, "market.example", later, true).unwrap().previous_signing().is_none());
+    assert!(!path.join("signing-previous.pem").exists());
+}

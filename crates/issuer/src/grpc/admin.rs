@@ -6,6 +6,7 @@ mod revocations;
 use super::convert;
 use super::pages::{Key, Pages};
 use crate::audit;
+use crate::crl::Crls;
 use crate::entries::{EntryRules, create_token};
 use crate::issuance::Issuance;
 use crate::status::StatusReporter;
@@ -34,6 +35,7 @@ pub(crate) struct AdminService {
     pub(crate) rules: EntryRules,
     pub(crate) issuer_id: SpiffeId,
     pub(crate) status: Arc<StatusReporter>,
+    pub(crate) crls: Arc<Crls>,
     /// Ends the streams when the process drains.
     pub(crate) drain: CancellationToken,
 }
@@ -167,7 +169,8 @@ impl Admin for AdminService {
         let found = self.issuance.store.certificates(CertificateFilter { alive_at, spiffe_id }, page).await;
         let mut found = found.map_err(|error| unavailable(&error))?;
         let next_page_token = pages.cut(&mut found, |last| vec![last.serial.clone()]);
-        let revoked = self.issuance.store.revoked_certificates(self.issuance.clock.now()).await;
+        let now = self.issuance.clock.now();
+        let revoked = self.issuance.store.revoked_certificates(now, now).await;
         let revoked: HashMap<String, i64> = revoked
             .map_err(|error| unavailable(&error))?
             .into_iter()
@@ -254,7 +257,11 @@ impl Admin for AdminService {
         &self,
         _: Request<admin::GetCrlsRequest>,
     ) -> Result<Response<admin::GetCrlsResponse>, Status> {
-        Err(Status::unimplemented("get_crls"))
+        let crls = self.crls.get(self.issuance.trust.published().generation()).await;
+        if crls.is_empty() {
+            return Err(Status::unavailable("no revocation list has been signed yet"));
+        }
+        Ok(Response::new(admin::GetCrlsResponse { crls }))
     }
 
     type WatchAcknowledgementsStream = acknowledgements::AcknowledgementStream;

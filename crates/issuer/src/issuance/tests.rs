@@ -20,14 +20,14 @@ fn here() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9))
 }
 
-struct Bench {
-    issuance: Issuance,
-    store: Arc<SqliteStore>,
-    clock: ManualClock,
+pub(crate) struct Bench {
+    pub(crate) issuance: Issuance,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) clock: ManualClock,
     _temp: tempfile::TempDir,
 }
 
-async fn bench() -> Bench {
+pub(crate) async fn bench() -> Bench {
     let temp = tempfile::tempdir().unwrap();
     let dir = Arc::new(PrivateDir::open(&temp.path().join("d"), "lock").unwrap());
     let clock = ManualClock::new(SystemClock.now());

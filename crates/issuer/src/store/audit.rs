@@ -1,7 +1,7 @@
 //! The audit log: every administrative act, written in the transaction of the act itself.
 
 use super::Page;
-use super::queries::limit;
+use super::rows::limit;
 use avouch_sqlite::rusqlite;
 use avouch_time::timestamp::{from_unix_millis, unix_millis};
 use rusqlite::{Connection, params};

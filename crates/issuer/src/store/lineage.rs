@@ -3,7 +3,7 @@
 //! A certificate that was renewed or recovered with two different keys is *forked*: a workload repeats a request with the
 //! same key, so a second key means that the first one's holder is not alone.
 
-use super::queries::{CERTIFICATE_COLUMNS, read_certificate, read_spiffe_id};
+use super::rows::{CERTIFICATE_COLUMNS, read_certificate, read_spiffe_id};
 use super::{CertificateRecord, Fork, StandingRevocation};
 use avouch_spiffe::{RevocationKey, SpiffeId};
 use avouch_sqlite::rusqlite;
@@ -38,6 +38,12 @@ pub(super) fn standing(
         })
     })
     .optional()
+}
+
+pub(super) fn certificate(db: &Connection, serial: &str) -> Result<Option<CertificateRecord>> {
+    db.prepare_cached(&format!("SELECT {CERTIFICATE_COLUMNS} FROM issuances WHERE serial = ?1"))?
+        .query_row([serial], read_certificate)
+        .optional()
 }
 
 /// A certificate and everything that descends from it, ended ones included.

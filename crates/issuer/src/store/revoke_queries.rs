@@ -1,6 +1,6 @@
 //! The SQL of revoking: what a revocation hits, in the transaction that makes it, so that nothing is issued in between.
 
-use super::queries::{CERTIFICATE_COLUMNS, limit, read_certificate, unreadable};
+use super::rows::{CERTIFICATE_COLUMNS, limit, read_certificate, unreadable};
 use super::trust_queries::{insert, read_generation};
 use super::{
     By, CertificateRecord, NewRevocation, Page, RevocationFilter, RevocationPlan, RevocationRecord, Revoke,
@@ -126,7 +126,7 @@ fn forked_parent(
     if !lineage::has_other_child(db, parent, &key.0)? {
         return Ok(None);
     }
-    super::queries::certificate(db, parent)
+    lineage::certificate(db, parent)
 }
 
 fn keys(revoke: &Revoke, plan: &RevocationPlan) -> Vec<RevokedKey> {
@@ -286,20 +286,24 @@ fn with_keys(db: &Connection, mut record: RevocationRecord) -> Result<Revocation
     Ok(record)
 }
 
-/// The certificates that have not ended and are revoked, by themselves or with their identity: the entries of a CRL.
-pub(super) fn revoked_certificates(db: &Connection, now: SystemTime) -> Result<Vec<RevokedCertificate>> {
+/// The certificates that are revoked, by themselves or with their identity, and end after a time: the entries of a CRL.
+pub(super) fn revoked_certificates(
+    db: &Connection,
+    now: SystemTime,
+    ended_after: SystemTime,
+) -> Result<Vec<RevokedCertificate>> {
     db.prepare_cached(
         "SELECT serial, min(at_ms), min(id) FROM (
            SELECT k.serial AS serial, r.created_at_ms AS at_ms, r.id AS id
              FROM revocations r JOIN revoked_keys k ON k.revocation_id = r.id
-            WHERE k.serial IS NOT NULL AND k.ends_at_ms > ?1
+            WHERE k.serial IS NOT NULL AND k.ends_at_ms > ?2
               AND r.undone_at_ms IS NULL AND coalesce(r.expires_at_ms > ?1, 1)
            UNION ALL
            SELECT i.serial, r.created_at_ms, r.id FROM revocations r JOIN issuances i ON i.spiffe_id = r.subject
-            WHERE i.not_after_ms >= ?1 AND r.undone_at_ms IS NULL AND coalesce(r.expires_at_ms > ?1, 1))
+            WHERE i.not_after_ms >= ?2 AND r.undone_at_ms IS NULL AND coalesce(r.expires_at_ms > ?1, 1))
          GROUP BY serial ORDER BY serial",
     )?
-    .query_map([unix_millis(now)], |row| {
+    .query_map([unix_millis(now), unix_millis(ended_after)], |row| {
         let revoked_at = from_unix_millis(row.get(1)?);
         Ok(RevokedCertificate { serial: row.get(0)?, revoked_at, revocation: row.get(2)? })
     })?

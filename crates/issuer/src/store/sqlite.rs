@@ -141,14 +141,24 @@ impl SqliteStore {
         ends_at: SystemTime,
         expires_at: Option<SystemTime>,
     ) -> super::RevocationRecord {
-        let key =
-            |n: &u8| super::RevokedKey { key: avouch_spiffe::RevocationKey([*n; 16]), serial: None, ends_at };
+        let key = |n: &u8| avouch_spiffe::RevocationKey([*n; 16]);
+        let key = |n| super::RevokedKey { key: key(n), serial: None, ends_at };
+        self.insert_revocation(keys.iter().map(key).collect(), expires_at).await
+    }
+
+    /// Makes a revocation of these keys, whatever is on record.
+    #[cfg(test)]
+    pub(crate) async fn insert_revocation(
+        &self,
+        keys: Vec<super::RevokedKey>,
+        expires_at: Option<SystemTime>,
+    ) -> super::RevocationRecord {
         let new = super::NewRevocation {
             subject: "spiffe://market.example/a".to_owned(),
             spiffe_id: "spiffe://market.example/a".to_owned(),
             by: By::new("uid 0", SystemTime::UNIX_EPOCH),
             expires_at,
-            keys: keys.iter().map(key).collect(),
+            keys,
         };
         let made = self.write(move |db| {
             let since = trust_queries::advance_generation(db)?;
@@ -238,7 +248,7 @@ impl Store for SqliteStore {
 
     fn certificate(&self, serial: &str) -> StoreFuture<'_, Option<CertificateRecord>> {
         let serial = serial.to_owned();
-        self.read(move |db| queries::certificate(db, &serial))
+        self.read(move |db| lineage::certificate(db, &serial))
     }
 
     fn record_startup(&self, now: SystemTime) -> StoreFuture<'_, ()> {
@@ -312,8 +322,12 @@ impl Store for SqliteStore {
         self.read(move |db| lineage::standing(db, &spiffe_id, serial.as_deref(), now))
     }
 
-    fn revoked_certificates(&self, now: SystemTime) -> StoreFuture<'_, Vec<RevokedCertificate>> {
-        self.read(move |db| revoke_queries::revoked_certificates(db, now))
+    fn revoked_certificates(
+        &self,
+        now: SystemTime,
+        ended_after: SystemTime,
+    ) -> StoreFuture<'_, Vec<RevokedCertificate>> {
+        self.read(move |db| revoke_queries::revoked_certificates(db, now, ended_after))
     }
 
     fn forks(&self, now: SystemTime, ended: bool) -> StoreFuture<'_, Vec<Fork>> {

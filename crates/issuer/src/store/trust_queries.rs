@@ -1,7 +1,7 @@
 //! The SQL of generations, revocations and acknowledgements, on a connection that the caller has put in a transaction.
 
-use super::queries::{limit, read_spiffe_id, read_strings, strings_to_json, unreadable};
 use super::revocations::next_epoch;
+use super::rows::{limit, read_spiffe_id, read_strings, strings_to_json, unreadable};
 use super::{
     ACKS_PER_IDENTITY, By, Epoch, NewRevocation, Page, RevokedKey, StoredRevocation, TrustAck,
     TrustRevocations, audit,

@@ -80,7 +80,7 @@ async fn a_serial_takes_its_descendants_and_the_forked_parent_alone(store: &dyn 
     }
     assert_eq!(store.commit(renewal(child("08", "02", &entry, 8))).await.unwrap(), CommitOutcome::Done);
     let hit: Vec<_> =
-        store.revoked_certificates(at(6)).await.unwrap().into_iter().map(|it| it.serial).collect();
+        store.revoked_certificates(at(6), at(6)).await.unwrap().into_iter().map(|it| it.serial).collect();
     assert_eq!(hit, ["01", "03", "04"]);
     let state = store.trust_revocations(at(6)).await.unwrap();
     assert_eq!((state.in_force.len(), state.generation), (3, record.since));
@@ -271,6 +271,6 @@ async fn renewals_that_race_a_revocation_leave_nothing_unrevoked() {
         made(&*store, serial("0001")).await;
         renewing.await.unwrap();
         let all = store.certificates(CertificateFilter::default(), Page::all()).await.unwrap();
-        assert_eq!(store.revoked_certificates(at(6)).await.unwrap().len(), all.len());
+        assert_eq!(store.revoked_certificates(at(6), at(6)).await.unwrap().len(), all.len());
     }
 }
