@@ -56,8 +56,11 @@ fn of_attempt<'a>(records: &'a [Value], seen: &Value) -> impl Iterator<Item = &'
     records.iter().filter(move |record| refusal(record) && of(record, seen))
 }
 
-/// Refusals that belong to none of these attempts.
+/// Refusals that belong to none of these attempts. A peer that leaves in the middle of its handshake, as a program does that
+/// has done its work, was refused nothing.
 pub(crate) fn others<'a>(records: &'a [Value], attempts: &[&Value]) -> Vec<&'a Value> {
-    let nobodys = |record: &&Value| refusal(record) && !attempts.iter().any(|seen| of(record, seen));
+    let has_left = |record: &Value| record["reason"] == "PEER_CONNECTION_CLOSED";
+    let is_nobodys = |record: &Value| !attempts.iter().any(|seen| of(record, seen));
+    let nobodys = |record: &&Value| refusal(record) && !has_left(record) && is_nobodys(record);
     records.iter().filter(nobodys).collect()
 }

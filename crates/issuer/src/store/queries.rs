@@ -137,7 +137,10 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<CommitOutcome> 
         None => None,
     };
     let (parent, now) = (certificate.parent.as_deref(), certificate.issued_at);
-    if let Some(standing) = lineage::standing(db, &certificate.spiffe_id, parent, now)? {
+    // The issuer's own is issued even if it is revoked: without it nobody could undo that.
+    if entry.is_some()
+        && let Some(standing) = lineage::standing(db, &certificate.spiffe_id, parent, now)?
+    {
         return Ok(CommitOutcome::Revoked(standing));
     }
     if let Some(token_hash) = &commit.token {

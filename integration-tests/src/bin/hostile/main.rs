@@ -6,7 +6,7 @@
 //!     hostile servers PORT                       false payments, one at each port from PORT on
 //!     hostile race ISSUER:PORT listen PORT       races another for each token of /etc/avouch/tokens.json, to which
 //!     hostile race ISSUER:PORT dial HOST:PORT    the one listens that the other dials
-//!     hostile hold ISSUER:PORT SECONDS HOST:PORT …   enrols by /etc/avouch/join-token, and tries all of them
+//!     hostile hold ISSUER:PORT SECONDS HOST:PORT...   enrols by /etc/avouch/join-token, and tries all of them
 //!     hostile half-open HOST:PORT COUNT PER-SECOND TURNS SECONDS
 //!
 //! `half-open` floods with handshakes that are never finished for some seconds, and then not for as long, in turns.

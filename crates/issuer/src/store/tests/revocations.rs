@@ -61,6 +61,7 @@ for_every_store!(
     the_same_revocation_again_is_the_first_one,
     pruning_keeps_a_revoked_identity_revoked,
     every_act_is_on_record,
+    the_issuer_itself_gets_its_certificate_though_it_is_revoked,
 );
 
 async fn a_serial_takes_its_descendants_and_the_forked_parent_alone(store: &dyn Store) {
@@ -245,6 +246,19 @@ async fn every_act_is_on_record(store: &dyn Store) {
     assert_eq!(store.audit(at(8), Page::all()).await.unwrap().len(), 3);
     let page = Page { after: Some(acts[1].id), limit: 2 };
     assert_eq!(store.audit(at(0), page).await.unwrap(), acts[2..4]);
+}
+
+async fn the_issuer_itself_gets_its_certificate_though_it_is_revoked(store: &dyn Store) {
+    let entry = store.create_entry(new_entry("/a"), by()).await.unwrap().unwrap();
+    let issuer = id("/avouch/issuer");
+    made(store, asked(Subject::Identity(issuer.clone()))).await;
+    let own = CertificateRecord {
+        entry: None,
+        spiffe_id: issuer,
+        origin: Origin::SelfIssued,
+        ..certificate("01", &entry, key(1))
+    };
+    assert_eq!(store.commit(commit(own)).await.unwrap(), CommitOutcome::Done);
 }
 
 #[tokio::test]
