@@ -109,7 +109,7 @@ fn revoke(publisher: &Publisher, identity: &Identity, key: RevocationKey) {
 
 /// The keys that stand against what a workshop makes for `/payments`, with the reason of each.
 fn revoked(workshop: &Workshop) -> [(RevocationKey, &'static str); 2] {
-    let root: String = sha256(&workshop.root.der).iter().map(|octet| format!("{octet:02x}")).collect();
+    let root = sha256(&workshop.root.der);
     [
         (RevocationKey::identity(&id("/payments")), "IDENTITY_REVOKED"),
         (RevocationKey::root(&domain(), &root), "CERT_REVOKED"),

@@ -22,7 +22,7 @@ pub struct PeerIdentity {
     spki_sha256: String,
     issuer_key_id: Option<String>,
     upper_key_ids: Vec<String>,
-    root_fingerprint: Option<String>,
+    root_sha256: Option<[u8; 32]>,
 }
 
 impl PeerIdentity {
@@ -40,7 +40,7 @@ impl PeerIdentity {
             spki_sha256: hex::encode(&x509::sha256(leaf.spki_der())),
             issuer_key_id: None,
             upper_key_ids: Vec::new(),
-            root_fingerprint: None,
+            root_sha256: None,
         }
     }
 
@@ -53,11 +53,11 @@ impl PeerIdentity {
     }
 
     /// Notes the authorities above the one that signed the leaf, which the verified path goes through: key identifiers of
-    /// intermediate ones, and the SHA-256 of the root, each lower-case hexadecimal.
+    /// intermediate ones, lower-case hexadecimal, and the SHA-256 of the root.
     #[must_use]
-    pub fn through(mut self, upper_key_ids: Vec<String>, root_fingerprint: String) -> Self {
+    pub fn through(mut self, upper_key_ids: Vec<String>, root_sha256: [u8; 32]) -> Self {
         self.upper_key_ids = upper_key_ids;
-        self.root_fingerprint = Some(root_fingerprint);
+        self.root_sha256 = Some(root_sha256);
         self
     }
 
@@ -118,8 +118,8 @@ impl PeerIdentity {
         self.issuer_key_id.iter().chain(&self.upper_key_ids).map(String::as_str)
     }
 
-    /// SHA-256 of the root in which the verified path ends, lower-case hexadecimal; none if nobody has verified a path.
-    pub fn root_fingerprint(&self) -> Option<&str> {
-        self.root_fingerprint.as_deref()
+    /// SHA-256 of the root in which the verified path ends; none if nobody has verified a path.
+    pub fn root_sha256(&self) -> Option<&[u8; 32]> {
+        self.root_sha256.as_ref()
     }
 }

@@ -110,7 +110,7 @@ impl ChainVerifier<'_> {
         }
         let peer = PeerIdentity::from_leaf(&parsed, leaf)
             .signed_by(authorities.issuer_key_id)
-            .through(authorities.upper_key_ids, authorities.root_fingerprint);
+            .through(authorities.upper_key_ids, authorities.root_sha256);
         // 5. The revocations.
         if let Err(rejection) = check_revoked(self.trust, &peer) {
             return Err(rejection.with_peer(peer));

@@ -26,7 +26,7 @@ pub(super) struct PathAuthorities {
     /// Those of the intermediate authorities above it.
     pub(super) upper_key_ids: Vec<String>,
     /// SHA-256 of the root's certificate.
-    pub(super) root_fingerprint: String,
+    pub(super) root_sha256: [u8; 32],
 }
 
 /// Checks a candidate path; after a rejection webpki tries the next one. Gives the authorities of the path.
@@ -44,7 +44,7 @@ pub(super) fn check(
     let mut authorities = PathAuthorities {
         issuer_key_id: root.key_id().map(str::to_owned),
         upper_key_ids: Vec::new(),
-        root_fingerprint: root.fingerprint(),
+        root_sha256: root.sha256(),
     };
     for certificate in path.intermediate_certificates() {
         let der = certificate.der();

@@ -46,7 +46,7 @@ fn ways(ca: &Ca, peer: &Identity) -> [(RevocationKey, Reason); 4] {
         (RevocationKey::identity(&peer.spiffe_id()), Reason::IdentityRevoked),
         (serial_of(peer), Reason::CertRevoked),
         (RevocationKey::authority(&domain(), &key_id), Reason::CertRevoked),
-        (RevocationKey::root(&domain(), &root.fingerprint()), Reason::CertRevoked),
+        (RevocationKey::root(&domain(), &root.sha256()), Reason::CertRevoked),
     ]
 }
 

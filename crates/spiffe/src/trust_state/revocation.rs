@@ -55,14 +55,14 @@ impl RevocationKey {
         Self::of(b"authority", trust_domain, key_id)
     }
 
-    /// The key of a root, by the SHA-256 of its certificate in lower-case hexadecimal.
-    pub fn root(trust_domain: &TrustDomain, fingerprint: &str) -> Self {
-        Self::of(b"root", trust_domain, fingerprint)
+    /// The key of a root, by the SHA-256 of its certificate.
+    pub fn root(trust_domain: &TrustDomain, sha256: &[u8; 32]) -> Self {
+        Self::of(b"root", trust_domain, sha256)
     }
 
-    fn of(kind: &[u8], trust_domain: &TrustDomain, name: &str) -> Self {
-        // None of the three contains a zero byte.
-        let text = [kind, trust_domain.as_str().as_bytes(), name.as_bytes()].join(&0);
+    fn of(kind: &[u8], trust_domain: &TrustDomain, name: impl AsRef<[u8]>) -> Self {
+        // Neither of the first two contains a zero byte.
+        let text = [kind, trust_domain.as_str().as_bytes(), name.as_ref()].join(&0);
         let mut key = [0; 16];
         for (to, from) in key.iter_mut().zip(sha256(&text)) {
             *to = from;
@@ -151,7 +151,7 @@ mod tests {
             RevocationKey::serial(&there, "0a"),
             RevocationKey::serial(&here, "0b"),
             RevocationKey::authority(&here, "0a"),
-            RevocationKey::root(&here, "0a"),
+            RevocationKey::root(&here, &[0x0a; 32]),
             RevocationKey::identity(&"spiffe://market.example/0a".parse().unwrap()),
         ];
         let distinct: std::collections::BTreeSet<_> = keys.into_iter().collect();

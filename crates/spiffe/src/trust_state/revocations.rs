@@ -111,7 +111,7 @@ impl Revocations {
                     .find_map(|key_id| find(RevokedKind::Authority, RevocationKey::authority(domain, key_id)))
             })
             .or_else(|| {
-                let root = RevocationKey::root(domain, peer.root_fingerprint()?);
+                let root = RevocationKey::root(domain, peer.root_sha256()?);
                 find(RevokedKind::Root, root)
             })
     }
