@@ -8,6 +8,7 @@
 use std::time::SystemTime;
 
 use avouch_spiffe::x509::Authority;
+use avouch_text::hex;
 use rcgen::{
     CertificateRevocationListParams, Issuer, KeyIdMethod, RevocationReason, RevokedCertParams, SerialNumber,
 };
@@ -118,9 +119,7 @@ fn revoked(entry: &CrlEntry) -> Result<RevokedCertParams, CaError> {
 
 /// The subject key identifier of an authority, which it shows in hexadecimal.
 fn key_id(authority: &Authority) -> Option<Vec<u8>> {
-    let text = authority.key_id()?.as_bytes();
-    let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    text.chunks(2).map(octet).collect()
+    hex::decode(authority.key_id()?)
 }
 
 /// Compares what was signed with what was asked for.

@@ -16,7 +16,7 @@ use avouch_api::admin::v1 as admin;
 use avouch_issuance::{CaError, CrlContent, CrlEntry, CrlReason, SigningAuthority};
 use avouch_spiffe::x509::Authority;
 use avouch_spiffe::{Generation, RevocationKey, Revocations};
-use avouch_text::with_causes;
+use avouch_text::{hex, with_causes};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -207,9 +207,7 @@ fn authority_entry(
 
 /// The octets of a serial number; `None`: the text is no serial number.
 fn octets(serial: &str) -> Option<Vec<u8>> {
-    let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let octets: Vec<u8> = serial.as_bytes().chunks(2).map(octet).collect::<Option<_>>()?;
-    (1..=20).contains(&octets.len()).then_some(octets)
+    hex::decode(serial).filter(|octets| (1..=20).contains(&octets.len()))
 }
 
 #[cfg(test)]
