@@ -40,6 +40,7 @@ pub(super) fn standing(
     .optional()
 }
 
+/// The record of a certificate.
 pub(super) fn certificate(db: &Connection, serial: &str) -> Result<Option<CertificateRecord>> {
     db.prepare_cached(&format!("SELECT {CERTIFICATE_COLUMNS} FROM issuances WHERE serial = ?1"))?
         .query_row([serial], read_certificate)
@@ -57,14 +58,20 @@ pub(super) fn descendants(db: &Connection, serial: &str) -> Result<Vec<Certifica
     .collect()
 }
 
-/// Whether a certificate was renewed or recovered with another key than this one.
-pub(super) fn has_other_child(db: &Connection, parent: &str, key: &[u8; 32]) -> Result<bool> {
-    db.prepare_cached("SELECT 1 FROM issuances WHERE parent = ?1 AND key <> ?2")?.exists(params![parent, key])
+/// What was renewed or recovered from a certificate already.
+pub(super) struct Siblings {
+    /// Something with the same key: the request is a repetition.
+    pub(super) same_key: bool,
+    /// Something with another key: the certificate is forked.
+    pub(super) other_key: bool,
 }
 
-/// Whether a certificate was renewed or recovered with this key before: the repetition of a request.
-pub(super) fn is_repetition(db: &Connection, parent: &str, key: &[u8; 32]) -> Result<bool> {
-    db.prepare_cached("SELECT 1 FROM issuances WHERE parent = ?1 AND key = ?2")?.exists(params![parent, key])
+/// What was renewed or recovered from this certificate, beside what has this key.
+pub(super) fn siblings(db: &Connection, parent: &str, key: &[u8; 32]) -> Result<Siblings> {
+    db.prepare_cached(
+        "SELECT coalesce(max(key = ?2), 0), coalesce(max(key <> ?2), 0) FROM issuances WHERE parent = ?1",
+    )?
+    .query_row(params![parent, key], |row| Ok(Siblings { same_key: row.get(0)?, other_key: row.get(1)? }))
 }
 
 /// Notes a fork; one that is on record already stays as it is. `true`: it is new.

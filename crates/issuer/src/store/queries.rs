@@ -203,8 +203,8 @@ enum Descent {
 /// Looks at what else was issued for a certificate's parent: counts recoveries, and notices a fork.
 fn descent(db: &Connection, certificate: &CertificateRecord, parent: &str, entry: &Entry) -> Result<Descent> {
     let (id, now) = (&certificate.spiffe_id, certificate.issued_at);
-    let is_repetition = lineage::is_repetition(db, parent, &certificate.key.0)?;
-    if certificate.origin == Origin::Recover && !is_repetition {
+    let siblings = lineage::siblings(db, parent, &certificate.key.0)?;
+    if certificate.origin == Origin::Recover && !siblings.same_key {
         let counted = db
             .prepare_cached(
                 "UPDATE entries SET recoveries = recoveries + 1
@@ -215,7 +215,7 @@ fn descent(db: &Connection, certificate: &CertificateRecord, parent: &str, entry
             return Ok(Descent::Refused(CommitOutcome::RecoveryLimit { limit }));
         }
     }
-    if !lineage::has_other_child(db, parent, &certificate.key.0)? {
+    if !siblings.other_key {
         return Ok(Descent::Recorded(CommitOutcome::Done));
     }
     if lineage::note_fork(db, parent, id, now)? {

@@ -123,7 +123,7 @@ fn forked_parent(
     else {
         return Ok(None);
     };
-    if !lineage::has_other_child(db, parent, &key.0)? {
+    if !lineage::siblings(db, parent, &key.0)?.other_key {
         return Ok(None);
     }
     lineage::certificate(db, parent)
