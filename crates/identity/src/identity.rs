@@ -34,9 +34,8 @@ impl Snapshot {
     pub fn new(svid: Svid, trust: impl Into<TrustState>) -> Self {
         Self { svid: Arc::new(svid), trust: Arc::new(TrustStore::new(trust)), generation: 1, svid_since: 1 }
     }
-}
 
-impl Snapshot {
+    /// The snapshot that follows; what is not given stays.
     fn next(&self, svid: Option<Svid>, trust: Option<TrustUpdate>) -> Self {
         let generation = self.generation + 1;
         let svid_since = if svid.is_some() { generation } else { self.svid_since };

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use avouch_api::admin::v1::ListWorkloadsRequest;
 use avouch_identity::{Identity, IdentityConfig, IssuerConfig};
 use avouch_issuer::Contact;
+use avouch_issuer::store::RevocationRecord;
 use avouch_spiffe::{Generation, RevocationKey};
 
 use crate::follower::revoke;
@@ -76,20 +77,27 @@ async fn a_revocation_that_is_acknowledged_survives_the_end_of_workload_and_issu
     assert!(refuses(&identity, THIEF));
 }
 
+/// Backs the issuer up, revokes the thief so many seconds later, and puts the backup back once workloads know. The issuer does
+/// not run then.
+async fn restore_from_before_a_revocation(world: &mut World, seconds: u64) -> RevocationRecord {
+    world.stop().await;
+    let backup = world.temp.path().join("backup");
+    copy(&world.config.data_dir, &backup);
+    world.clock.advance(Duration::from_secs(seconds));
+    world.start().await;
+    let outcome = revoke(world, &[THIEF], 600).await;
+    acknowledged(world, outcome.since).await;
+    world.stop().await;
+    std::fs::remove_dir_all(&world.config.data_dir).unwrap();
+    std::fs::rename(&backup, &world.config.data_dir).unwrap();
+    outcome
+}
+
 #[tokio::test]
 async fn a_restored_issuer_learns_a_lost_revocation_of_a_workload_and_nothing_is_let_in_meanwhile() {
     let mut world = World::new().await;
     let identity = workload(&world, true).await;
-    world.stop().await;
-    let backup = world.temp.path().join("backup");
-    copy(&world.config.data_dir, &backup);
-    world.clock.advance(Duration::from_secs(1));
-    world.start().await;
-    let outcome = revoke(&world, &[THIEF], 600).await;
-    acknowledged(&world, outcome.since).await;
-    world.stop().await;
-    std::fs::remove_dir_all(&world.config.data_dir).unwrap();
-    std::fs::rename(&backup, &world.config.data_dir).unwrap();
+    restore_from_before_a_revocation(&mut world, 1).await;
     world.clock.advance(Duration::from_secs(1));
     world.start().await;
     let key = RevocationKey::identity(&THIEF.parse().unwrap());
@@ -107,17 +115,8 @@ async fn a_restored_issuer_learns_a_lost_revocation_of_a_workload_and_nothing_is
 async fn a_workload_refuses_the_older_state_of_an_issuer_whose_clock_is_behind() {
     let mut world = World::new().await;
     let identity = workload(&world, true).await;
-    world.stop().await;
-    let backup = world.temp.path().join("backup");
-    copy(&world.config.data_dir, &backup);
-    world.clock.advance(Duration::from_secs(4));
-    world.start().await;
-    let outcome = revoke(&world, &[THIEF], 600).await;
-    acknowledged(&world, outcome.since).await;
+    let outcome = restore_from_before_a_revocation(&mut world, 4).await;
     // The clock is set back before the restored issuer starts, so that its epoch is an earlier one.
-    world.stop().await;
-    std::fs::remove_dir_all(&world.config.data_dir).unwrap();
-    std::fs::rename(&backup, &world.config.data_dir).unwrap();
     world.clock.set(second(outcome.since.epoch - 3));
     world.start().await;
     let published = world.issuer().trust().state().generation;
